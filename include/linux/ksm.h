@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Kernel Samepage Merging: pages with the same content, made one.
+ *
+ * What the rest of the kernel may call.  The implementation is in mm/ksm/, how
+ * it works in Documentation/mm/ksm.rst.
+ */
+#ifndef __LINUX_KSM_H
+#define __LINUX_KSM_H
+
+#include <linux/mm.h>
+#include <linux/rmap.h>
+#include <linux/sched.h>
+#include <linux/sched/coredump.h>
+
+#ifdef CONFIG_KSM
+
+int __ksm_enter(struct mm_struct *mm);
+void __ksm_exit(struct mm_struct *mm);
+
+int ksm_madvise(struct vm_area_struct *vma, unsigned long start, unsigned long end,
+		int advice, unsigned long *vm_flags);
+vm_flags_t ksm_vma_flags(const struct mm_struct *mm, const struct file *file,
+			 vm_flags_t vm_flags);
+void ksm_add_vma(struct vm_area_struct *vma);
+int ksm_enable_merge_any(struct mm_struct *mm);
+int ksm_disable_merge_any(struct mm_struct *mm);
+int ksm_disable(struct mm_struct *mm);
+
+struct folio *ksm_might_need_to_copy(struct folio *folio, struct vm_area_struct *vma,
+				     unsigned long addr);
+void rmap_walk_ksm(struct folio *folio, struct rmap_walk_control *rwc);
+void folio_migrate_ksm(struct folio *newfolio, struct folio *folio);
+void collect_procs_ksm(struct folio *folio, struct page *page,
+		       struct list_head *to_kill, int force_early);
+
+long ksm_process_profit(struct mm_struct *mm);
+bool ksm_process_mergeable(struct mm_struct *mm);
+
+extern atomic_long_t ksm_zero_pages;
+
+/**
+ * is_ksm_zero_pte - whether a present entry maps the zero page for KSM
+ * @pte: the entry
+ *
+ * Nobody else makes an entry for the zero page dirty.
+ *
+ * Return: true where merging put the zero page there.
+ */
+static inline bool is_ksm_zero_pte(pte_t pte)
+{
+	return pte_dirty(pte) && is_zero_pfn(pte_pfn(pte));
+}
+
+/**
+ * ksm_map_zero_page - count an entry that maps the zero page for KSM
+ * @mm: where it is
+ *
+ * Context: page table lock held.
+ */
+static inline void ksm_map_zero_page(struct mm_struct *mm)
+{
+	atomic_long_inc(&mm->ksm_zero_pages);
+	atomic_long_inc(&ksm_zero_pages);
+}
+
+/**
+ * ksm_might_unmap_zero_page - an entry without a struct page to it goes
+ * @mm: where it is
+ * @pte: what it was, present
+ *
+ * Context: page table lock held.
+ */
+static inline void ksm_might_unmap_zero_page(struct mm_struct *mm, pte_t pte)
+{
+	if (!is_ksm_zero_pte(pte))
+		return;
+	atomic_long_dec(&mm->ksm_zero_pages);
+	atomic_long_dec(&ksm_zero_pages);
+}
+
+/**
+ * ksm_might_copy_zero_page - fork copies an entry without a struct page to it
+ * @mm: the child
+ * @pte: the entry, present
+ *
+ * Context: page table locks held.
+ */
+static inline void ksm_might_copy_zero_page(struct mm_struct *mm, pte_t pte)
+{
+	if (is_ksm_zero_pte(pte))
+		ksm_map_zero_page(mm);
+}
+
+/**
+ * mm_ksm_zero_pages - entries of an mm that map the zero page for KSM
+ * @mm: the mm
+ *
+ * Return: their number.
+ */
+static inline long mm_ksm_zero_pages(struct mm_struct *mm)
+{
+	return atomic_long_read(&mm->ksm_zero_pages);
+}
+
+/**
+ * ksm_fork - start the figures of a child afresh, and have it scanned
+ * @mm: the child, a copy of @oldmm without an area as yet
+ * @oldmm: the parent
+ *
+ * Zero pages are counted one by one as entries are copied.  A child that there is
+ * no memory to scan for works none the worse.
+ *
+ * Context: may sleep.
+ */
+static inline void ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm)
+{
+	mm->ksm_rmap_items = 0;
+	mm->ksm_merging_pages = 0;
+	atomic_long_set(&mm->ksm_zero_pages, 0);
+	if (test_bit(MMF_VM_MERGEABLE, &oldmm->flags))
+		__ksm_enter(mm);
+}
+
+/**
+ * ksm_execve - have the mm of a new program scanned where the old one asked so
+ * @mm: the new mm
+ *
+ * Context: may sleep; mmap_lock held for writing.
+ * Return: 0, or -ENOMEM.
+ */
+static inline int ksm_execve(struct mm_struct *mm)
+{
+	return test_bit(MMF_VM_MERGE_ANY, &mm->flags) ? __ksm_enter(mm) : 0;
+}
+
+/**
+ * ksm_exit - an mm is about to lose its page tables
+ * @mm: the mm
+ *
+ * Context: may sleep.
+ */
+static inline void ksm_exit(struct mm_struct *mm)
+{
+	if (test_bit(MMF_VM_MERGEABLE, &mm->flags))
+		__ksm_exit(mm);
+}
+
+#else /* !CONFIG_KSM */
+
+static inline vm_flags_t ksm_vma_flags(const struct mm_struct *mm,
+				       const struct file *file, vm_flags_t vm_flags)
+{
+	return vm_flags;
+}
+
+static inline void ksm_add_vma(struct vm_area_struct *vma) { }
+
+static inline int ksm_disable(struct mm_struct *mm)
+{
+	return 0;
+}
+
+static inline void ksm_might_unmap_zero_page(struct mm_struct *mm, pte_t pte) { }
+static inline void ksm_might_copy_zero_page(struct mm_struct *mm, pte_t pte) { }
+static inline void ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm) { }
+
+static inline int ksm_execve(struct mm_struct *mm)
+{
+	return 0;
+}
+
+static inline void ksm_exit(struct mm_struct *mm) { }
+
+static inline void collect_procs_ksm(struct folio *folio, struct page *page,
+				     struct list_head *to_kill, int force_early) { }
+
+#ifdef CONFIG_MMU
+static inline int ksm_madvise(struct vm_area_struct *vma, unsigned long start,
+			      unsigned long end, int advice, unsigned long *vm_flags)
+{
+	return 0;
+}
+
+static inline struct folio *ksm_might_need_to_copy(struct folio *folio,
+						   struct vm_area_struct *vma,
+						   unsigned long addr)
+{
+	return folio;
+}
+
+static inline void rmap_walk_ksm(struct folio *folio, struct rmap_walk_control *rwc) { }
+static inline void folio_migrate_ksm(struct folio *newfolio, struct folio *folio) { }
+#endif /* CONFIG_MMU */
+
+#endif /* CONFIG_KSM */
+
+#endif /* __LINUX_KSM_H */

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#undef TRACE_SYSTEM
+#define TRACE_SYSTEM ksm
+
+#if !defined(_TRACE_KSM_H) || defined(TRACE_HEADER_MULTI_READ)
+#define _TRACE_KSM_H
+
+#include <linux/tracepoint.h>
+
+DECLARE_EVENT_CLASS(ksm_pass,
+
+	TP_PROTO(int seq, u32 rmap_entries),
+
+	TP_ARGS(seq, rmap_entries),
+
+	TP_STRUCT__entry(
+		__field(int, seq)
+		__field(u32, rmap_entries)
+	),
+
+	TP_fast_assign(
+		__entry->seq = seq;
+		__entry->rmap_entries = rmap_entries;
+	),
+
+	TP_printk("seq %d rmap size %u", __entry->seq, __entry->rmap_entries)
+);
+
+/**
+ * ksm_start_scan - a pass over all mergeable memory begins
+ * @seq: passes completed before it
+ * @rmap_entries: pages that are known
+ */
+DEFINE_EVENT(ksm_pass, ksm_start_scan,
+	TP_PROTO(int seq, u32 rmap_entries),
+	TP_ARGS(seq, rmap_entries)
+);
+
+/**
+ * ksm_stop_scan - a pass has got to its end
+ * @seq: passes completed before it
+ * @rmap_entries: pages that are known
+ */
+DEFINE_EVENT(ksm_pass, ksm_stop_scan,
+	TP_PROTO(int seq, u32 rmap_entries),
+	TP_ARGS(seq, rmap_entries)
+);
+
+DECLARE_EVENT_CLASS(ksm_membership,
+
+	TP_PROTO(void *mm),
+
+	TP_ARGS(mm),
+
+	TP_STRUCT__entry(
+		__field(void *, mm)
+	),
+
+	TP_fast_assign(
+		__entry->mm = mm;
+	),
+
+	TP_printk("mm %p", __entry->mm)
+);
+
+/**
+ * ksm_enter - an mm is going to be scanned
+ * @mm: the mm
+ */
+DEFINE_EVENT(ksm_membership, ksm_enter,
+	TP_PROTO(void *mm),
+	TP_ARGS(mm)
+);
+
+/**
+ * ksm_exit - an mm that is scanned is about to lose its page tables
+ * @mm: the mm
+ */
+DEFINE_EVENT(ksm_membership, ksm_exit,
+	TP_PROTO(void *mm),
+	TP_ARGS(mm)
+);
+
+/**
+ * ksm_merge_one_page - a zeroed page was to be replaced by the zero page
+ * @pfn: page frame of the zero page
+ * @rmap_item: address of the record
+ * @mm: whose page
+ * @err: 0 where it was replaced
+ */
+TRACE_EVENT(ksm_merge_one_page,
+
+	TP_PROTO(unsigned long pfn, void *rmap_item, void *mm, int err),
+
+	TP_ARGS(pfn, rmap_item, mm, err),
+
+	TP_STRUCT__entry(
+		__field(unsigned long, pfn)
+		__field(void *, rmap_item)
+		__field(void *, mm)
+		__field(int, err)
+	),
+
+	TP_fast_assign(
+		__entry->pfn = pfn;
+		__entry->rmap_item = rmap_item;
+		__entry->mm = mm;
+		__entry->err = err;
+	),
+
+	TP_printk("ksm pfn %lu rmap_item %p mm %p error %d",
+		  __entry->pfn, __entry->rmap_item, __entry->mm, __entry->err)
+);
+
+/**
+ * ksm_merge_with_ksm_page - a page was to be merged with a shared one
+ * @ksm_page: the shared page, NULL where the page itself becomes one
+ * @pfn: its page frame
+ * @rmap_item: address of the rmap_item
+ * @mm: whose page
+ * @err: 0 where it was merged
+ */
+TRACE_EVENT(ksm_merge_with_ksm_page,
+
+	TP_PROTO(void *ksm_page, unsigned long pfn, void *rmap_item, void *mm, int err),
+
+	TP_ARGS(ksm_page, pfn, rmap_item, mm, err),
+
+	TP_STRUCT__entry(
+		__field(void *, ksm_page)
+		__field(unsigned long, pfn)
+		__field(void *, rmap_item)
+		__field(void *, mm)
+		__field(int, err)
+	),
+
+	TP_fast_assign(
+		__entry->ksm_page = ksm_page;
+		__entry->pfn = pfn;
+		__entry->rmap_item = rmap_item;
+		__entry->mm = mm;
+		__entry->err = err;
+	),
+
+	TP_printk("%spfn %lu rmap_item %p mm %p error %d",
+		  __entry->ksm_page ? "ksm " : "", __entry->pfn,
+		  __entry->rmap_item, __entry->mm, __entry->err)
+);
+
+/**
+ * ksm_remove_ksm_page - a shared page has gone
+ * @pfn: its page frame
+ */
+TRACE_EVENT(ksm_remove_ksm_page,
+
+	TP_PROTO(unsigned long pfn),
+
+	TP_ARGS(pfn),
+
+	TP_STRUCT__entry(
+		__field(unsigned long, pfn)
+	),
+
+	TP_fast_assign(
+		__entry->pfn = pfn;
+	),
+
+	TP_printk("pfn %lu", __entry->pfn)
+);
+
+/**
+ * ksm_remove_rmap_item - a page is no longer mapped where it was merged
+ * @pfn: page frame of the shared page
+ * @rmap_item: address of the rmap_item
+ * @mm: whose mapping
+ */
+TRACE_EVENT(ksm_remove_rmap_item,
+
+	TP_PROTO(unsigned long pfn, void *rmap_item, void *mm),
+
+	TP_ARGS(pfn, rmap_item, mm),
+
+	TP_STRUCT__entry(
+		__field(unsigned long, pfn)
+		__field(void *, rmap_item)
+		__field(void *, mm)
+	),
+
+	TP_fast_assign(
+		__entry->pfn = pfn;
+		__entry->rmap_item = rmap_item;
+		__entry->mm = mm;
+	),
+
+	TP_printk("pfn %lu rmap_item %p mm %p",
+		  __entry->pfn, __entry->rmap_item, __entry->mm)
+);
+
+/**
+ * ksm_advisor - the advisor has chosen how much to scan in a batch
+ * @scan_time: seconds that the pass took
+ * @pages_to_scan: pages in a batch
+ * @cpu_percent: share of a CPU that the pass took
+ */
+TRACE_EVENT(ksm_advisor,
+
+	TP_PROTO(s64 scan_time, unsigned long pages_to_scan, unsigned int cpu_percent),
+
+	TP_ARGS(scan_time, pages_to_scan, cpu_percent),
+
+	TP_STRUCT__entry(
+		__field(s64, scan_time)
+		__field(unsigned long, pages_to_scan)
+		__field(unsigned int, cpu_percent)
+	),
+
+	TP_fast_assign(
+		__entry->scan_time = scan_time;
+		__entry->pages_to_scan = pages_to_scan;
+		__entry->cpu_percent = cpu_percent;
+	),
+
+	TP_printk("ksm scan time %lld pages_to_scan %lu cpu percent %u",
+		  __entry->scan_time, __entry->pages_to_scan, __entry->cpu_percent)
+);
+
+#endif /* _TRACE_KSM_H */
+
+/* This part must be outside protection */
+#include <trace/define_trace.h>

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kernel Samepage Merging: how much to scan in a batch.
+ *
+ * The scan-time advisor looks at a pass once it is over and picks the batch size
+ * with which the next pass should take the target time, smoothed by how much
+ * the scan time has been changing, and within bounds for the CPU share and the
+ * batch itself.
+ */
+
+#include <linux/math64.h>
+#include <linux/minmax.h>
+#include <linux/time64.h>
+
+#include "ksm.h"
+
+/* The least share of a CPU that is worth having, in percent. */
+#define KSM_ADVISOR_MIN_CPU	10
+/* Weight of the newest value in the moving average, in percent. */
+#define KSM_ADVISOR_WEIGHT	30
+
+/**
+ * ksm_advisor_init - set the defaults
+ * @advisor: filled in
+ */
+void ksm_advisor_init(struct ksm_advisor *advisor)
+{
+	*advisor = (struct ksm_advisor){
+		.mode = KSM_ADVISOR_NONE,
+		.pages_to_scan = KSM_PAGES_TO_SCAN,
+		.max_cpu = 70,
+		.min_pages_to_scan = 500,
+		.max_pages_to_scan = 30000,
+		.target_scan_time = 200,
+	};
+}
+
+/**
+ * ksm_advisor_set_mode - change who decides on the batch size
+ * @advisor: the advisor
+ * @mode: the new mode; nothing changes where it is the present one
+ *
+ * Context: under ksm.lock.
+ */
+void ksm_advisor_set_mode(struct ksm_advisor *advisor, enum ksm_advisor_mode mode)
+{
+	if (advisor->mode == mode)
+		return;
+	advisor->mode = mode;
+	advisor->start = 0;
+	advisor->scan_time = 0;
+	advisor->change = 0;
+	advisor->pages_to_scan = mode == KSM_ADVISOR_NONE ? KSM_PAGES_TO_SCAN :
+				 advisor->min_pages_to_scan;
+}
+
+/**
+ * ksm_advisor_start - a pass begins
+ * @advisor: the advisor
+ * @now: monotonic time in nanoseconds
+ * @cpu_time: nanoseconds that ksmd has run for
+ *
+ * Context: under ksm.lock.
+ */
+void ksm_advisor_start(struct ksm_advisor *advisor, u64 now, u64 cpu_time)
+{
+	if (advisor->mode != KSM_ADVISOR_SCAN_TIME)
+		return;
+	advisor->start = now;
+	advisor->cpu_time = cpu_time;
+}
+
+static unsigned long moving_average(unsigned long mean, unsigned long value)
+{
+	return (mean * (100 - KSM_ADVISOR_WEIGHT) + value * KSM_ADVISOR_WEIGHT) / 100;
+}
+
+/* How the scan time moves, in percent of the pass before, smoothed. */
+static unsigned long scan_time_trend(const struct ksm_advisor *advisor,
+				     unsigned long scan_time)
+{
+	unsigned long before = advisor->scan_time ?: scan_time;
+
+	return moving_average(advisor->change, max(scan_time * 100 / before, 1UL));
+}
+
+static unsigned long batch_size(const struct ksm_advisor *advisor,
+				unsigned long scan_time, unsigned int cpu_percent)
+{
+	unsigned long faster = max(advisor->target_scan_time * 100 / scan_time, 1UL);
+	unsigned long per_percent = max(advisor->pages_to_scan / cpu_percent, 1U);
+	unsigned long pages = advisor->pages_to_scan * 100UL / faster;
+
+	pages = pages * advisor->change / 100;
+	pages = min(pages, per_percent * advisor->max_cpu);
+	pages = max(pages, per_percent * KSM_ADVISOR_MIN_CPU);
+	return min3(pages, advisor->max_pages_to_scan, (unsigned long)UINT_MAX);
+}
+
+/**
+ * ksm_advisor_stop - a pass is over: choose the next batch size
+ * @advisor: the advisor
+ * @now: monotonic time in nanoseconds
+ * @cpu_time: nanoseconds that ksmd has run for
+ * @advice: filled in where the advisor is on
+ *
+ * Context: under ksm.lock.
+ * Return: true where @advice was filled in and taken.
+ */
+bool ksm_advisor_stop(struct ksm_advisor *advisor, u64 now, u64 cpu_time,
+		      struct ksm_advice *advice)
+{
+	u64 seconds, busy;
+
+	if (advisor->mode != KSM_ADVISOR_SCAN_TIME || !advisor->start)
+		return false;
+	seconds = max(div_u64(now - advisor->start, NSEC_PER_SEC), 1ULL);
+	busy = div64_u64((cpu_time - advisor->cpu_time) * 100,
+			 seconds * NSEC_PER_SEC);
+
+	advice->scan_time = seconds;
+	advice->cpu_percent = clamp(busy, 1ULL, 100ULL);
+	advisor->change = scan_time_trend(advisor, seconds);
+	advice->pages_to_scan = batch_size(advisor, seconds, advice->cpu_percent);
+	advisor->scan_time = seconds;
+	WRITE_ONCE(advisor->pages_to_scan, advice->pages_to_scan);
+	return true;
+}

@@ -1,0 +1,703 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kernel Samepage Merging: making equal pages one, and one page several again.
+ *
+ * Fingerprints suggest what to merge; contents decide.  A page is compared while
+ * its entry is cleared and flushed, when nobody can write to it, and only if its
+ * references are the mappings, the swap cache and our own, so that nobody is
+ * about to.
+ *
+ * One mmap_lock is held at a time.  Two pages that are like each other are hence
+ * merged in two steps: the first becomes a shared page with a single mapping,
+ * the second is then merged with that like any other; if this fails, the first
+ * step is undone.
+ */
+
+#include <linux/highmem.h>
+#include <linux/huge_mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/pagewalk.h>
+#include <linux/rmap.h>
+#include <linux/sched/signal.h>
+#include <linux/swap.h>
+#include <linux/swapops.h>
+#include <asm/tlbflush.h>
+#include <trace/events/ksm.h>
+
+#include "../internal.h"
+#include "ksm.h"
+
+/* Records with one and the same sample that a search converts at most. */
+#define KSM_MAX_CONVERSIONS	4
+
+/**
+ * enum ksm_result - how an attempt to merge a page ended
+ * @KSM_MERGED: the entry maps the shared page now
+ * @KSM_GONE: the area or the page is no longer there
+ * @KSM_BUSY: the page is locked, pinned, or cannot be split
+ * @KSM_DIFFERENT: the contents are not equal
+ * @KSM_NO_MEMORY: there was no memory for what has to be noted
+ */
+enum ksm_result {
+	KSM_MERGED,
+	KSM_GONE,
+	KSM_BUSY,
+	KSM_DIFFERENT,
+	KSM_NO_MEMORY,
+};
+
+/**
+ * struct ksm_subject - a page that is to be merged, at its place in an mm
+ * @vma: the area, while mmap_lock is held
+ * @address: of the page
+ * @page: the page, with a reference
+ */
+struct ksm_subject {
+	struct vm_area_struct *vma;
+	unsigned long address;
+	struct page *page;
+};
+
+static int result_to_errno(enum ksm_result result)
+{
+	return result == KSM_MERGED ? 0 : -EFAULT;
+}
+
+static struct page *subject_page(struct vm_area_struct *vma, unsigned long address)
+{
+	struct page *page = NULL;
+	struct folio_walk fw;
+	struct folio *folio;
+
+	folio = folio_walk_start(&fw, vma, address, 0);
+	if (!folio)
+		return NULL;
+	if (folio_test_anon(folio) && !folio_is_zone_device(folio)) {
+		folio_get(folio);
+		page = fw.page;
+	}
+	folio_walk_end(&fw, vma);
+	return page;
+}
+
+/* Take mmap_lock and look up the page of a record, or do neither. */
+static bool subject_get(struct ksm_subject *subject, const struct ksm_record *record)
+{
+	struct mm_struct *mm = ksm_record_mm(record);
+
+	subject->address = ksm_record_address(record);
+	mmap_read_lock(mm);
+	subject->vma = ksm_find_vma(mm, subject->address);
+	if (subject->vma) {
+		subject->page = subject_page(subject->vma, subject->address);
+		if (subject->page)
+			return true;
+	}
+	mmap_read_unlock(mm);
+	return false;
+}
+
+static void subject_put(struct ksm_subject *subject)
+{
+	struct mm_struct *mm = subject->vma->vm_mm;
+
+	put_page(subject->page);
+	mmap_read_unlock(mm);
+}
+
+static u64 page_key(struct ksm_subject *subject,
+		    u64 (*hash)(const struct ksm_key *key, const void *addr))
+{
+	void *addr;
+	u64 fingerprint;
+
+	flush_anon_page(subject->vma, subject->page, subject->address);
+	flush_dcache_page(subject->page);
+	addr = kmap_local_page(subject->page);
+	fingerprint = hash(&ksm.key, addr);
+	kunmap_local(addr);
+	return ksm_key_on_node(fingerprint, ksm_folio_nid(page_folio(subject->page)));
+}
+
+/* Beside the mappings, only the swap cache and this attempt may hold a reference. */
+static bool only_mapped(const struct folio *folio)
+{
+	return folio_ref_count(folio) ==
+	       folio_mapcount(folio) + 1 + folio_test_swapcache(folio);
+}
+
+/* What the entry says about the address stays; what it says of the page doesn't. */
+static pte_t keep_marks(pte_t pte, pte_t old)
+{
+	if (pte_soft_dirty(old))
+		pte = pte_mksoft_dirty(pte);
+	if (pte_uffd_wp(old))
+		pte = pte_mkuffd_wp(pte);
+	return pte;
+}
+
+static pte_t map_shared(struct ksm_subject *subject, struct page *kpage, pte_t old)
+{
+	struct vm_area_struct *vma = subject->vma;
+	struct folio *kfolio = page_folio(kpage);
+
+	folio_get(kfolio);
+	folio_add_anon_rmap_pte(kfolio, kpage, vma, subject->address, RMAP_NONE);
+	return keep_marks(mk_pte(kpage, vma->vm_page_prot), old);
+}
+
+/* A dirty entry for the zero page tells that it was put there by KSM. */
+static pte_t map_zero(struct ksm_subject *subject, struct page *zero, pte_t old)
+{
+	struct vm_area_struct *vma = subject->vma;
+	pte_t pte = pfn_pte(page_to_pfn(zero), vma->vm_page_prot);
+
+	ksm_map_zero_page(vma->vm_mm);
+	dec_mm_counter(vma->vm_mm, MM_ANONPAGES);
+	return keep_marks(pte_mkdirty(pte_mkspecial(pte)), old);
+}
+
+/*
+ * With the entry cleared: whether the page may be shared, and what to map then.
+ * Sharing the anonymous mapping comes last, since it cannot be taken back.
+ */
+static enum ksm_result choose_pte(struct ksm_subject *subject, struct page *kpage,
+				  pte_t *pte)
+{
+	struct folio *folio = page_folio(subject->page);
+	pte_t old = *pte;
+
+	if (!only_mapped(folio))
+		return KSM_BUSY;
+	if (kpage && !pages_identical(subject->page, kpage))
+		return KSM_DIFFERENT;
+	if (PageAnonExclusive(subject->page) &&
+	    folio_try_share_anon_rmap_pte(folio, subject->page))
+		return KSM_BUSY;
+	if (!kpage)
+		*pte = pte_mkclean(pte_wrprotect(old));
+	else if (is_zero_pfn(page_to_pfn(kpage)))
+		*pte = map_zero(subject, kpage, old);
+	else
+		*pte = map_shared(subject, kpage, old);
+	return KSM_MERGED;
+}
+
+static enum ksm_result replace_locked_pte(struct ksm_subject *subject,
+					  struct page *kpage, pte_t *ptep)
+{
+	struct vm_area_struct *vma = subject->vma;
+	struct folio *folio = page_folio(subject->page);
+	pte_t pte = ptep_get(ptep);
+	enum ksm_result result;
+
+	if (!pte_present(pte) || pte_pfn(pte) != page_to_pfn(subject->page))
+		return KSM_GONE;
+	flush_cache_page(vma, subject->address, pte_pfn(pte));
+	/*
+	 * get_user_pages_fast() takes references without a lock.  Once the entry
+	 * is flushed it cannot, and those it took before are seen.
+	 */
+	pte = ptep_clear_flush(vma, subject->address, ptep);
+	result = choose_pte(subject, kpage, &pte);
+	set_pte_at(vma->vm_mm, subject->address, ptep, pte);
+	if (result == KSM_MERGED && kpage) {
+		folio_remove_rmap_pte(folio, subject->page, vma);
+		folio_put(folio);
+	}
+	return result;
+}
+
+/*
+ * Let the entry of a page map @kpage, or write-protect it where that is NULL.
+ * Both folios are locked.
+ */
+static enum ksm_result replace_pte(struct ksm_subject *subject, struct page *kpage)
+{
+	struct mm_struct *mm = subject->vma->vm_mm;
+	enum ksm_result result = KSM_GONE;
+	struct mmu_notifier_range range;
+	spinlock_t *ptl;
+	pte_t *ptep;
+	pmd_t *pmd;
+
+	pmd = mm_find_pmd(mm, subject->address);
+	if (!pmd)
+		return KSM_GONE;
+	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, mm, subject->address,
+				subject->address + PAGE_SIZE);
+	mmu_notifier_invalidate_range_start(&range);
+	ptep = pte_offset_map_lock(mm, pmd, subject->address, &ptl);
+	if (ptep) {
+		result = replace_locked_pte(subject, kpage, ptep);
+		pte_unmap_unlock(ptep, ptl);
+	}
+	mmu_notifier_invalidate_range_end(&range);
+	return result;
+}
+
+/* Lock a page for merging, taken out of its large folio if it is in one. */
+static enum ksm_result lock_subject(struct ksm_subject *subject)
+{
+	if (!trylock_page(subject->page))
+		return KSM_BUSY;
+	if (!PageTransCompound(subject->page))
+		return KSM_MERGED;
+	if (!split_huge_page(subject->page))
+		return KSM_MERGED;
+	unlock_page(subject->page);
+	return KSM_BUSY;
+}
+
+/* Merge a page with @kpage, which is locked or the zero page. */
+static enum ksm_result merge_with(struct ksm_subject *subject, struct page *kpage)
+{
+	enum ksm_result result = lock_subject(subject);
+	struct folio *folio;
+
+	if (result != KSM_MERGED)
+		return result;
+	folio = page_folio(subject->page);
+	if (folio_test_anon(folio) && !folio_test_ksm(folio))
+		result = replace_pte(subject, kpage);
+	else
+		result = KSM_GONE;
+	if (result == KSM_MERGED && !folio_mapped(folio))
+		folio_free_swap(folio);
+	folio_unlock(folio);
+	return result;
+}
+
+/* mmap_lock keeps the anon_vma until the rmap_item has its own reference. */
+static void item_fill(struct ksm_rmap_item *item, struct ksm_subject *subject)
+{
+	struct vm_area_struct *vma = subject->vma;
+
+	item->mm = vma->vm_mm;
+	item->address = subject->address;
+	item->index = linear_page_index(vma, subject->address);
+	item->anon_vma = vma->anon_vma;
+	get_anon_vma(item->anon_vma);
+}
+
+static void record_share(struct ksm_domain *domain, struct ksm_record *record,
+			 struct ksm_stable_node *node, struct ksm_rmap_item *item)
+{
+	ksm_record_unshare(domain, record);
+	record->item = item;
+	record->state = KSM_SHARED;
+	record->age = 0;
+	record->skips = 0;
+	ksm_stable_append(domain, node, item);
+}
+
+/* Merge with a shared page that is locked; the lock and reference stay. */
+static enum ksm_result merge_into(struct ksm_domain *domain, struct ksm_record *record,
+				  struct ksm_subject *subject, struct folio *kfolio)
+{
+	struct ksm_rmap_item *item = ksm_item_alloc();
+	enum ksm_result result;
+
+	if (!item)
+		return KSM_NO_MEMORY;
+	result = merge_with(subject, &kfolio->page);
+	trace_ksm_merge_with_ksm_page(&kfolio->page, folio_pfn(kfolio), item,
+				      subject->vma->vm_mm, result_to_errno(result));
+	if (result != KSM_MERGED) {
+		ksm_item_free(item);
+		return result;
+	}
+	item_fill(item, subject);
+	record_share(domain, record, ksm_folio_node(kfolio), item);
+	return KSM_MERGED;
+}
+
+static enum ksm_result merge_stable(struct ksm_domain *domain, struct ksm_record *record,
+				    struct ksm_subject *subject, u64 key)
+{
+	struct folio *kfolio = ksm_stable_candidate(domain, key);
+	enum ksm_result result;
+
+	if (!kfolio)
+		return KSM_DIFFERENT;
+	if (IS_ERR(kfolio))
+		return KSM_BUSY;
+	result = merge_into(domain, record, subject, kfolio);
+	folio_unlock(kfolio);
+	folio_put(kfolio);
+	return result;
+}
+
+static enum ksm_result merge_zero(struct ksm_record *record, struct ksm_subject *subject)
+{
+	struct mm_struct *mm = subject->vma->vm_mm;
+	struct page *zero = ZERO_PAGE(subject->address);
+	enum ksm_result result;
+
+	if (mm_forbids_zeropage(mm))
+		return KSM_BUSY;
+	result = merge_with(subject, zero);
+	trace_ksm_merge_one_page(page_to_pfn(zero), record, mm, result_to_errno(result));
+	return result;
+}
+
+/*
+ * The folio is locked and write-protected, and its node in the tree.  Reclaim
+ * drops a clean page, so it has to be dirty in order to be swapped out.
+ */
+static void folio_become_shared(struct folio *folio, struct ksm_stable_node *node)
+{
+	VM_WARN_ON_FOLIO(PageAnonExclusive(&folio->page), folio);
+	WRITE_ONCE(folio->mapping, (void *)((unsigned long)node | PAGE_MAPPING_KSM));
+	folio_mark_accessed(folio);
+	if (!folio_test_dirty(folio))
+		folio_set_dirty(folio);
+}
+
+/* First step: the page becomes a shared one.  @node and @item are used then. */
+static enum ksm_result make_shared(struct ksm_domain *domain, struct ksm_record *record,
+				   struct ksm_subject *subject, u64 key, u64 sample,
+				   struct ksm_stable_node *node,
+				   struct ksm_rmap_item *item)
+{
+	enum ksm_result result = lock_subject(subject);
+	struct folio *folio;
+
+	if (result != KSM_MERGED)
+		goto out;
+	folio = page_folio(subject->page);
+	if (folio_test_anon(folio) && !folio_test_ksm(folio))
+		result = replace_pte(subject, NULL);
+	else
+		result = KSM_GONE;
+	if (result == KSM_MERGED) {
+		ksm_stable_insert(domain, node, folio, key, sample);
+		folio_become_shared(folio, node);
+		item_fill(item, subject);
+		record_share(domain, record, node, item);
+	}
+	folio_unlock(folio);
+out:
+	trace_ksm_merge_with_ksm_page(NULL, page_to_pfn(subject->page), item,
+				      subject->vma->vm_mm, result_to_errno(result));
+	return result;
+}
+
+/* Undo the first step. */
+static void break_share(struct ksm_domain *domain, struct ksm_record *record)
+{
+	struct mm_struct *mm = ksm_record_mm(record);
+	unsigned long address = ksm_record_address(record);
+	struct vm_area_struct *vma;
+
+	mmap_read_lock(mm);
+	vma = ksm_find_vma(mm, address);
+	if (vma)
+		ksm_break_range(vma, address, address + PAGE_SIZE);
+	mmap_read_unlock(mm);
+	ksm_record_unshare(domain, record);
+}
+
+/* Second step: merge the page of @record with the one that @first shares. */
+static enum ksm_result join_shared(struct ksm_domain *domain, struct ksm_record *first,
+				   struct ksm_record *record, u64 sample)
+{
+	struct ksm_subject subject;
+	enum ksm_result result;
+	struct folio *kfolio;
+
+	if (!subject_get(&subject, record))
+		return KSM_GONE;
+	if (page_key(&subject, ksm_sample) != sample) {
+		result = KSM_DIFFERENT;
+		goto out;
+	}
+	kfolio = first->item->node ?
+		 ksm_stable_folio(domain, first->item->node, KSM_FOLIO_TRYLOCK) : NULL;
+	result = KSM_BUSY;
+	if (IS_ERR_OR_NULL(kfolio))
+		goto out;
+	result = merge_into(domain, record, &subject, kfolio);
+	folio_unlock(kfolio);
+	folio_put(kfolio);
+out:
+	subject_put(&subject);
+	return result;
+}
+
+static enum ksm_result share_first(struct ksm_domain *domain, struct ksm_record *record,
+				   u64 key, u64 sample)
+{
+	struct ksm_stable_node *node = ksm_node_alloc();
+	struct ksm_rmap_item *item = ksm_item_alloc();
+	enum ksm_result result = KSM_NO_MEMORY;
+	struct ksm_subject subject;
+
+	if (node && item) {
+		result = KSM_GONE;
+		if (subject_get(&subject, record)) {
+			result = make_shared(domain, record, &subject, key, sample,
+					     node, item);
+			subject_put(&subject);
+		}
+	}
+	if (result != KSM_MERGED) {
+		ksm_node_free(node);
+		ksm_item_free(item);
+	}
+	return result;
+}
+
+/*
+ * Merge the pages of two records with one fingerprint.  Where only the page of
+ * @other stands in the way, it gives its place in the unstable tree to @record.
+ */
+static bool merge_pair(struct ksm_domain *domain, struct ksm_record *record,
+		       struct ksm_record *other, u64 key, u64 sample)
+{
+	if (share_first(domain, record, key, sample) != KSM_MERGED)
+		return false;
+	if (join_shared(domain, record, other, sample) == KSM_MERGED)
+		return true;
+	break_share(domain, record);
+	ksm_record_unshare(domain, other);
+	return false;
+}
+
+/*
+ * A record stands in the unstable tree by the sample of its page, which has met
+ * its like now: make it stand there by the whole page.
+ */
+static void convert(struct ksm_domain *domain, struct ksm_record *record)
+{
+	struct ksm_subject subject;
+	u64 sample, key;
+
+	ksm_unstable_remove(&domain->unstable, record);
+	if (!subject_get(&subject, record))
+		return;
+	sample = page_key(&subject, ksm_sample);
+	key = page_key(&subject, ksm_fingerprint);
+	subject_put(&subject);
+	if (ksm_tag(sample) != record->tag) {
+		record->tag = ksm_tag(sample);
+		return;
+	}
+	record->tag = ksm_tag(key);
+	record->full = true;
+	if (!ksm_unstable_find(&domain->unstable, record->tag, true))
+		ksm_unstable_insert(&domain->unstable, record);
+}
+
+static void convert_sampled(struct ksm_domain *domain, u64 sample)
+{
+	struct ksm_record *record;
+	unsigned int i;
+
+	for (i = 0; i < KSM_MAX_CONVERSIONS; i++) {
+		record = ksm_unstable_find(&domain->unstable, ksm_tag(sample), false);
+		if (!record)
+			return;
+		convert(domain, record);
+	}
+}
+
+/* The page of @record is settled and in no tree, its tag that of the whole page. */
+static void merge_unstable(struct ksm_domain *domain, struct ksm_record *record,
+			   u64 key, u64 sample)
+{
+	struct ksm_unstable *unstable = &domain->unstable;
+	struct ksm_record *other;
+
+	convert_sampled(domain, sample);
+	other = ksm_unstable_find(unstable, record->tag, true);
+	if (other && merge_pair(domain, record, other, key, sample))
+		return;
+	/* A page that could not be merged leaves the tree to its like. */
+	if (!ksm_unstable_find(unstable, record->tag, true))
+		ksm_unstable_insert(unstable, record);
+}
+
+/*
+ * A shared page turns up where no scan saw it before: after a fork, or where it
+ * was swapped in again.  It keeps its mapping whatever max_page_sharing says.
+ */
+static void adopt_shared(struct ksm_domain *domain, struct ksm_record *record,
+			 struct ksm_subject *subject)
+{
+	struct folio *folio = page_folio(subject->page);
+	struct ksm_stable_node *node;
+	struct ksm_rmap_item *item;
+
+	if (record->state == KSM_SHARED && record->item->node &&
+	    record->item->node == ksm_folio_node(folio)) {
+		ksm_stable_rekey(domain, record->item->node, folio);
+		return;
+	}
+	ksm_record_unshare(domain, record);
+	item = ksm_item_alloc();
+	if (!item || !folio_trylock(folio)) {
+		ksm_item_free(item);
+		return;
+	}
+	node = ksm_folio_node(folio);
+	if (node) {
+		item_fill(item, subject);
+		record_share(domain, record, node, item);
+		ksm_stable_rekey(domain, node, folio);
+	} else {
+		ksm_item_free(item);
+	}
+	folio_unlock(folio);
+}
+
+/* Compare a page with what the record says, and note what it holds now. */
+static bool record_settled(struct ksm_domain *domain, struct ksm_record *record,
+			   u64 key, u64 sample, bool settled)
+{
+	bool changed = record->full && record->tag != ksm_tag(key);
+
+	ksm_record_unshare(domain, record);
+	record->full = settled && !changed;
+	record->tag = ksm_tag(record->full ? key : sample);
+	return record->full;
+}
+
+/* KSM_DIFFERENT means that there is nothing yet to merge the page with. */
+static enum ksm_result merge_known(struct ksm_domain *domain, struct ksm_record *record,
+				   struct ksm_subject *subject, u64 key, bool settled)
+{
+	int nid = ksm_folio_nid(page_folio(subject->page));
+
+	if (key == ksm_key_on_node(ksm.zero, nid)) {
+		/* Zeroed pages are often about to be written to. */
+		if (!settled)
+			return KSM_BUSY;
+		if (READ_ONCE(ksm.use_zero_pages) &&
+		    merge_zero(record, subject) == KSM_MERGED) {
+			ksm_record_forget(domain, record);
+			return KSM_MERGED;
+		}
+	}
+	return merge_stable(domain, record, subject, key);
+}
+
+/**
+ * ksm_cmp_and_merge - merge a page with its like, if there is one
+ * @domain: the trees
+ * @candidate: the page
+ *
+ * First the pages that are shared already are asked, then those in the unstable
+ * tree, which the page joins where it finds nothing.
+ *
+ * Context: ksmd; may sleep; under ksm.lock, with no mmap_lock held.
+ */
+void ksm_cmp_and_merge(struct ksm_domain *domain, struct ksm_candidate *candidate)
+{
+	struct ksm_record *record = candidate->record;
+	u64 key, sample = candidate->sample;
+	struct ksm_subject subject;
+	enum ksm_result result;
+	bool settled;
+
+	if (!subject_get(&subject, record)) {
+		ksm_record_forget(domain, record);
+		return;
+	}
+	if (PageKsm(subject.page)) {
+		adopt_shared(domain, record, &subject);
+		subject_put(&subject);
+		return;
+	}
+	if (record->state == KSM_SHARED) {
+		ksm_record_unshare(domain, record);
+		record->full = false;
+	}
+	if (!sample)
+		sample = page_key(&subject, ksm_sample);
+	key = page_key(&subject, ksm_fingerprint);
+	settled = record_settled(domain, record, key, sample, candidate->settled);
+	result = merge_known(domain, record, &subject, key, settled);
+	subject_put(&subject);
+	if (settled && result == KSM_DIFFERENT)
+		merge_unstable(domain, record, key, sample);
+}
+
+/* Whether an entry maps a page of ours, or will once its migration is over. */
+static bool pte_is_shared(struct vm_area_struct *vma, unsigned long address, pte_t pte)
+{
+	struct page *page;
+
+	if (pte_none(pte))
+		return false;
+	if (pte_present(pte)) {
+		page = vm_normal_page(vma, address, pte);
+		return page ? PageKsm(page) : is_ksm_zero_pte(pte);
+	}
+	if (!is_migration_entry(pte_to_swp_entry(pte)))
+		return false;
+	return folio_test_ksm(pfn_swap_entry_folio(pte_to_swp_entry(pte)));
+}
+
+static int break_pmd_entry(pmd_t *pmd, unsigned long address, unsigned long end,
+			   struct mm_walk *walk)
+{
+	unsigned long *found = walk->private;
+	pte_t *start, *pte;
+	spinlock_t *ptl;
+	int shared = 0;
+
+	start = pte_offset_map_lock(walk->mm, pmd, address, &ptl);
+	if (!start)
+		return 0;
+	for (pte = start; address < end; pte++, address += PAGE_SIZE) {
+		if (pte_is_shared(walk->vma, address, ptep_get(pte))) {
+			*found = address;
+			shared = 1;
+			break;
+		}
+	}
+	pte_unmap_unlock(start, ptl);
+	return shared;
+}
+
+static const struct mm_walk_ops break_ops = {
+	.pmd_entry = break_pmd_entry,
+	.walk_lock = PGWALK_RDLOCK,
+};
+
+/**
+ * ksm_break_range - give the pages of a range back to it, each as its own
+ * @vma: a mergeable area
+ * @start: first address
+ * @end: address behind the last
+ *
+ * A fault may back out, for instance while a page migrates; the walk then finds
+ * the page again.
+ *
+ * Context: may sleep; mmap_lock held.  Where ksmd is not kept out by ksm.lock or
+ * by holding mmap_lock for writing, pages may be merged behind the walk.
+ * Return: 0, -ENOMEM, or -ERESTARTSYS where a signal has arrived.
+ */
+int ksm_break_range(struct vm_area_struct *vma, unsigned long start,
+		    unsigned long end)
+{
+	mmap_assert_locked(vma->vm_mm);
+	while (start < end && !ksm_mm_exiting(vma->vm_mm)) {
+		vm_fault_t fault;
+
+		if (signal_pending(current))
+			return -ERESTARTSYS;
+		if (walk_page_range_vma(vma, start, end, &break_ops, &start) <= 0)
+			return 0;
+		fault = handle_mm_fault(vma, start,
+					FAULT_FLAG_UNSHARE | FAULT_FLAG_REMOTE, NULL);
+		if (fault & VM_FAULT_OOM)
+			return -ENOMEM;
+		/* The page is poisoned, or its backing was truncated: leave it. */
+		if (fault & VM_FAULT_ERROR)
+			start += PAGE_SIZE;
+		cond_resched();
+	}
+	return 0;
+}

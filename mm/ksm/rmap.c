@@ -1,0 +1,315 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kernel Samepage Merging: shared pages as the rest of mm meets them.
+ *
+ * A shared page belongs to no single anon_vma: its stable node lists one for
+ * each mapping that was merged, with the page offset to look at in there.  Areas
+ * that were forked off since stand in the same anon_vma at the same offset.
+ */
+
+#include <linux/ksm.h>
+#include <linux/memcontrol.h>
+#include <linux/memory.h>
+#include <linux/mm_inline.h>
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
+#include <linux/sched/signal.h>
+#include <linux/swap.h>
+#include <linux/vmstat.h>
+
+#include "../internal.h"
+#include "ksm.h"
+
+/**
+ * struct ksm_rmap_step - what one visit of an anon_vma needs to know
+ * @folio: the shared page
+ * @rwc: what the walk is for
+ * @own: visit the area that was merged, or else those that were forked off it
+ */
+struct ksm_rmap_step {
+	struct folio *folio;
+	struct rmap_walk_control *rwc;
+	bool own;
+};
+
+static bool vma_maps_item(const struct vm_area_struct *vma,
+			  const struct ksm_rmap_item *item)
+{
+	return item->address >= vma->vm_start && item->address < vma->vm_end;
+}
+
+/* Returns false where the walk is over. */
+static bool visit_vma(struct ksm_rmap_step *step, struct vm_area_struct *vma,
+		      struct ksm_rmap_item *item)
+{
+	struct rmap_walk_control *rwc = step->rwc;
+
+	if (!vma_maps_item(vma, item) || (vma->vm_mm == item->mm) != step->own)
+		return true;
+	if (rwc->invalid_vma && rwc->invalid_vma(vma, rwc->arg))
+		return true;
+	if (!rwc->rmap_one(step->folio, vma, item->address, rwc->arg))
+		return false;
+	return !rwc->done || !rwc->done(step->folio);
+}
+
+static bool lock_anon_vma(struct anon_vma *anon_vma, struct rmap_walk_control *rwc)
+{
+	if (anon_vma_trylock_read(anon_vma))
+		return true;
+	if (rwc->try_lock) {
+		rwc->contended = true;
+		return false;
+	}
+	anon_vma_lock_read(anon_vma);
+	return true;
+}
+
+static bool visit_item(struct ksm_rmap_step *step, struct ksm_rmap_item *item)
+{
+	struct anon_vma_chain *avc;
+	bool more = true;
+
+	if (!lock_anon_vma(item->anon_vma, step->rwc))
+		return false;
+	anon_vma_interval_tree_foreach(avc, &item->anon_vma->rb_root,
+				       item->index, item->index) {
+		cond_resched();
+		more = visit_vma(step, avc->vma, item);
+		if (!more)
+			break;
+	}
+	anon_vma_unlock_read(item->anon_vma);
+	return more;
+}
+
+static bool visit_items(struct ksm_rmap_step *step, struct ksm_stable_node *node)
+{
+	struct ksm_rmap_item *item;
+
+	hlist_for_each_entry(item, &node->items, link) {
+		cond_resched();
+		if (!visit_item(step, item))
+			return false;
+	}
+	return true;
+}
+
+/**
+ * rmap_walk_ksm - visit the mappings of a shared page
+ * @folio: the page, locked: that holds its rmap_items still
+ * @rwc: what to do with each
+ *
+ * The areas that were merged come first; often these are all there are, and the
+ * walk is over.  Each visit of an anon_vma asks its interval tree for the one
+ * offset, however many areas are in it.
+ *
+ * Context: may sleep.
+ */
+void rmap_walk_ksm(struct folio *folio, struct rmap_walk_control *rwc)
+{
+	struct ksm_rmap_step step = { .folio = folio, .rwc = rwc, .own = true };
+	struct ksm_stable_node *node = ksm_folio_node(folio);
+
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
+	if (!node || !visit_items(&step, node))
+		return;
+	step.own = false;
+	visit_items(&step, node);
+}
+
+#ifdef CONFIG_MEMORY_FAILURE
+static void collect_procs_of_item(struct ksm_rmap_item *item, struct task_struct *task,
+				  struct page *page, struct list_head *to_kill)
+{
+	struct anon_vma_chain *avc;
+
+	anon_vma_interval_tree_foreach(avc, &item->anon_vma->rb_root,
+				       item->index, item->index) {
+		struct vm_area_struct *vma = avc->vma;
+
+		if (vma->vm_mm == task->mm && vma_maps_item(vma, item))
+			add_to_kill_ksm(task, page, vma, to_kill, item->address);
+	}
+}
+
+/**
+ * collect_procs_ksm - find the processes that a broken shared page concerns
+ * @folio: the page, locked
+ * @page: the same
+ * @to_kill: list that they are added to
+ * @force_early: whether also those that did not ask to be told early
+ *
+ * Context: may sleep.
+ */
+void collect_procs_ksm(struct folio *folio, struct page *page,
+		       struct list_head *to_kill, int force_early)
+{
+	struct ksm_stable_node *node = ksm_folio_node(folio);
+	struct ksm_rmap_item *item;
+	struct task_struct *process;
+
+	if (!node)
+		return;
+	hlist_for_each_entry(item, &node->items, link) {
+		anon_vma_lock_read(item->anon_vma);
+		rcu_read_lock();
+		for_each_process(process) {
+			struct task_struct *task = task_early_kill(process, force_early);
+
+			if (task)
+				collect_procs_of_item(item, task, page, to_kill);
+		}
+		rcu_read_unlock();
+		anon_vma_unlock_read(item->anon_vma);
+	}
+}
+#endif /* CONFIG_MEMORY_FAILURE */
+
+#ifdef CONFIG_MIGRATION
+/**
+ * folio_migrate_ksm - a page moves, and its stable node with it
+ * @newfolio: where to, locked; its mapping has been copied
+ * @folio: where from, locked
+ *
+ * Context: any.
+ */
+void folio_migrate_ksm(struct folio *newfolio, struct folio *folio)
+{
+	struct ksm_stable_node *node = ksm_folio_node(folio);
+
+	VM_WARN_ON_ONCE_FOLIO(!folio_test_locked(folio), folio);
+	VM_WARN_ON_ONCE_FOLIO(newfolio->mapping != folio->mapping, newfolio);
+	if (!node)
+		return;
+	WRITE_ONCE(node->kpfn, folio_pfn(newfolio));
+	/*
+	 * Who finds that the old page has forgotten the node has to see the new
+	 * place: pairs with smp_rmb() in ksm_stable_folio().
+	 */
+	smp_wmb();
+	WRITE_ONCE(folio->mapping, (void *)PAGE_MAPPING_KSM);
+}
+#endif /* CONFIG_MIGRATION */
+
+/* Whether a page from swap can be mapped here as it is. */
+static bool may_map_directly(struct folio *folio, struct vm_area_struct *vma,
+			     unsigned long address)
+{
+	struct anon_vma *anon_vma = folio_anon_vma(folio);
+
+	if (folio_test_large(folio))
+		return true;
+	if (folio_test_ksm(folio))
+		return ksm_folio_node(folio) && READ_ONCE(ksm.run) != KSM_RUN_UNMERGE;
+	if (!anon_vma)
+		return true;
+	return folio->index == linear_page_index(vma, address) &&
+	       anon_vma->root == vma->anon_vma->root;
+}
+
+static struct folio *alloc_copy(struct vm_area_struct *vma, unsigned long address)
+{
+	struct folio *copy = vma_alloc_folio(GFP_HIGHUSER_MOVABLE, 0, vma, address, false);
+
+	if (copy && mem_cgroup_charge(copy, vma->vm_mm, GFP_KERNEL)) {
+		folio_put(copy);
+		return NULL;
+	}
+	return copy;
+}
+
+/**
+ * ksm_might_need_to_copy - make a page from swap fit for being mapped
+ * @folio: the page, locked
+ * @vma: the area that it is to be mapped in
+ * @addr: where
+ *
+ * A shared page loses its stable node on the way out.  The first to fault it in
+ * again makes it belong to one anon_vma; who shared it from another, or at
+ * another offset, gets a copy, which a later pass may merge again.
+ *
+ * Context: may sleep; mmap_lock or the lock of @vma held.
+ * Return: @folio; a copy, locked and up to date; NULL for want of memory;
+ * ERR_PTR(-EHWPOISON) where the page cannot be read.
+ */
+struct folio *ksm_might_need_to_copy(struct folio *folio,
+				     struct vm_area_struct *vma, unsigned long addr)
+{
+	struct page *page = folio_page(folio, 0);
+	struct folio *copy;
+
+	if (may_map_directly(folio, vma, addr))
+		return folio;
+	if (PageHWPoison(page))
+		return ERR_PTR(-EHWPOISON);
+	/* The caller finds out and reports the error. */
+	if (!folio_test_uptodate(folio))
+		return folio;
+	copy = alloc_copy(vma, addr);
+	if (!copy)
+		return NULL;
+	if (copy_mc_user_highpage(folio_page(copy, 0), page, addr, vma)) {
+		folio_put(copy);
+		return ERR_PTR(-EHWPOISON);
+	}
+	folio_set_dirty(copy);
+	__folio_mark_uptodate(copy);
+	__folio_set_locked(copy);
+#ifdef CONFIG_SWAP
+	count_vm_event(KSM_SWPIN_COPY);
+#endif
+	return copy;
+}
+
+#ifdef CONFIG_MEMORY_HOTREMOVE
+static void stop_offlining(void)
+{
+	WRITE_ONCE(ksm.offlining, false);
+	mutex_unlock(&ksm.lock);
+	wake_up_all(&ksm.offline_wait);
+}
+
+/*
+ * Migration empties memory that goes offline.  Meanwhile nothing may look through
+ * the keyhole of a stable node, and nodes that are left over have to go before
+ * the struct pages do.
+ */
+static int ksm_memory_notify(struct notifier_block *self, unsigned long action, void *arg)
+{
+	const struct memory_notify *range = arg;
+
+	switch (action) {
+	case MEM_GOING_OFFLINE:
+		mutex_lock(&ksm.lock);
+		WRITE_ONCE(ksm.offlining, true);
+		mutex_unlock(&ksm.lock);
+		break;
+	case MEM_OFFLINE:
+		mutex_lock(&ksm.lock);
+		ksm_stable_forget_pfns(&ksm.domain, range->start_pfn,
+				       range->start_pfn + range->nr_pages);
+		stop_offlining();
+		break;
+	case MEM_CANCEL_OFFLINE:
+		mutex_lock(&ksm.lock);
+		stop_offlining();
+		break;
+	}
+	return NOTIFY_OK;
+}
+
+/**
+ * ksm_hotplug_init - be told when memory goes offline
+ *
+ * Context: once, at boot.
+ */
+void __init ksm_hotplug_init(void)
+{
+	hotplug_memory_notifier(ksm_memory_notify, KSM_CALLBACK_PRI);
+}
+#else
+void __init ksm_hotplug_init(void)
+{
+}
+#endif /* CONFIG_MEMORY_HOTREMOVE */

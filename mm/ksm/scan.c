@@ -1,0 +1,672 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kernel Samepage Merging: a pass over the mergeable memory of all mms.
+ *
+ * Page tables are walked by range.  The pages of one leaf are looked at under a
+ * single hold of the page table lock, and most of them need no more than that:
+ * their sample is hashed and compared with the record.  Only a page whose sample
+ * speaks for a merge becomes a candidate, to be dealt with once the locks are
+ * dropped.
+ *
+ * With smart_scan a page is left alone for some passes after a look in vain, and
+ * for more passes if its accessed bit says that nobody used it since.
+ */
+
+#include <linux/bitops.h>
+#include <linux/freezer.h>
+#include <linux/highmem.h>
+#include <linux/mmu_notifier.h>
+#include <linux/page_idle.h>
+#include <linux/pagewalk.h>
+#include <linux/sched/cputime.h>
+#include <linux/sched/mm.h>
+#include <linux/swap.h>
+#include <trace/events/ksm.h>
+
+#include "ksm.h"
+
+/* Looks that every page gets before it is skipped. */
+#define KSM_LOOKS_BEFORE_SKIP	3
+/* Most passes to skip a page for that is in use, and one that is not. */
+#define KSM_MAX_SKIPS_YOUNG	8
+#define KSM_MAX_SKIPS_OLD	64
+#define KSM_MAX_AGE		31
+/* Skipping a page takes about this fraction of a look at it. */
+#define KSM_SKIPS_PER_LOOK	16
+/* Passes between two renewals of the filter of samples. */
+#define KSM_PASSES_PER_RENEWAL	16
+
+/**
+ * struct ksm_chunk - pages of one leaf that lie in one area
+ * @vma: the area
+ * @base: first address of the leaf's range
+ * @at: page of the range to look at next
+ * @end: page behind the last
+ * @map: the entries, as they are mapped
+ * @pte: where the entry of page 0 of the range is, or would be; NULL where a
+ *       PMD maps the pages
+ * @huge: likewise page 0 of the range where a PMD maps the pages
+ * @young: a secondary MMU used some of the pages
+ */
+struct ksm_chunk {
+	struct vm_area_struct *vma;
+	unsigned long base;
+	unsigned int at;
+	unsigned int end;
+	pte_t *map;
+	pte_t *pte;
+	struct page *huge;
+	bool young;
+};
+
+/* Why looking at a chunk ended. */
+enum ksm_chunk_result {
+	KSM_CHUNK_DONE,
+	KSM_CHUNK_NO_BUDGET,
+	KSM_CHUNK_NO_RECORD,
+};
+
+/**
+ * ksm_scan_init - prepare for the first pass
+ * @scan: filled in
+ *
+ * Context: once, at boot.
+ * Return: 0, or -ENOMEM.
+ */
+int __init ksm_scan_init(struct ksm_scan *scan)
+{
+	scan->candidate = kcalloc(KSM_LEAF_PAGES, sizeof(*scan->candidate), GFP_KERNEL);
+	return scan->candidate ? 0 : -ENOMEM;
+}
+
+static unsigned int leaf_offset(unsigned long address)
+{
+	return (address >> PAGE_SHIFT) & (KSM_LEAF_PAGES - 1);
+}
+
+static unsigned long leaf_base(unsigned long address)
+{
+	return ALIGN_DOWN(address, KSM_LEAF_BYTES);
+}
+
+/* Forget what is known of the pages between the last one looked at and @address. */
+static void forget_until(struct ksm_scan *scan, unsigned long address)
+{
+	struct ksm_domain *domain = &ksm.domain;
+	struct ksm_leaf *leaf = *scan->leaf;
+	unsigned int from = 0;
+
+	if (ksm_leaf_covers(leaf, scan->looked))
+		from = leaf_offset(scan->looked);
+	if (from && !ksm_leaf_covers(leaf, address)) {
+		ksm_leaf_forget(domain, leaf, from, KSM_LEAF_PAGES);
+		if (!ksm_leaf_free_empty(domain, scan->leaf))
+			scan->leaf = &leaf->next;
+		from = 0;
+	}
+	ksm_leaves_forget(domain, scan->leaf, leaf_base(address));
+	if (ksm_leaf_covers(*scan->leaf, address))
+		ksm_leaf_forget(domain, *scan->leaf, from, leaf_offset(address));
+}
+
+/* The pages of a leaf's range up to @address have been looked at. */
+static void looked_until(struct ksm_scan *scan, unsigned long base,
+			 unsigned long address)
+{
+	scan->looked = address;
+	if (!ksm_leaf_covers(*scan->leaf, base) || ksm_leaf_covers(*scan->leaf, address))
+		return;
+	if (!ksm_leaf_free_empty(&ksm.domain, scan->leaf))
+		scan->leaf = &(*scan->leaf)->next;
+}
+
+static struct page *mergeable_page(struct page *page)
+{
+	struct folio *folio;
+
+	if (!page)
+		return NULL;
+	folio = page_folio(page);
+	if (!folio_test_anon(folio) || folio_is_zone_device(folio))
+		return NULL;
+	return page;
+}
+
+static struct page *chunk_page(const struct ksm_chunk *chunk, unsigned int offset)
+{
+	unsigned long address = chunk->base + offset * PAGE_SIZE;
+	pte_t pte;
+
+	if (!chunk->pte)
+		return chunk->huge + offset;
+	pte = ptep_get(chunk->pte + offset);
+	if (!pte_present(pte))
+		return NULL;
+	return mergeable_page(vm_normal_page(chunk->vma, address, pte));
+}
+
+/* Whether a page was used since the last pass; the next pass starts afresh. */
+static bool chunk_test_clear_young(const struct ksm_chunk *chunk, unsigned int offset)
+{
+	pte_t *pte = chunk->pte + offset;
+
+	if (!chunk->pte)
+		return true;
+	if (!pte_young(ptep_get(pte)))
+		return chunk->young;
+	ptep_test_and_clear_young(chunk->vma, chunk->base + offset * PAGE_SIZE, pte);
+	return true;
+}
+
+static void add_candidate(struct ksm_scan *scan, struct ksm_record *record,
+			  u64 sample, bool settled)
+{
+	scan->candidate[scan->nr_candidates++] = (struct ksm_candidate){
+		.record = record,
+		.sample = sample,
+		.settled = settled,
+	};
+}
+
+static u64 page_sample(struct ksm_chunk *chunk, struct page *page, unsigned int offset)
+{
+	void *addr;
+	u64 sample;
+
+	flush_anon_page(chunk->vma, page, chunk->base + offset * PAGE_SIZE);
+	flush_dcache_page(page);
+	addr = kmap_local_page(page);
+	sample = ksm_sample(&ksm.key, addr);
+	kunmap_local(addr);
+	return ksm_key_on_node(sample, ksm_folio_nid(page_folio(page)));
+}
+
+static void look_first(struct ksm_scan *scan, struct ksm_record *record, u64 sample)
+{
+	ksm_record_seen(&ksm.domain, record);
+	record->tag = ksm_tag(sample);
+	record->full = false;
+	if (ksm_unstable_met(&ksm.domain.unstable, record->tag))
+		add_candidate(scan, record, sample, false);
+}
+
+static void look_changed(struct ksm_record *record, u64 sample)
+{
+	if (record->state == KSM_UNSHARED)
+		ksm_unstable_remove(&ksm.domain.unstable, record);
+	record->tag = ksm_tag(sample);
+}
+
+/* The sample is what it was; has its like turned up? */
+static void look_again(struct ksm_scan *scan, struct ksm_record *record, u64 sample)
+{
+	struct ksm_unstable *unstable = &ksm.domain.unstable;
+
+	if (!ksm_unstable_met(unstable, record->tag)) {
+		if (record->state == KSM_UNSHARED)
+			return;
+		if (!ksm_unstable_find(unstable, record->tag, false)) {
+			ksm_unstable_insert(unstable, record);
+			return;
+		}
+		ksm_unstable_set_met(unstable, record->tag);
+	}
+	add_candidate(scan, record, sample, true);
+}
+
+static void look_unshared(struct ksm_scan *scan, struct ksm_record *record, u64 sample)
+{
+	if (record->state == KSM_NONE) {
+		look_first(scan, record, sample);
+	} else if (record->full) {
+		/* Where the filter has been renewed, this page counts again. */
+		ksm_unstable_set_met(&ksm.domain.unstable, ksm_tag(sample));
+		add_candidate(scan, record, sample, true);
+	} else if (record->tag != ksm_tag(sample)) {
+		look_changed(record, sample);
+	} else {
+		look_again(scan, record, sample);
+	}
+}
+
+static bool still_shared(const struct ksm_record *record, const struct folio *folio)
+{
+	const struct ksm_stable_node *node = record->item->node;
+
+	return node && ksm_folio_node(folio) == node && node->nid == ksm_folio_nid(folio);
+}
+
+static unsigned int skips_for(unsigned int age, bool young)
+{
+	unsigned int most = young ? KSM_MAX_SKIPS_YOUNG : KSM_MAX_SKIPS_OLD;
+
+	if (age < KSM_LOOKS_BEFORE_SKIP)
+		return 0;
+	return min(2U << min(age - KSM_LOOKS_BEFORE_SKIP, 5U), most);
+}
+
+static void look(struct ksm_scan *scan, struct ksm_chunk *chunk,
+		 struct ksm_record *record, struct page *page, bool young)
+{
+	struct folio *folio = page_folio(page);
+
+	scan->budget--;
+	ksm.domain.counters.scanned++;
+	if (record->state == KSM_SHARED) {
+		if (!still_shared(record, folio))
+			add_candidate(scan, record, 0, false);
+		return;
+	}
+	if (folio_test_ksm(folio)) {
+		if (record->state == KSM_NONE)
+			ksm_record_seen(&ksm.domain, record);
+		add_candidate(scan, record, 0, false);
+		return;
+	}
+	look_unshared(scan, record, page_sample(chunk, page, record->offset));
+	if (record->age < KSM_MAX_AGE)
+		record->age++;
+	record->skips = skips_for(record->age, young);
+}
+
+static bool skip(struct ksm_scan *scan, struct ksm_record *record, bool young)
+{
+	if (!record->skips)
+		return false;
+	if (young && record->skips > KSM_MAX_SKIPS_YOUNG)
+		record->skips = KSM_MAX_SKIPS_YOUNG;
+	record->skips--;
+	scan->skip_budget--;
+	ksm.domain.counters.skipped++;
+	return true;
+}
+
+/* There is no page to merge at this address any more. */
+static void look_missing(struct ksm_scan *scan, struct ksm_record *record)
+{
+	if (record->state == KSM_SHARED)
+		add_candidate(scan, record, 0, false);
+	else
+		ksm_record_forget(&ksm.domain, record);
+}
+
+/* With smart_scan: skip the page at @record, or say that it has to be looked at. */
+static bool skip_page(struct ksm_scan *scan, struct ksm_chunk *chunk,
+		      struct ksm_record *record, bool *young)
+{
+	struct page *page;
+
+	if (record->state == KSM_SHARED || record->state == KSM_NONE)
+		return false;
+	if (chunk->pte && !pte_present(ptep_get(chunk->pte + record->offset)))
+		return false;
+	*young = chunk_test_clear_young(chunk, record->offset);
+	if (*young) {
+		/* Reclaim is not to lose what was taken from the entry. */
+		page = chunk_page(chunk, record->offset);
+		if (page)
+			folio_set_young(page_folio(page));
+	}
+	return skip(scan, record, *young);
+}
+
+static void look_at_record(struct ksm_scan *scan, struct ksm_chunk *chunk,
+			   struct ksm_record *record, bool smart)
+{
+	bool young = true;
+	struct page *page;
+
+	if (smart && skip_page(scan, chunk, record, &young))
+		return;
+	page = chunk_page(chunk, record->offset);
+	if (page)
+		look(scan, chunk, record, page, young);
+	else if (record->state != KSM_NONE)
+		look_missing(scan, record);
+}
+
+static enum ksm_chunk_result scan_chunk(struct ksm_scan *scan, struct ksm_chunk *chunk)
+{
+	struct ksm_leaf *leaf = *scan->leaf;
+	const bool smart = READ_ONCE(ksm.smart_scan);
+	struct ksm_record *record = NULL, *end = NULL;
+
+	if (ksm_leaf_covers(leaf, chunk->base)) {
+		record = leaf->record;
+		end = record + leaf->nr;
+	}
+	while (record < end && record->offset < chunk->at)
+		record++;
+	for (; chunk->at < chunk->end; chunk->at++) {
+		if (!scan->budget || !scan->skip_budget)
+			return KSM_CHUNK_NO_BUDGET;
+		if (record < end && record->offset == chunk->at)
+			look_at_record(scan, chunk, record++, smart);
+		else if (chunk_page(chunk, chunk->at))
+			return KSM_CHUNK_NO_RECORD;
+	}
+	return KSM_CHUNK_DONE;
+}
+
+static u64 chunk_present(const struct ksm_chunk *chunk)
+{
+	u64 present = 0;
+	unsigned int offset;
+
+	for (offset = chunk->at; offset < chunk->end; offset++)
+		if (chunk_page(chunk, offset))
+			present |= BIT_ULL(offset);
+	return present;
+}
+
+static spinlock_t *chunk_lock_huge(struct ksm_chunk *chunk, pmd_t *pmd)
+{
+	unsigned long address = chunk->base + chunk->at * PAGE_SIZE;
+	spinlock_t *ptl = pmd_trans_huge_lock(pmd, chunk->vma);
+	struct page *page;
+
+	if (!ptl)
+		return NULL;
+	page = NULL;
+	if (pmd_present(*pmd))
+		page = mergeable_page(vm_normal_page_pmd(chunk->vma, address, *pmd));
+	if (!page) {
+		spin_unlock(ptl);
+		return NULL;
+	}
+	page += (address & ~PMD_MASK) >> PAGE_SHIFT;
+	chunk->huge = page - chunk->at;
+	return ptl;
+}
+
+/* Lock the page table of a chunk; NULL where it maps no page. */
+static spinlock_t *chunk_lock(struct ksm_chunk *chunk, pmd_t *pmd)
+{
+	unsigned long address = chunk->base + chunk->at * PAGE_SIZE;
+	pmd_t value = pmdp_get_lockless(pmd);
+	spinlock_t *ptl;
+
+	if (!pmd_present(value))
+		return NULL;
+	if (pmd_trans_huge(value))
+		return chunk_lock_huge(chunk, pmd);
+	chunk->map = pte_offset_map_lock(chunk->vma->vm_mm, pmd, address, &ptl);
+	if (!chunk->map)
+		return NULL;
+	chunk->pte = chunk->map - chunk->at;
+	return ptl;
+}
+
+static void chunk_unlock(struct ksm_chunk *chunk, spinlock_t *ptl)
+{
+	if (chunk->map)
+		pte_unmap_unlock(chunk->map, ptl);
+	else
+		spin_unlock(ptl);
+}
+
+/*
+ * Look at the pages from @address on.  Where some have no record yet, make it
+ * and come again; but not while a candidate points into the leaf.
+ */
+static unsigned long scan_range(struct ksm_scan *scan, struct vm_area_struct *vma,
+				pmd_t *pmd, unsigned long address, unsigned long end)
+{
+	struct ksm_chunk chunk = {
+		.vma = vma,
+		.base = leaf_base(address),
+		.at = leaf_offset(address),
+		.end = leaf_offset(end - 1) + 1,
+	};
+	enum ksm_chunk_result result;
+	u64 missing = 0;
+	spinlock_t *ptl;
+
+	if (READ_ONCE(ksm.smart_scan))
+		chunk.young = mmu_notifier_clear_young(vma->vm_mm, address, end);
+	forget_until(scan, address);
+	scan->looked = address;
+	ptl = chunk_lock(&chunk, pmd);
+	if (!ptl) {
+		forget_until(scan, end);
+		looked_until(scan, chunk.base, end);
+		return end;
+	}
+	result = scan_chunk(scan, &chunk);
+	if (result == KSM_CHUNK_NO_RECORD && !scan->nr_candidates)
+		missing = chunk_present(&chunk);
+	chunk_unlock(&chunk, ptl);
+	if (missing && ksm_leaf_extend(&ksm.domain, scan->slot, scan->leaf,
+				       chunk.base, missing))
+		chunk.at = chunk.end;
+	address = chunk.base + chunk.at * PAGE_SIZE;
+	looked_until(scan, chunk.base, address);
+	return address;
+}
+
+static bool should_pause(struct ksm_scan *scan, struct mm_struct *mm)
+{
+	return scan->nr_candidates || !scan->budget || !scan->skip_budget ||
+	       need_resched() || mmap_lock_is_contended(mm) || ksm_mm_exiting(mm);
+}
+
+static int scan_pmd_entry(pmd_t *pmd, unsigned long address, unsigned long end,
+			  struct mm_walk *walk)
+{
+	struct ksm_scan *scan = walk->private;
+
+	while (address < end) {
+		unsigned long range_end = leaf_base(address) + KSM_LEAF_BYTES;
+
+		address = scan_range(scan, walk->vma, pmd, address, min(end, range_end));
+		scan->address = address;
+		if (should_pause(scan, walk->mm))
+			return 1;
+	}
+	return 0;
+}
+
+static const struct mm_walk_ops scan_ops = {
+	.pmd_entry = scan_pmd_entry,
+	.walk_lock = PGWALK_RDLOCK,
+};
+
+/* Returns true at the end of the address space, false where there is more. */
+static bool scan_areas(struct ksm_scan *scan, struct mm_struct *mm)
+{
+	struct vm_area_struct *vma;
+	VMA_ITERATOR(vmi, mm, scan->address);
+
+	for_each_vma(vmi, vma) {
+		unsigned long start = max(scan->address, vma->vm_start);
+
+		if (!(vma->vm_flags & VM_MERGEABLE))
+			continue;
+		scan->found_area = true;
+		if (vma->anon_vma &&
+		    walk_page_range_vma(vma, start, vma->vm_end, &scan_ops, scan) > 0)
+			return false;
+	}
+	return true;
+}
+
+static void enter_slot(struct ksm_scan *scan)
+{
+	scan->address = 0;
+	scan->looked = 0;
+	scan->leaf = scan->slot ? &scan->slot->leaves : NULL;
+	scan->found_area = false;
+}
+
+/*
+ * Go on to the next mm, letting go of mmap_lock.  An mm without a mergeable area
+ * is forgotten, unless it asked for all its areas to be merged: it may just not
+ * have any yet.
+ */
+static void leave_slot(struct ksm_scan *scan, struct mm_struct *mm)
+{
+	bool exiting = ksm_mm_exiting(mm);
+
+	if (exiting)
+		enter_slot(scan);
+	forget_until(scan, ULONG_MAX);
+	ksm_slot_leave(scan, exiting || (!scan->found_area &&
+					 !test_bit(MMF_VM_MERGE_ANY, &mm->flags)));
+	enter_slot(scan);
+}
+
+/* Look at the mm the cursor is in, until there is something to merge. */
+static void scan_mm(struct ksm_scan *scan)
+{
+	struct mm_struct *mm = scan->slot->slot.mm;
+
+	mmap_read_lock(mm);
+	if (ksm_mm_exiting(mm) || scan_areas(scan, mm))
+		leave_slot(scan, mm);
+	else
+		mmap_read_unlock(mm);
+}
+
+static void merge_candidates(struct ksm_scan *scan)
+{
+	unsigned int i;
+
+	for (i = 0; i < scan->nr_candidates; i++) {
+		ksm_cmp_and_merge(&ksm.domain, &scan->candidate[i]);
+		cond_resched();
+	}
+	scan->nr_candidates = 0;
+}
+
+/* Samples of pages long gone make the filter say yes too often. */
+static void renew_filter(struct ksm_scan *scan)
+{
+	struct ksm_unstable *unstable = &ksm.domain.unstable;
+
+	if (scan->seqnr % KSM_PASSES_PER_RENEWAL || !ksm_unstable_met_crowded(unstable))
+		return;
+	ksm_unstable_clear_met(unstable);
+	ksm_stable_set_met(&ksm.domain);
+}
+
+/*
+ * Pages that were faulted in lately may sit in per-CPU batches, whose references
+ * keep them from being merged: have those let go of.
+ */
+static bool begin_pass(struct ksm_scan *scan)
+{
+	ksm_slot_first(scan);
+	enter_slot(scan);
+	if (!scan->slot)
+		return false;
+	ksm_advisor_start(&ksm.advisor, ktime_get_ns(), task_sched_runtime(current));
+	trace_ksm_start_scan(scan->seqnr, ksm.domain.counters.records);
+	lru_add_drain_all();
+	ksm_stable_reap(&ksm.domain);
+	renew_filter(scan);
+	return true;
+}
+
+static void end_pass(struct ksm_scan *scan)
+{
+	struct ksm_advice advice;
+
+	if (ksm_advisor_stop(&ksm.advisor, ktime_get_ns(),
+			     task_sched_runtime(current), &advice))
+		trace_ksm_advisor(advice.scan_time, advice.pages_to_scan,
+				  advice.cpu_percent);
+	trace_ksm_stop_scan(scan->seqnr, ksm.domain.counters.records);
+	WRITE_ONCE(scan->seqnr, scan->seqnr + 1);
+}
+
+/**
+ * ksm_scan_batch - go on with the pass, or begin one
+ * @scan: the cursor
+ * @nr_pages: pages to look at
+ *
+ * Ends early at the end of a pass.  Pages that are skipped count for less.
+ *
+ * Context: ksmd; may sleep; under ksm.lock.
+ */
+void ksm_scan_batch(struct ksm_scan *scan, unsigned int nr_pages)
+{
+	lockdep_assert_held(&ksm.lock);
+	scan->budget = nr_pages;
+	scan->skip_budget = min(nr_pages, UINT_MAX / KSM_SKIPS_PER_LOOK) *
+			    KSM_SKIPS_PER_LOOK;
+	ksm_unstable_reserve(&ksm.domain.unstable);
+	if (!scan->slot && !begin_pass(scan))
+		return;
+	while (scan->budget && scan->skip_budget && !freezing(current)) {
+		scan_mm(scan);
+		merge_candidates(scan);
+		if (!scan->slot) {
+			end_pass(scan);
+			return;
+		}
+		cond_resched();
+	}
+}
+
+static int unmerge_areas(struct mm_struct *mm)
+{
+	struct vm_area_struct *vma;
+	VMA_ITERATOR(vmi, mm, 0);
+	int err;
+
+	for_each_vma(vmi, vma) {
+		if (!(vma->vm_flags & VM_MERGEABLE) || !vma->anon_vma)
+			continue;
+		err = ksm_break_range(vma, vma->vm_start, vma->vm_end);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* Unmerge the mm that the cursor is in and go on to the next. */
+static int unmerge_mm(struct ksm_scan *scan)
+{
+	struct mm_struct *mm = scan->slot->slot.mm;
+	bool exiting;
+	int err = 0;
+
+	enter_slot(scan);
+	mmap_read_lock(mm);
+	exiting = ksm_mm_exiting(mm);
+	if (!exiting)
+		err = unmerge_areas(mm);
+	if (err) {
+		mmap_read_unlock(mm);
+		return err;
+	}
+	forget_until(scan, ULONG_MAX);
+	ksm_slot_leave(scan, exiting);
+	return 0;
+}
+
+/**
+ * ksm_scan_unmerge - give all mms their own pages back and forget every page
+ * @scan: the cursor; afterwards between two passes
+ *
+ * Context: may sleep; under ksm.lock.
+ * Return: 0, -ENOMEM or -ERESTARTSYS; the rest stays merged then.
+ */
+int ksm_scan_unmerge(struct ksm_scan *scan)
+{
+	int err = 0;
+
+	lockdep_assert_held(&ksm.lock);
+	for (ksm_slot_first(scan); scan->slot && !err; cond_resched())
+		err = unmerge_mm(scan);
+	ksm_slot_none(scan);
+	enter_slot(scan);
+	if (err)
+		return err;
+	/* Pages of processes that are exiting may still be mapped. */
+	ksm_stable_clear(&ksm.domain);
+	ksm_unstable_clear_met(&ksm.domain.unstable);
+	ksm_stable_set_met(&ksm.domain);
+	WRITE_ONCE(scan->seqnr, 0);
+	return 0;
+}

@@ -1,0 +1,619 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kernel Samepage Merging: the write-protected pages that mappings share.
+ *
+ * The stable tree is ordered by fingerprint, so a search reads no page.  It never
+ * decides on a merge either: whoever finds a node here compares contents before
+ * anything is mapped.  While merge_across_nodes is 0, the number of the NUMA
+ * node is part of the key, which makes one tree do for all of them.
+ *
+ * Bounding how many mappings share a page bounds what a walk of its reverse
+ * map takes.  Content in higher demand has several pages: the dups.  The first
+ * stands in the tree and the others in a ring with it, those with room before
+ * those without, so that a search looks at two at most.
+ *
+ * A node holds no reference to its page, which may go at any moment: swapping
+ * out need not wait for ksmd then.  The page points back at the node for as long
+ * as both belong together, and that is what is looked at before it is used.
+ */
+
+#include <linux/bug.h>
+#include <linux/jiffies.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/rmap.h>
+#include <linux/slab.h>
+#include <trace/events/ksm.h>
+
+#include "ksm.h"
+
+/* An odd constant to spread NUMA nodes over the keys: 2^64 / golden ratio. */
+#define KSM_NODE_STRIDE		0x9e3779b97f4a7c15ULL
+
+static struct kmem_cache *node_cache;
+static struct kmem_cache *item_cache;
+
+/**
+ * ksm_stable_init - create the caches
+ *
+ * Context: once, at boot.
+ * Return: 0, or -ENOMEM.
+ */
+int __init ksm_stable_init(void)
+{
+	node_cache = KMEM_CACHE(ksm_stable_node, 0);
+	item_cache = KMEM_CACHE(ksm_rmap_item, 0);
+	if (node_cache && item_cache)
+		return 0;
+	kmem_cache_destroy(node_cache);
+	kmem_cache_destroy(item_cache);
+	return -ENOMEM;
+}
+
+/**
+ * ksm_node_alloc - allocate a stable node
+ *
+ * Memory is about to be saved and little is asked for: reserves may be touched.
+ *
+ * Context: may sleep.
+ * Return: the node, in no tree, or NULL.
+ */
+struct ksm_stable_node *ksm_node_alloc(void)
+{
+	return kmem_cache_zalloc(node_cache, GFP_KERNEL | __GFP_HIGH |
+				 __GFP_NORETRY | __GFP_NOWARN);
+}
+
+/**
+ * ksm_node_free - free a stable node
+ * @node: in no tree and without rmap_items, or NULL
+ */
+void ksm_node_free(struct ksm_stable_node *node)
+{
+	if (node)
+		kmem_cache_free(node_cache, node);
+}
+
+/**
+ * ksm_item_alloc - allocate an rmap_item
+ *
+ * Context: may sleep.
+ * Return: the rmap_item, of no node, or NULL.
+ */
+struct ksm_rmap_item *ksm_item_alloc(void)
+{
+	return kmem_cache_zalloc(item_cache, GFP_KERNEL | __GFP_HIGH |
+				 __GFP_NORETRY | __GFP_NOWARN);
+}
+
+/**
+ * ksm_item_free - free an rmap_item and the reference to its anon_vma
+ * @item: of no node any more, or NULL
+ *
+ * Context: may sleep.
+ */
+void ksm_item_free(struct ksm_rmap_item *item)
+{
+	if (!item)
+		return;
+	if (item->anon_vma)
+		put_anon_vma(item->anon_vma);
+	kmem_cache_free(item_cache, item);
+}
+
+/**
+ * ksm_key_on_node - fingerprint of a content for the pages of one NUMA node
+ * @fingerprint: of the content
+ * @nid: NUMA node, 0 where it makes no difference
+ *
+ * Return: the key under which either tree knows the content.
+ */
+u64 ksm_key_on_node(u64 fingerprint, int nid)
+{
+	return fingerprint + nid * KSM_NODE_STRIDE;
+}
+
+/**
+ * ksm_folio_nid - the NUMA node whose pages a folio may be merged with
+ * @folio: the folio
+ *
+ * Context: under ksm.lock.
+ * Return: its node, or 0 for all while merge_across_nodes is 1.
+ */
+int ksm_folio_nid(const struct folio *folio)
+{
+	return ksm.merge_across_nodes ? 0 : folio_nid(folio);
+}
+
+/**
+ * ksm_stable_find - look for a content
+ * @domain: the trees
+ * @key: from ksm_key_on_node()
+ *
+ * Context: under ksm.lock.  Touches no page.
+ * Return: the first node of that content, or NULL.
+ */
+struct ksm_stable_node *ksm_stable_find(const struct ksm_domain *domain, u64 key)
+{
+	struct rb_node *rb = domain->stable.rb_node;
+
+	while (rb) {
+		struct ksm_stable_node *node;
+
+		node = rb_entry(rb, struct ksm_stable_node, rb);
+		if (key == node->key)
+			return node;
+		rb = key < node->key ? rb->rb_left : rb->rb_right;
+	}
+	return NULL;
+}
+
+static bool has_room(const struct ksm_stable_node *node)
+{
+	return node->nr_items < ksm.max_page_sharing;
+}
+
+static void chain_link(struct ksm_domain *domain, struct ksm_stable_node *first,
+		       struct ksm_stable_node *node)
+{
+	if (list_empty(&first->dups)) {
+		domain->counters.chains++;
+		domain->counters.dups++;
+	}
+	domain->counters.dups++;
+	if (has_room(node))
+		list_add(&node->dups, &first->dups);
+	else
+		list_add_tail(&node->dups, &first->dups);
+}
+
+static void stable_link(struct ksm_domain *domain, struct ksm_stable_node *node)
+{
+	struct rb_node **link = &domain->stable.rb_node;
+	struct rb_node *parent = NULL;
+
+	INIT_LIST_HEAD(&node->dups);
+	while (*link) {
+		struct ksm_stable_node *other;
+
+		parent = *link;
+		other = rb_entry(parent, struct ksm_stable_node, rb);
+		if (node->key == other->key) {
+			node->in_tree = false;
+			chain_link(domain, other, node);
+			return;
+		}
+		link = node->key < other->key ? &parent->rb_left : &parent->rb_right;
+	}
+	rb_link_node(&node->rb, parent, link);
+	rb_insert_color(&node->rb, &domain->stable);
+	node->in_tree = true;
+}
+
+static void stable_unlink(struct ksm_domain *domain, struct ksm_stable_node *node)
+{
+	struct ksm_stable_node *heir;
+
+	if (list_empty(&node->dups)) {
+		rb_erase(&node->rb, &domain->stable);
+		return;
+	}
+	heir = list_first_entry(&node->dups, struct ksm_stable_node, dups);
+	if (node->in_tree) {
+		rb_replace_node(&node->rb, &heir->rb, &domain->stable);
+		heir->in_tree = true;
+		heir->pruned = node->pruned;
+	}
+	list_del_init(&node->dups);
+	domain->counters.dups--;
+	if (list_empty(&heir->dups)) {
+		domain->counters.chains--;
+		domain->counters.dups--;
+	}
+}
+
+/**
+ * ksm_stable_insert - add a page to the stable tree
+ * @domain: the trees
+ * @node: new; filled in
+ * @folio: the page, locked
+ * @key: from ksm_key_on_node() for the NUMA node of @folio
+ * @sample: likewise, of the sample
+ *
+ * Cannot fail, so that the folio may be made to point at the node afterwards.
+ *
+ * Context: under ksm.lock.
+ */
+void ksm_stable_insert(struct ksm_domain *domain, struct ksm_stable_node *node,
+		       struct folio *folio, u64 key, u64 sample)
+{
+	node->nid = ksm_folio_nid(folio);
+	node->key = key;
+	node->sample = sample;
+	node->kpfn = folio_pfn(folio);
+	node->pruned = jiffies;
+	stable_link(domain, node);
+	list_add(&node->unmapped, &domain->unmapped);
+}
+
+/**
+ * ksm_stable_rekey - let a page that has moved meet those of its NUMA node
+ * @domain: the trees
+ * @node: a stable node
+ * @folio: its page
+ *
+ * Context: under ksm.lock.
+ */
+void ksm_stable_rekey(struct ksm_domain *domain, struct ksm_stable_node *node,
+		      const struct folio *folio)
+{
+	int nid = ksm_folio_nid(folio);
+	u64 offset;
+
+	if (nid == node->nid)
+		return;
+	offset = ksm_key_on_node(0, nid) - ksm_key_on_node(0, node->nid);
+	stable_unlink(domain, node);
+	node->nid = nid;
+	node->key += offset;
+	node->sample += offset;
+	stable_link(domain, node);
+	ksm_unstable_set_met(&domain->unstable, ksm_tag(node->sample));
+}
+
+static void count_unlinked(struct ksm_domain *domain, struct ksm_rmap_item *item)
+{
+	struct ksm_stable_node *node = item->node;
+
+	trace_ksm_remove_rmap_item(node->kpfn, item, item->mm);
+	hlist_del(&item->link);
+	item->node = NULL;
+	item->mm->ksm_merging_pages--;
+	if (--node->nr_items)
+		domain->counters.sharing--;
+	else
+		domain->counters.shared--;
+}
+
+/* The page has gone, or has been told to forget the node. */
+static void stable_remove(struct ksm_domain *domain, struct ksm_stable_node *node)
+{
+	struct ksm_rmap_item *item;
+	struct hlist_node *next;
+
+	hlist_for_each_entry_safe(item, next, &node->items, link)
+		count_unlinked(domain, item);
+	trace_ksm_remove_ksm_page(node->kpfn);
+	stable_unlink(domain, node);
+	list_del(&node->unmapped);
+	ksm_node_free(node);
+}
+
+/* A reference to the folio, if it still points at the node. */
+static struct folio *folio_get_of_node(struct folio *folio, const void *mapping)
+{
+	while (READ_ONCE(folio->mapping) == mapping) {
+		if (folio_try_get(folio)) {
+			if (READ_ONCE(folio->mapping) == mapping)
+				return folio;
+			folio_put(folio);
+			return NULL;
+		}
+		/*
+		 * Nobody has a reference to a page that is being freed.  But
+		 * migration freezes the references of one in the swap cache,
+		 * which is still ours, or whose successor is.
+		 */
+		if (!folio_test_swapcache(folio))
+			return NULL;
+		cpu_relax();
+	}
+	return NULL;
+}
+
+static struct folio *folio_lock_of_node(struct folio *folio, const void *mapping,
+					enum ksm_folio_lock lock)
+{
+	if (lock == KSM_FOLIO_NOLOCK)
+		return folio;
+	if (lock == KSM_FOLIO_LOCK) {
+		folio_lock(folio);
+	} else if (!folio_trylock(folio)) {
+		folio_put(folio);
+		return ERR_PTR(-EBUSY);
+	}
+	if (READ_ONCE(folio->mapping) == mapping)
+		return folio;
+	folio_unlock(folio);
+	folio_put(folio);
+	return NULL;
+}
+
+/**
+ * ksm_stable_folio - the page of a stable node, with a reference
+ * @domain: the trees
+ * @node: a node; freed, with its rmap_items unlinked, where its page has gone
+ * @lock: what to do about the lock of the folio
+ *
+ * Context: may sleep with KSM_FOLIO_LOCK; under ksm.lock.
+ * Return: the folio, NULL where it has gone and @node with it, or
+ * ERR_PTR(-EBUSY) where KSM_FOLIO_TRYLOCK found it locked.
+ */
+struct folio *ksm_stable_folio(struct ksm_domain *domain,
+			       struct ksm_stable_node *node,
+			       enum ksm_folio_lock lock)
+{
+	const void *mapping = (void *)((unsigned long)node | PAGE_MAPPING_KSM);
+	unsigned long kpfn;
+
+	lockdep_assert_held(&ksm.lock);
+	do {
+		struct folio *folio;
+
+		kpfn = READ_ONCE(node->kpfn);
+		folio = folio_get_of_node(pfn_folio(kpfn), mapping);
+		if (folio)
+			folio = folio_lock_of_node(folio, mapping, lock);
+		if (folio)
+			return folio;
+		/*
+		 * The folio had gone, or migration has made it forget the node:
+		 * pairs with smp_wmb() in folio_migrate_ksm(), so that the new
+		 * place is seen once the folio was seen to have forgotten.
+		 */
+		smp_rmb();
+	} while (READ_ONCE(node->kpfn) != kpfn);
+	stable_remove(domain, node);
+	return NULL;
+}
+
+static void chain_prune(struct ksm_domain *domain, struct ksm_stable_node *first)
+{
+	struct ksm_stable_node *node, *next;
+
+	if (list_empty(&first->dups) ||
+	    time_before(jiffies, first->pruned +
+			msecs_to_jiffies(READ_ONCE(ksm.prune_millisecs))))
+		return;
+	first->pruned = jiffies;
+	list_for_each_entry_safe(node, next, &first->dups, dups) {
+		struct folio *folio = ksm_stable_folio(domain, node, KSM_FOLIO_NOLOCK);
+
+		if (folio)
+			folio_put(folio);
+		cond_resched();
+	}
+}
+
+static struct ksm_stable_node *chain_room(struct ksm_stable_node *first)
+{
+	struct ksm_stable_node *node;
+
+	if (has_room(first))
+		return first;
+	if (list_empty(&first->dups))
+		return NULL;
+	node = list_first_entry(&first->dups, struct ksm_stable_node, dups);
+	return has_room(node) ? node : NULL;
+}
+
+/**
+ * ksm_stable_candidate - a page with a content that one more mapping may share
+ * @domain: the trees
+ * @key: from ksm_key_on_node()
+ *
+ * Context: may sleep; under ksm.lock.
+ * Return: a folio, locked and with a reference, NULL where there is none, or
+ * ERR_PTR(-EBUSY) where somebody else has it locked.
+ */
+struct folio *ksm_stable_candidate(struct ksm_domain *domain, u64 key)
+{
+	struct ksm_stable_node *first, *node;
+	struct folio *folio;
+
+	do {
+		first = ksm_stable_find(domain, key);
+		if (!first)
+			return NULL;
+		chain_prune(domain, first);
+		node = chain_room(first);
+		if (!node)
+			return NULL;
+		folio = ksm_stable_folio(domain, node, KSM_FOLIO_TRYLOCK);
+	} while (!folio);
+	return folio;
+}
+
+/* Keep the dups with room in front. */
+static void chain_sort(struct ksm_domain *domain, struct ksm_stable_node *node)
+{
+	struct ksm_stable_node *first;
+
+	if (node->in_tree)
+		return;
+	first = ksm_stable_find(domain, node->key);
+	if (WARN_ON_ONCE(!first))
+		return;
+	if (has_room(node))
+		list_move(&node->dups, &first->dups);
+	else
+		list_move_tail(&node->dups, &first->dups);
+}
+
+/**
+ * ksm_stable_append - note one more mapping of a shared page
+ * @domain: the trees and counters
+ * @node: its node
+ * @item: the mapping, complete but for @node
+ *
+ * Context: under ksm.lock, with the folio locked against reverse map walks.
+ */
+void ksm_stable_append(struct ksm_domain *domain, struct ksm_stable_node *node,
+		       struct ksm_rmap_item *item)
+{
+	lockdep_assert_held(&ksm.lock);
+	item->node = node;
+	hlist_add_head(&item->link, &node->items);
+	item->mm->ksm_merging_pages++;
+	if (node->nr_items++) {
+		domain->counters.sharing++;
+	} else {
+		domain->counters.shared++;
+		list_del_init(&node->unmapped);
+	}
+	if (node->nr_items == ksm.max_page_sharing)
+		chain_sort(domain, node);
+}
+
+/**
+ * ksm_stable_detach - a mapping no longer shares its page
+ * @domain: the trees and counters
+ * @item: the mapping
+ *
+ * Context: may sleep; under ksm.lock.
+ */
+void ksm_stable_detach(struct ksm_domain *domain, struct ksm_rmap_item *item)
+{
+	struct ksm_stable_node *node = item->node;
+	struct folio *folio;
+
+	if (!node)
+		return;
+	folio = ksm_stable_folio(domain, node, KSM_FOLIO_LOCK);
+	if (!folio)
+		return;
+	count_unlinked(domain, item);
+	folio_unlock(folio);
+	folio_put(folio);
+	if (!node->nr_items)
+		list_add(&node->unmapped, &domain->unmapped);
+	if (node->nr_items == ksm.max_page_sharing - 1)
+		chain_sort(domain, node);
+}
+
+/**
+ * ksm_stable_reap - free the nodes whose page has gone after its mappings
+ * @domain: the trees
+ *
+ * A node outlives its last rmap_item where a fork that no scan has come to yet
+ * maps the page, and where the page is still in the swap cache.
+ *
+ * Context: may sleep; under ksm.lock.
+ */
+void ksm_stable_reap(struct ksm_domain *domain)
+{
+	struct ksm_stable_node *node, *next;
+
+	list_for_each_entry_safe(node, next, &domain->unmapped, unmapped) {
+		struct folio *folio = ksm_stable_folio(domain, node, KSM_FOLIO_NOLOCK);
+
+		if (folio)
+			folio_put(folio);
+		cond_resched();
+	}
+}
+
+/* A page that nothing maps may still wait to be freed, or be swapped out. */
+static bool stable_node_clear(struct ksm_domain *domain, struct ksm_stable_node *node)
+{
+	struct folio *folio = ksm_stable_folio(domain, node, KSM_FOLIO_LOCK);
+	bool mapped;
+
+	if (!folio)
+		return true;
+	mapped = folio_mapped(folio);
+	if (!mapped) {
+		folio->mapping = (void *)PAGE_MAPPING_KSM;
+		stable_remove(domain, node);
+	}
+	folio_unlock(folio);
+	folio_put(folio);
+	return !mapped;
+}
+
+static struct ksm_stable_node *stable_first(const struct ksm_domain *domain)
+{
+	struct rb_node *rb = rb_first(&domain->stable);
+
+	return rb ? rb_entry(rb, struct ksm_stable_node, rb) : NULL;
+}
+
+/* The node in the tree goes last, so that the ring can be walked from it. */
+static bool chain_clear(struct ksm_domain *domain, struct ksm_stable_node *first)
+{
+	struct ksm_stable_node *node, *next;
+
+	list_for_each_entry_safe(node, next, &first->dups, dups) {
+		if (!stable_node_clear(domain, node))
+			return false;
+		cond_resched();
+	}
+	return stable_node_clear(domain, first);
+}
+
+/**
+ * ksm_stable_clear - empty the stable tree
+ * @domain: the trees
+ *
+ * Context: may sleep; under ksm.lock.
+ * Return: false where a page is still mapped, by a process that is exiting or
+ * by one that was not to be unmerged.
+ */
+bool ksm_stable_clear(struct ksm_domain *domain)
+{
+	struct ksm_stable_node *first;
+
+	while ((first = stable_first(domain))) {
+		if (!chain_clear(domain, first))
+			return false;
+		cond_resched();
+	}
+	return true;
+}
+
+/**
+ * ksm_stable_forget_pfns - drop the nodes of memory that has gone offline
+ * @domain: the trees
+ * @start: first page frame
+ * @end: page frame behind the last
+ *
+ * The pages are not to be looked at any more, not even through the keyhole.
+ *
+ * Context: may sleep; nothing else may use the trees.
+ */
+void ksm_stable_forget_pfns(struct ksm_domain *domain, unsigned long start,
+			    unsigned long end)
+{
+	struct ksm_stable_node *first, *node, *next;
+	struct rb_node *rb, *behind;
+
+	for (rb = rb_first(&domain->stable); rb; rb = behind) {
+		behind = rb_next(rb);
+		first = rb_entry(rb, struct ksm_stable_node, rb);
+		list_for_each_entry_safe(node, next, &first->dups, dups)
+			if (node->kpfn >= start && node->kpfn < end)
+				stable_remove(domain, node);
+		if (first->kpfn >= start && first->kpfn < end)
+			stable_remove(domain, first);
+		cond_resched();
+	}
+}
+
+/**
+ * ksm_stable_set_met - enter the samples of all stable nodes in the filter
+ * @domain: the trees
+ *
+ * Context: may sleep; under ksm.lock.
+ */
+void ksm_stable_set_met(struct ksm_domain *domain)
+{
+	struct rb_node *rb;
+
+	for (rb = rb_first(&domain->stable); rb; rb = rb_next(rb)) {
+		struct ksm_stable_node *node;
+
+		node = rb_entry(rb, struct ksm_stable_node, rb);
+		ksm_unstable_set_met(&domain->unstable, ksm_tag(node->sample));
+		cond_resched();
+	}
+}

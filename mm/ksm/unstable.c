@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kernel Samepage Merging: pages that are not shared but may have their like.
+ *
+ * The field calls this the unstable tree.  Ordered by content it was one, whose
+ * order broke whenever a page changed, so that it had to be rebuilt every pass.
+ * Here the key is a tag that stands in the record: a hash table of records,
+ * chained through themselves, which stays right whatever becomes of the pages.
+ *
+ * Beside it stands a filter with a bit for each sample that more than one page
+ * was found to have.  While a sample's bit is clear, no other page in either
+ * tree has it, and reading more than the sample of a page is in vain.  A bit set
+ * for nothing costs the reading of whole pages; a bit lost delays a merge until
+ * a page with that sample is looked at again.
+ */
+
+#include <linux/bitmap.h>
+#include <linux/bug.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+#include "ksm.h"
+
+#define KSM_UNSTABLE_MIN_BITS	10
+/* Bounded by the tag, whose top bits choose the bucket. */
+#define KSM_UNSTABLE_MAX_BITS	30
+/* Mean length of a chain that makes the table grow. */
+#define KSM_UNSTABLE_LOAD	3
+/* Bits of the filter for each bucket, as a power of two. */
+#define KSM_MET_SHIFT		3
+/* The filter is made anew when more than one bit in so many is set. */
+#define KSM_MET_SPARSE		8
+
+static unsigned long nr_buckets(const struct ksm_unstable *unstable)
+{
+	return 1UL << unstable->bits;
+}
+
+static unsigned long met_bit(const struct ksm_unstable *unstable, u32 tag)
+{
+	return tag >> (32 - min(32U, unstable->bits + KSM_MET_SHIFT));
+}
+
+static unsigned long nr_met_bits(unsigned int bits)
+{
+	return 1UL << min(32U, bits + KSM_MET_SHIFT);
+}
+
+static struct ksm_record **bucket_of(const struct ksm_unstable *unstable, u32 tag)
+{
+	return &unstable->bucket[tag >> (32 - unstable->bits)];
+}
+
+static struct ksm_record **link_to(const struct ksm_unstable *unstable,
+				   const struct ksm_record *record)
+{
+	struct ksm_record **link = bucket_of(unstable, record->tag);
+
+	while (*link && *link != record)
+		link = &(*link)->next;
+	return link;
+}
+
+static int alloc_tables(struct ksm_unstable *unstable, unsigned int bits)
+{
+	const gfp_t gfp = GFP_KERNEL | __GFP_NOWARN;
+
+	unstable->bucket = kvcalloc(1UL << bits, sizeof(*unstable->bucket), gfp);
+	unstable->met = kvcalloc(BITS_TO_LONGS(nr_met_bits(bits)),
+				 sizeof(*unstable->met), gfp);
+	if (!unstable->bucket || !unstable->met) {
+		kvfree(unstable->bucket);
+		kvfree(unstable->met);
+		return -ENOMEM;
+	}
+	unstable->bits = bits;
+	return 0;
+}
+
+/**
+ * ksm_unstable_init - make an empty table
+ * @unstable: filled in
+ *
+ * Context: may sleep.
+ * Return: 0, or -ENOMEM.
+ */
+int ksm_unstable_init(struct ksm_unstable *unstable)
+{
+	*unstable = (struct ksm_unstable){};
+	return alloc_tables(unstable, KSM_UNSTABLE_MIN_BITS);
+}
+
+/* Each bit of the old filter stands for several of the new, larger one. */
+static void spread_met(struct ksm_unstable *to, const struct ksm_unstable *from)
+{
+	const unsigned long factor = nr_met_bits(to->bits) / nr_met_bits(from->bits);
+	unsigned long bit;
+
+	for_each_set_bit(bit, from->met, nr_met_bits(from->bits))
+		bitmap_set(to->met, bit * factor, factor);
+	to->nr_met = from->nr_met * factor;
+}
+
+static void move_records(struct ksm_unstable *to, const struct ksm_unstable *from)
+{
+	struct ksm_record *record;
+	unsigned long i;
+
+	for (i = 0; i < nr_buckets(from); i++) {
+		while ((record = from->bucket[i])) {
+			from->bucket[i] = record->next;
+			ksm_unstable_insert(to, record);
+		}
+	}
+}
+
+/**
+ * ksm_unstable_reserve - grow the table where its chains have got long
+ * @unstable: the table
+ *
+ * Insertion never allocates; without memory for a larger table the chains just
+ * get longer.
+ *
+ * Context: may sleep; under ksm.lock.
+ */
+void ksm_unstable_reserve(struct ksm_unstable *unstable)
+{
+	struct ksm_unstable grown = {};
+
+	if (unstable->nr <= nr_buckets(unstable) * KSM_UNSTABLE_LOAD ||
+	    unstable->bits == KSM_UNSTABLE_MAX_BITS)
+		return;
+	if (alloc_tables(&grown, unstable->bits + 1))
+		return;
+	spread_met(&grown, unstable);
+	move_records(&grown, unstable);
+	kvfree(unstable->bucket);
+	kvfree(unstable->met);
+	*unstable = grown;
+}
+
+/**
+ * ksm_unstable_insert - add a record under its tag
+ * @unstable: the table
+ * @record: with @tag and @full set, not in the table
+ *
+ * Context: any; under ksm.lock.
+ */
+void ksm_unstable_insert(struct ksm_unstable *unstable, struct ksm_record *record)
+{
+	struct ksm_record **bucket = bucket_of(unstable, record->tag);
+
+	record->next = *bucket;
+	record->state = KSM_UNSHARED;
+	*bucket = record;
+	unstable->nr++;
+}
+
+/**
+ * ksm_unstable_remove - take a record out
+ * @unstable: the table
+ * @record: in the table; becomes KSM_SEEN
+ *
+ * Context: any; under ksm.lock.
+ */
+void ksm_unstable_remove(struct ksm_unstable *unstable, struct ksm_record *record)
+{
+	struct ksm_record **link = link_to(unstable, record);
+
+	record->state = KSM_SEEN;
+	if (WARN_ON_ONCE(!*link))
+		return;
+	*link = record->next;
+	record->next = NULL;
+	unstable->nr--;
+}
+
+/**
+ * ksm_unstable_move - say that a record stands elsewhere now
+ * @unstable: the table
+ * @from: where the record was, in the table
+ * @to: where it is now, a copy of @from
+ *
+ * Context: any; under ksm.lock.
+ */
+void ksm_unstable_move(struct ksm_unstable *unstable, struct ksm_record *from,
+		       struct ksm_record *to)
+{
+	struct ksm_record **link = link_to(unstable, from);
+
+	if (!WARN_ON_ONCE(!*link))
+		*link = to;
+}
+
+/**
+ * ksm_unstable_find - look for a record by tag
+ * @unstable: the table
+ * @tag: what to look for
+ * @full: whether @tag is of a whole page or of a sample
+ *
+ * Context: any; under ksm.lock.  Touches no page.
+ * Return: a record, or NULL.
+ */
+struct ksm_record *ksm_unstable_find(const struct ksm_unstable *unstable,
+				     u32 tag, bool full)
+{
+	struct ksm_record *record = *bucket_of(unstable, tag);
+
+	while (record && (record->tag != tag || record->full != full))
+		record = record->next;
+	return record;
+}
+
+/**
+ * ksm_unstable_met - whether pages with a sample have met their like
+ * @unstable: the table
+ * @tag: of the sample
+ *
+ * Context: any; under ksm.lock.
+ * Return: false where reading the whole page cannot lead to a merge.
+ */
+bool ksm_unstable_met(const struct ksm_unstable *unstable, u32 tag)
+{
+	return test_bit(met_bit(unstable, tag), unstable->met);
+}
+
+/**
+ * ksm_unstable_set_met - note that pages with a sample have met their like
+ * @unstable: the table
+ * @tag: of the sample
+ *
+ * Context: any; under ksm.lock.
+ */
+void ksm_unstable_set_met(struct ksm_unstable *unstable, u32 tag)
+{
+	unsigned long bit = met_bit(unstable, tag);
+
+	if (test_bit(bit, unstable->met))
+		return;
+	__set_bit(bit, unstable->met);
+	unstable->nr_met++;
+}
+
+/**
+ * ksm_unstable_met_crowded - whether the filter has lost its use
+ * @unstable: the table
+ *
+ * Context: any; under ksm.lock.
+ * Return: true where so many bits are set that unique pages hit them by chance.
+ */
+bool ksm_unstable_met_crowded(const struct ksm_unstable *unstable)
+{
+	return unstable->nr_met > nr_met_bits(unstable->bits) / KSM_MET_SPARSE;
+}
+
+/**
+ * ksm_unstable_clear_met - empty the filter
+ * @unstable: the table
+ *
+ * The bits of samples that still matter come back: those of stable nodes at
+ * once, by ksm_stable_set_met(), the others when their pages are looked at.
+ *
+ * Context: any; under ksm.lock.
+ */
+void ksm_unstable_clear_met(struct ksm_unstable *unstable)
+{
+	bitmap_zero(unstable->met, nr_met_bits(unstable->bits));
+	unstable->nr_met = 0;
+}
+
+/**
+ * ksm_unstable_bytes - memory that the table takes beside the records
+ * @unstable: the table
+ *
+ * Context: any; a hint without ksm.lock.
+ * Return: bytes.
+ */
+unsigned long ksm_unstable_bytes(const struct ksm_unstable *unstable)
+{
+	unsigned int bits = READ_ONCE(unstable->bits);
+
+	return (sizeof(*unstable->bucket) << bits) + nr_met_bits(bits) / BITS_PER_BYTE;
+}

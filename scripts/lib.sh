@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# shellcheck disable=SC2034	# much here is for the scripts that source it
+#
+# What the scripts share: where things lie, how they speak, how they fail.
+# Source it right after `set -euo pipefail`.
+
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+BUILD=$TOP/build
+BASE=$BUILD/base
+LINUX=$BUILD/linux
+LOGS=$BUILD/log
+TARBALL=/usr/src/linux-source-6.12.tar.xz
+JOBS=${JOBS:-$(nproc)}
+
+export LC_ALL=C
+mkdir -p "$LOGS"
+
+say()
+{
+	printf '%s\n' "$*"
+}
+
+step()
+{
+	printf '== %s\n' "$*"
+}
+
+die()
+{
+	printf '%s: %s\n' "${0##*/}" "$*" >&2
+	exit 1
+}
+
+# The header comment of a script is its help text.
+usage()
+{
+	sed -n '3,/^[^#]/s/^# \{0,1\}//p' "$0"
+	exit "${1:-0}"
+}
+
+# need_space MIB PURPOSE: a build that fills the disk half way helps nobody.
+need_space()
+{
+	local free
+
+	free=$(df -Pm "$BUILD" | awk 'NR == 2 { print $4 }')
+	[ "$free" -ge "$1" ] ||
+		die "only $free MiB are free on the disk that holds build/, and $2 needs $1 MiB; make room (make clean frees what was built) and try again"
+}
+
+disk_is_full()
+{
+	[ "$(df -Pm "$BUILD" | awk 'NR == 2 { print $4 }')" -lt 16 ]
+}
+
+# failed WHAT LOG: ends the script, naming the disk when that is the reason.
+failed()
+{
+	if disk_is_full; then
+		die "$1 failed because the disk that holds build/ is full; make room and try again (log: ${2#"$TOP"/})"
+	fi
+	die "$1 failed; the log is ${2#"$TOP"/}${3:+, its first error: $3}"
+}
+
+first_error()
+{
+	grep -m1 -E '(error: |fatal error|Error [0-9]+|undefined reference|No rule to make|\*\*\*)' "$1" |
+		cut -c1-300 || true
+}
+
+# with_lock NAME CMD...: two runs at once on one tree wait for each other.
+with_lock()
+{
+	local lock_name=$1 lock_fd
+
+	shift
+	exec {lock_fd}> "$BUILD/.lock-$lock_name"
+	if ! flock -n "$lock_fd"; then
+		say "   another run is at work on $lock_name: waiting for it"
+		flock "$lock_fd"
+	fi
+	"$@" {lock_fd}>&-
+	exec {lock_fd}>&-
+}

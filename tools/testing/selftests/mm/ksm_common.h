@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the ksm_* selftests share: a frame that runs each case in a process of
+ * its own and puts all knobs back, bounded waiting for ksmd, areas of known
+ * content, and readers for what the kernel tells about KSM.
+ *
+ * A case that goes wrong ends its process with ksm_fail(), one that cannot
+ * run here with ksm_skip(). Nothing has to be undone by a case: its process
+ * and all its children are gone before the next one starts, and KSM has been
+ * told to unmerge everything.
+ */
+#ifndef KSM_COMMON_H
+#define KSM_COMMON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "vm_util.h"
+
+#ifndef PR_SET_MEMORY_MERGE
+#define PR_SET_MEMORY_MERGE	67
+#define PR_GET_MEMORY_MERGE	68
+#endif
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE		25
+#endif
+
+/* Bits of /proc/kpageflags. */
+#define KPF_KSM_BIT		(1ULL << 21)
+#define KPF_THP_BIT		(1ULL << 22)
+#define KPF_ZERO_PAGE_BIT	(1ULL << 24)
+
+/* Long enough for a kernel with every debug option, on an emulated CPU. */
+#define KSM_PATIENCE_MS		120000L
+
+#define KSM_NR_FILES		24
+#define KSM_NR_CONTROLS		13
+
+/* The files of /sys/kernel/mm/ksm, those that can be written first. */
+extern const char *const ksm_files[KSM_NR_FILES];
+
+struct ksm_case {
+	const char *name;
+	void (*run)(void);
+};
+
+int ksm_run_cases(const struct ksm_case *cases, unsigned int count);
+
+void __attribute__((noreturn, format(printf, 1, 2))) ksm_fail(const char *fmt, ...);
+void __attribute__((noreturn, format(printf, 1, 2))) ksm_skip(const char *fmt, ...);
+void __attribute__((format(printf, 1, 2))) ksm_note(const char *fmt, ...);
+void ksm_expect(const char *what, long got, long want);
+void ksm_check(bool ok, const char *what);
+
+/* Knobs and figures. */
+long ksm_get(const char *name);
+void ksm_get_text(const char *name, char *text, size_t size);
+void ksm_set(const char *name, long value);
+int ksm_try(const char *name, const char *text);
+const char *ksm_initial(const char *name);
+void ksm_expect_figures(long shared, long sharing, long unshared);
+void ksm_expect_nothing(void);
+
+/* Waiting: true once the condition holds, false when patience has run out. */
+long ksm_now_ms(void);
+bool ksm_poll(bool (*condition)(void *arg), void *arg);
+bool ksm_wait_figure(const char *name, long want);
+void ksm_passes(unsigned int count);
+void ksm_settle(void);
+void ksm_stop(void);
+void ksm_unmerge_all(void);
+
+/* Memory of known content. Seed 0 is a page of zeros. */
+char *ksm_map(size_t pages);
+char *ksm_map_mergeable(size_t pages);
+void ksm_mergeable(void *area, size_t pages);
+void ksm_unmergeable(void *area, size_t pages);
+void ksm_fill(char *page, uint64_t seed);
+void ksm_fill_same(char *area, size_t pages, uint64_t seed);
+void ksm_fill_unique(char *area, size_t pages, uint64_t seed);
+bool ksm_holds(const char *page, uint64_t seed);
+void ksm_check_same(const char *area, size_t pages, uint64_t seed);
+void ksm_check_unique(const char *area, size_t pages, uint64_t seed);
+char *ksm_merged_area(size_t pages, uint64_t seed);
+
+/* What the kernel says of a page or a process; pid 0 is the caller. */
+uint64_t ksm_pagemap(const void *addr);
+unsigned long ksm_pfn(const void *addr);
+uint64_t ksm_pageflags(const void *addr);
+long ksm_mapcount(const void *addr);
+bool ksm_flag_trusted(void);
+bool ksm_is_merged(const void *addr);
+size_t ksm_count_merged(const char *area, size_t pages);
+size_t ksm_count_flag(const char *area, size_t pages, uint64_t flag);
+size_t ksm_distinct_merged(const char *area, size_t pages);
+bool ksm_field(const char *path, const char *name, char *value, size_t size);
+bool ksm_stat_text(pid_t pid, const char *name, char *value, size_t size);
+long ksm_stat(pid_t pid, const char *name);
+long ksm_vmstat(const char *name);
+bool ksm_smaps(const void *addr, const char *name, char *value, size_t size);
+bool ksm_vmflag(const void *addr, const char *flag);
+
+/* Children that go on a step each time their parent says so. */
+struct ksm_child {
+	pid_t pid;
+	int fd;
+};
+
+void ksm_child_start(struct ksm_child *child, void (*run)(int fd, void *arg), void *arg);
+void ksm_child_wait(struct ksm_child *child);
+void ksm_child_go(struct ksm_child *child);
+void ksm_child_step(struct ksm_child *child);
+void ksm_child_end(struct ksm_child *child);
+void ksm_child_kill(struct ksm_child *child);
+void ksm_child_pause(int fd);
+void ksm_wait_ok(pid_t pid);
+
+/* Swap, NUMA nodes, privileges: each skips the case where there are none. */
+void ksm_need_swap(void);
+void ksm_need_reclaim(void);
+bool ksm_reclaim(const char *area, size_t pages);
+void ksm_need_nodes(int nodes[2]);
+char *ksm_map_on_node(size_t pages, int node);
+int ksm_node_of(const void *addr);
+long ksm_move_pages(char *area, size_t pages, int node, int flags, int *status);
+int ksm_write_file(const char *path, const char *text);
+
+#endif /* KSM_COMMON_H */

@@ -1,0 +1,380 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Convergence is exact: once full_scans has gone up by three over memory that
+ * does not change, the figures are the true counts, whatever the pages hold
+ * and however they are spread over processes.
+ */
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "../kselftest.h"
+#include "ksm_common.h"
+
+#define WORDS		(psize() / sizeof(uint64_t))
+#define SEED_GROUP	0x1000
+#define SEED_UNIQUE	0x100000
+#define NR_CHILDREN	4
+
+static uint64_t *page_words(char *area, size_t page)
+{
+	return (uint64_t *)(area + page * psize());
+}
+
+/* Group g has g + 2 pages, so that no two groups count alike. */
+static size_t fill_groups(char *area, unsigned int groups)
+{
+	size_t page = 0;
+	unsigned int g;
+
+	for (g = 0; g < groups; g++) {
+		ksm_fill_same(area + page * psize(), g + 2, SEED_GROUP + g);
+		page += g + 2;
+	}
+	return page;
+}
+
+static void check_groups(const char *area, unsigned int groups)
+{
+	size_t page = 0;
+	unsigned int g;
+
+	for (g = 0; g < groups; g++) {
+		ksm_check_same(area + page * psize(), g + 2, SEED_GROUP + g);
+		page += g + 2;
+	}
+}
+
+static void mixture(void)
+{
+	char *area = ksm_map_mergeable(400);
+	size_t grouped = fill_groups(area, 20), unique = 400 - grouped;
+
+	ksm_fill_unique(area + grouped * psize(), unique, SEED_UNIQUE);
+	ksm_settle();
+	ksm_expect_figures(20, grouped - 20, unique);
+	check_groups(area, 20);
+	ksm_check_unique(area + grouped * psize(), unique, SEED_UNIQUE);
+}
+
+static void only_unique(void)
+{
+	char *area = ksm_map_mergeable(2000);
+
+	ksm_fill_unique(area, 2000, SEED_UNIQUE);
+	ksm_settle();
+	ksm_expect_figures(0, 0, 2000);
+	ksm_check_unique(area, 2000, SEED_UNIQUE);
+}
+
+static void zero_pages(void)
+{
+	char *area = ksm_map_mergeable(64);
+
+	ksm_fill_same(area, 64, 0);
+	ksm_settle();
+	ksm_expect_figures(1, 63, 0);
+	ksm_check_same(area, 64, 0);
+}
+
+static void single_pair_far_apart(void)
+{
+	char *area = ksm_map_mergeable(1000);
+
+	ksm_fill_unique(area, 1000, SEED_UNIQUE);
+	ksm_fill(area + 999 * psize(), SEED_UNIQUE);
+	ksm_settle();
+	ksm_expect_figures(1, 1, 998);
+	ksm_check(ksm_pfn(area) == ksm_pfn(area + 999 * psize()),
+		  "the pair shares one page");
+}
+
+/* Each child: 10 groups common to all, 50 pages only it has. */
+static void converge_child(int fd, void *arg)
+{
+	uint64_t own = SEED_UNIQUE + 1000 * (uintptr_t)arg;
+	char *area = ksm_map_mergeable(200);
+	size_t grouped = fill_groups(area, 10);
+	char *rest = area + grouped * psize();
+
+	ksm_fill_unique(rest, 50, own);
+	ksm_child_pause(fd);
+	check_groups(area, 10);
+	ksm_check_unique(rest, 50, own);
+}
+
+static void start_children(struct ksm_child *children)
+{
+	uintptr_t i;
+
+	for (i = 0; i < NR_CHILDREN; i++) {
+		ksm_child_start(&children[i], converge_child, (void *)i);
+		ksm_child_wait(&children[i]);
+	}
+}
+
+static void end_children(struct ksm_child *children)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_CHILDREN; i++)
+		ksm_child_end(&children[i]);
+}
+
+/* The groups of a child have 2 + 3 + ... + 11 = 65 pages. */
+static void several_processes(void)
+{
+	struct ksm_child children[NR_CHILDREN];
+
+	start_children(children);
+	ksm_settle();
+	ksm_expect_figures(10, NR_CHILDREN * 65 - 10, NR_CHILDREN * 50);
+	end_children(children);
+}
+
+static void earlier_child(int fd, void *arg)
+{
+	char *area = ksm_map_mergeable(300);
+
+	(void)arg;
+	ksm_fill_unique(area, 300, SEED_UNIQUE + 100000);
+	ksm_child_pause(fd);
+	ksm_check_unique(area, 300, SEED_UNIQUE + 100000);
+}
+
+static void arrives_while_scanning(void)
+{
+	struct ksm_child earlier, children[NR_CHILDREN];
+
+	ksm_child_start(&earlier, earlier_child, NULL);
+	ksm_child_wait(&earlier);
+	ksm_passes(1);
+	ksm_set("run", 1);
+	start_children(children);
+	ksm_settle();
+	ksm_expect_figures(10, NR_CHILDREN * 65 - 10, NR_CHILDREN * 50 + 300);
+	end_children(children);
+	ksm_child_end(&earlier);
+}
+
+static void small_batches(void)
+{
+	char *area = ksm_map_mergeable(100);
+	size_t grouped = fill_groups(area, 8);
+
+	ksm_fill_unique(area + grouped * psize(), 100 - grouped, SEED_UNIQUE);
+	ksm_set("pages_to_scan", 7);
+	ksm_set("sleep_millisecs", 0);
+	ksm_settle();
+	ksm_expect_figures(8, grouped - 8, 100 - grouped);
+}
+
+/* All of the memory of the process counts, so what is asked is our area. */
+static void prctl_child(int fd, void *arg)
+{
+	char *area;
+
+	(void)arg;
+	ksm_check(!prctl(PR_SET_MEMORY_MERGE, 1, 0, 0, 0), "PR_SET_MEMORY_MERGE");
+	area = ksm_map(100);
+	ksm_fill_same(area, 40, SEED_GROUP);
+	ksm_fill_unique(area + 40 * psize(), 60, SEED_UNIQUE + 1000 * getpid());
+	ksm_child_pause(fd);
+	ksm_expect("merged pages", ksm_count_merged(area, 100), 40);
+	ksm_expect("pages merged into", ksm_distinct_merged(area, 40), 1);
+	ksm_check_same(area, 40, SEED_GROUP);
+	ksm_check_unique(area + 40 * psize(), 60, SEED_UNIQUE + 1000 * getpid());
+}
+
+static void prctl_processes(void)
+{
+	struct ksm_child children[NR_CHILDREN];
+	unsigned int i;
+
+	for (i = 0; i < NR_CHILDREN; i++) {
+		ksm_child_start(&children[i], prctl_child, NULL);
+		ksm_child_wait(&children[i]);
+	}
+	ksm_settle();
+	end_children(children);
+}
+
+/* Pages equal but for one word, whose place in page i is @place(i). */
+static void one_word_apart(size_t pages, size_t (*place)(size_t page))
+{
+	char *area = ksm_map_mergeable(pages);
+	size_t i;
+
+	ksm_fill_same(area, pages, SEED_GROUP);
+	for (i = 0; i < pages; i++)
+		page_words(area, i)[place(i)] = SEED_UNIQUE + i;
+	ksm_settle();
+	ksm_expect_figures(0, 0, pages);
+	for (i = 0; i < pages; i++)
+		ksm_check(page_words(area, i)[place(i)] == SEED_UNIQUE + i,
+			  "the word in which the pages differ is as written");
+}
+
+static size_t first_word(size_t page)
+{
+	(void)page;
+	return 0;
+}
+
+static size_t last_word(size_t page)
+{
+	(void)page;
+	return WORDS - 1;
+}
+
+/* Every place mod 64, each time in another block of 64 words. */
+static size_t walking_word(size_t page)
+{
+	return (page % 64 + 64 * (page / 64 + page)) % WORDS;
+}
+
+static void differ_first(void)
+{
+	one_word_apart(300, first_word);
+}
+
+static void differ_last(void)
+{
+	one_word_apart(300, last_word);
+}
+
+static void differ_walking(void)
+{
+	one_word_apart(256, walking_word);
+}
+
+/* Two of each: page w and its twin have one bit of word w turned over. */
+static void one_bit_each_word(void)
+{
+	size_t i, words = WORDS;
+	char *area = ksm_map_mergeable(2 * words);
+
+	ksm_fill_same(area, 2 * words, SEED_GROUP);
+	for (i = 0; i < 2 * words; i++)
+		page_words(area, i)[i % words] ^= 1ULL << (i % words % 64);
+	ksm_settle();
+	ksm_expect_figures(words, words, 0);
+	for (i = 0; i < words; i++)
+		ksm_check(ksm_pfn(area + i * psize()) ==
+			  ksm_pfn(area + (i + words) * psize()),
+			  "each page is merged with its twin");
+}
+
+static void differ_last_in_twos(void)
+{
+	char *area = ksm_map_mergeable(400);
+	size_t i;
+
+	ksm_fill_same(area, 400, 0);
+	for (i = 0; i < 400; i++)
+		page_words(area, i)[WORDS - 1] = i / 2 + 1;
+	ksm_settle();
+	ksm_expect_figures(200, 200, 0);
+}
+
+/* What was true once must not be clung to. */
+static void changes_then_settles(void)
+{
+	char *area = ksm_map_mergeable(300);
+
+	ksm_fill_same(area, 100, SEED_GROUP);
+	ksm_fill_unique(area + 100 * psize(), 200, SEED_UNIQUE);
+	ksm_settle();
+	ksm_expect_figures(1, 99, 200);
+	ksm_fill_unique(area, 50, SEED_UNIQUE + 1000);
+	ksm_fill_same(area + 200 * psize(), 100, SEED_GROUP + 1);
+	ksm_settle();
+	ksm_expect_figures(2, 49 + 99, 150);
+	ksm_check_unique(area, 50, SEED_UNIQUE + 1000);
+	ksm_check_same(area + 50 * psize(), 50, SEED_GROUP);
+	ksm_check_same(area + 200 * psize(), 100, SEED_GROUP + 1);
+}
+
+/* A page written between two passes may not be merged by its old content. */
+static void changes_between_passes(void)
+{
+	char *area = ksm_map_mergeable(100);
+	unsigned int round;
+
+	for (round = 0; round < 6; round++) {
+		ksm_fill_unique(area, 100, SEED_UNIQUE + 100 * round);
+		ksm_passes(1);
+	}
+	ksm_fill_same(area, 100, SEED_UNIQUE);
+	ksm_settle();
+	ksm_expect_figures(1, 99, 0);
+	ksm_check_same(area, 100, SEED_UNIQUE);
+}
+
+static void stays_so(void)
+{
+	char *area = ksm_map_mergeable(200);
+	size_t grouped = fill_groups(area, 10);
+
+	ksm_fill_unique(area + grouped * psize(), 200 - grouped, SEED_UNIQUE);
+	ksm_passes(20);
+	ksm_expect_figures(10, grouped - 10, 200 - grouped);
+}
+
+static void smart_scan_converges(void)
+{
+	char *area = ksm_map_mergeable(400);
+	size_t grouped = fill_groups(area, 20);
+
+	ksm_set("smart_scan", 1);
+	ksm_fill_unique(area + grouped * psize(), 400 - grouped, SEED_UNIQUE);
+	ksm_set("run", 1);
+	ksm_check(ksm_wait_figure("pages_sharing", grouped - 20),
+		  "with smart_scan all duplicates merge");
+	ksm_expect("pages_shared", ksm_get("pages_shared"), 20);
+	check_groups(area, 20);
+}
+
+/* Pages long known as unique, for which a twin turns up in the end. */
+static void smart_scan_late_twins(void)
+{
+	char *area = ksm_map_mergeable(200);
+
+	ksm_set("smart_scan", 1);
+	ksm_fill_unique(area, 100, SEED_UNIQUE);
+	ksm_passes(30);
+	ksm_expect("pages_sharing", ksm_get("pages_sharing"), 0);
+	ksm_fill_unique(area + 100 * psize(), 100, SEED_UNIQUE);
+	ksm_set("run", 1);
+	ksm_check(ksm_wait_figure("pages_sharing", 100),
+		  "pages skipped for long merge once they have a twin");
+	ksm_check_unique(area, 100, SEED_UNIQUE);
+	ksm_check_unique(area + 100 * psize(), 100, SEED_UNIQUE);
+}
+
+static const struct ksm_case cases[] = {
+	{ "groups and unique pages in one process", mixture },
+	{ "unique pages alone", only_unique },
+	{ "pages of zeros merge like others", zero_pages },
+	{ "one pair among a thousand", single_pair_far_apart },
+	{ "groups across processes", several_processes },
+	{ "memory that comes while ksmd is at work", arrives_while_scanning },
+	{ "batches smaller than a pass", small_batches },
+	{ "processes made mergeable by prctl", prctl_processes },
+	{ "pages that differ in their first 8 bytes", differ_first },
+	{ "pages that differ in their last 8 bytes", differ_last },
+	{ "pages that differ in one word anywhere", differ_walking },
+	{ "a bit of every word tells pages apart", one_bit_each_word },
+	{ "pairs that differ from others in the last word", differ_last_in_twos },
+	{ "new content is counted anew", changes_then_settles },
+	{ "pages changed at every pass stay unmerged until they rest", changes_between_passes },
+	{ "figures stay exact over many passes", stays_so },
+	{ "smart_scan merges all duplicates too", smart_scan_converges },
+	{ "smart_scan finds late twins of old pages", smart_scan_late_twins },
+};
+
+int main(void)
+{
+	return ksm_run_cases(cases, ARRAY_SIZE(cases));
+}

@@ -1,0 +1,359 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Shared pages and NUMA nodes: they move with all their mappings, and with
+ * merge_across_nodes 0 pages merge inside a node only.
+ */
+#include <errno.h>
+#include <linux/mempolicy.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "../kselftest.h"
+#include "ksm_common.h"
+
+#define PAGES	20
+#define SEED	0x9000
+
+static int nodes[2];
+
+static char *area_on(int node)
+{
+	char *area = ksm_map_on_node(PAGES, node);
+
+	ksm_mergeable(area, PAGES);
+	ksm_fill_same(area, PAGES, SEED);
+	return area;
+}
+
+static int other_node(int node)
+{
+	return node == nodes[0] ? nodes[1] : nodes[0];
+}
+
+static void expect_node(const char *area, size_t pages, int node)
+{
+	size_t i;
+
+	for (i = 0; i < pages; i++)
+		ksm_expect("node of a page", ksm_node_of(area + i * psize()), node);
+}
+
+/* Moves the one page that all of an area shares. */
+static void move_shared(char *area, int node)
+{
+	int status;
+
+	ksm_check(!ksm_move_pages(area, 1, node, MPOL_MF_MOVE_ALL, &status),
+		  "move_pages moves the page");
+	ksm_expect("status of move_pages", status, node);
+}
+
+static void moves_with_all(void)
+{
+	char *area;
+	int target;
+
+	ksm_need_nodes(nodes);
+	area = ksm_merged_area(PAGES, SEED);
+	target = other_node(ksm_node_of(area));
+	move_shared(area, target);
+	expect_node(area, PAGES, target);
+	ksm_expect("distinct pages", ksm_distinct_merged(area, PAGES), 1);
+	ksm_expect_figures(1, PAGES - 1, 0);
+	ksm_check_same(area, PAGES, SEED);
+}
+
+static void stays_merged(void)
+{
+	char *area;
+	unsigned int i;
+
+	ksm_need_nodes(nodes);
+	area = ksm_merged_area(PAGES, SEED);
+	for (i = 0; i < 8; i++) {
+		move_shared(area, nodes[i & 1]);
+		ksm_passes(1);
+		ksm_expect_figures(1, PAGES - 1, 0);
+	}
+	ksm_check_same(area, PAGES, SEED);
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+	ksm_check_same(area, PAGES, SEED);
+}
+
+/* Without MPOL_MF_MOVE_ALL, what others map too is not for moving. */
+static void shared_not_moved_alone(void)
+{
+	int status = 0, before;
+	char *area;
+
+	ksm_need_nodes(nodes);
+	area = ksm_merged_area(PAGES, SEED);
+	before = ksm_node_of(area);
+	ksm_move_pages(area, 1, other_node(before), MPOL_MF_MOVE, &status);
+	ksm_expect("status of move_pages", status, -EACCES);
+	expect_node(area, 1, before);
+}
+
+static void across_nodes(void)
+{
+	char *one, *two;
+
+	ksm_need_nodes(nodes);
+	one = area_on(nodes[0]);
+	two = area_on(nodes[1]);
+	ksm_settle();
+	ksm_expect_figures(1, 2 * PAGES - 1, 0);
+	ksm_check(ksm_pfn(one) == ksm_pfn(two), "both nodes share one page");
+	ksm_check_same(one, PAGES, SEED);
+	ksm_check_same(two, PAGES, SEED);
+}
+
+static void inside_nodes(void)
+{
+	char *one, *two;
+
+	ksm_need_nodes(nodes);
+	ksm_set("merge_across_nodes", 0);
+	one = area_on(nodes[0]);
+	two = area_on(nodes[1]);
+	ksm_settle();
+	ksm_expect_figures(2, 2 * PAGES - 2, 0);
+	expect_node(one, PAGES, nodes[0]);
+	expect_node(two, PAGES, nodes[1]);
+	ksm_check_same(one, PAGES, SEED);
+	ksm_check_same(two, PAGES, SEED);
+}
+
+static void unique_per_node(void)
+{
+	char *one, *two;
+
+	ksm_need_nodes(nodes);
+	ksm_set("merge_across_nodes", 0);
+	one = area_on(nodes[0]);
+	two = area_on(nodes[1]);
+	ksm_fill_unique(one, PAGES, SEED);
+	ksm_fill_unique(two, PAGES, SEED);
+	ksm_settle();
+	ksm_expect_figures(0, 0, 2 * PAGES);
+	ksm_unmerge_all();
+	ksm_set("merge_across_nodes", 1);
+	ksm_settle();
+	ksm_expect_figures(PAGES, PAGES, 0);
+}
+
+/* The two may become one or stay two; what counts is that nothing is lost. */
+static void moved_to_like_page(void)
+{
+	char *one, *two;
+	long shared;
+
+	ksm_need_nodes(nodes);
+	ksm_set("merge_across_nodes", 0);
+	one = area_on(nodes[0]);
+	two = area_on(nodes[1]);
+	ksm_settle();
+	ksm_expect_figures(2, 2 * PAGES - 2, 0);
+	move_shared(one, nodes[1]);
+	ksm_settle();
+	shared = 1 + (ksm_pfn(one) != ksm_pfn(two));
+	ksm_expect_figures(shared, 2 * PAGES - shared, 0);
+	expect_node(one, PAGES, nodes[1]);
+	expect_node(two, PAGES, nodes[1]);
+	ksm_check_same(one, PAGES, SEED);
+	ksm_check_same(two, PAGES, SEED);
+}
+
+static void moved_to_empty_node(void)
+{
+	char *one, *two;
+
+	ksm_need_nodes(nodes);
+	ksm_set("merge_across_nodes", 0);
+	one = area_on(nodes[0]);
+	ksm_settle();
+	move_shared(one, nodes[1]);
+	ksm_passes(3);
+	ksm_expect_figures(1, PAGES - 1, 0);
+	two = area_on(nodes[1]);
+	ksm_settle();
+	ksm_expect_figures(1, 2 * PAGES - 1, 0);
+	ksm_check(ksm_pfn(one) == ksm_pfn(two), "new pages of the node join it");
+	ksm_check_same(two, PAGES, SEED);
+}
+
+static void moved_then_gone(void)
+{
+	char *one;
+
+	ksm_need_nodes(nodes);
+	ksm_set("merge_across_nodes", 0);
+	one = area_on(nodes[0]);
+	ksm_settle();
+	move_shared(one, nodes[1]);
+	munmap(one, PAGES * psize());
+	one = area_on(nodes[0]);
+	ksm_settle();
+	ksm_expect_figures(1, PAGES - 1, 0);
+	expect_node(one, PAGES, nodes[0]);
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+}
+
+static void moved_chain(void)
+{
+	char *area;
+	int target;
+	size_t i;
+
+	ksm_need_nodes(nodes);
+	ksm_set("max_page_sharing", 4);
+	area = ksm_merged_area(PAGES, SEED);
+	ksm_expect_figures(5, PAGES - 5, 0);
+	target = other_node(ksm_node_of(area));
+	for (i = 0; i < PAGES; i++)
+		move_shared(area + i * psize(), target);
+	expect_node(area, PAGES, target);
+	ksm_settle();
+	ksm_expect_figures(5, PAGES - 5, 0);
+	ksm_check_same(area, PAGES, SEED);
+}
+
+static void moved_chain_inside_nodes(void)
+{
+	char *one;
+	size_t i;
+
+	ksm_need_nodes(nodes);
+	ksm_set("merge_across_nodes", 0);
+	ksm_set("max_page_sharing", 4);
+	one = area_on(nodes[0]);
+	ksm_settle();
+	ksm_expect_figures(5, PAGES - 5, 0);
+	for (i = 0; i < PAGES; i += 2)
+		move_shared(one + i * psize(), nodes[1]);
+	ksm_settle();
+	ksm_expect("pages merged", ksm_get("pages_shared") + ksm_get("pages_sharing"), PAGES);
+	ksm_expect("pages_shared", ksm_get("pages_shared"), ksm_distinct_merged(one, PAGES));
+	ksm_check_same(one, PAGES, SEED);
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+}
+
+static void write_after_move(void)
+{
+	char *area;
+
+	ksm_need_nodes(nodes);
+	area = ksm_merged_area(PAGES, SEED);
+	move_shared(area, other_node(ksm_node_of(area)));
+	ksm_fill_unique(area, PAGES / 2, SEED + 1);
+	ksm_check_unique(area, PAGES / 2, SEED + 1);
+	ksm_check_same(area + PAGES / 2 * psize(), PAGES / 2, SEED);
+	ksm_settle();
+	ksm_expect_figures(1, PAGES / 2 - 1, PAGES / 2);
+}
+
+static void two_processes_child(int fd, void *arg)
+{
+	char *area = ksm_map_mergeable(PAGES);
+
+	(void)arg;
+	ksm_fill_same(area, PAGES, SEED);
+	ksm_child_pause(fd);
+	expect_node(area, PAGES, nodes[1]);
+	ksm_check_same(area, PAGES, SEED);
+}
+
+static void moves_for_other_process(void)
+{
+	struct ksm_child child;
+	char *area;
+
+	ksm_need_nodes(nodes);
+	ksm_child_start(&child, two_processes_child, NULL);
+	ksm_child_wait(&child);
+	area = ksm_merged_area(PAGES, SEED);
+	ksm_expect_figures(1, 2 * PAGES - 1, 0);
+	move_shared(area, nodes[0]);
+	move_shared(area, nodes[1]);
+	ksm_child_end(&child);
+	ksm_check_same(area, PAGES, SEED);
+}
+
+static void migrate_pages_moves(void)
+{
+	unsigned long from, to;
+	char *area;
+
+	ksm_need_nodes(nodes);
+	area = area_on(nodes[0]);
+	ksm_settle();
+	from = 1UL << nodes[0];
+	to = 1UL << nodes[1];
+	ksm_check(syscall(SYS_migrate_pages, 0, 8 * sizeof(from), &from, &to) >= 0,
+		  "migrate_pages");
+	expect_node(area, PAGES, nodes[1]);
+	ksm_expect_figures(1, PAGES - 1, 0);
+	ksm_check_same(area, PAGES, SEED);
+}
+
+static void moved_while_scanning(void)
+{
+	int status[2 * PAGES];
+	char *area;
+	unsigned int i;
+
+	ksm_need_nodes(nodes);
+	area = ksm_map_mergeable(2 * PAGES);
+	ksm_fill_same(area, PAGES, SEED);
+	ksm_fill_unique(area + PAGES * psize(), PAGES, SEED + 1);
+	ksm_set("sleep_millisecs", 0);
+	ksm_set("run", 1);
+	for (i = 0; i < 60; i++)
+		ksm_move_pages(area, 2 * PAGES, nodes[i & 1], MPOL_MF_MOVE_ALL, status);
+	ksm_settle();
+	ksm_expect_figures(1, PAGES - 1, PAGES);
+	ksm_check_same(area, PAGES, SEED);
+	ksm_check_unique(area + PAGES * psize(), PAGES, SEED + 1);
+}
+
+static void compaction(void)
+{
+	char *area = ksm_merged_area(PAGES, SEED);
+
+	if (ksm_write_file("/proc/sys/vm/compact_memory", "1"))
+		ksm_skip("there is no compaction here");
+	ksm_expect("distinct pages", ksm_distinct_merged(area, PAGES), 1);
+	ksm_expect_figures(1, PAGES - 1, 0);
+	ksm_check_same(area, PAGES, SEED);
+}
+
+static const struct ksm_case cases[] = {
+	{ "a shared page moves with all its mappings", moves_with_all },
+	{ "it stays merged however often it moves", stays_merged },
+	{ "MPOL_MF_MOVE alone does not move it", shared_not_moved_alone },
+	{ "merge_across_nodes 1 merges across nodes", across_nodes },
+	{ "merge_across_nodes 0 merges inside nodes", inside_nodes },
+	{ "merge_across_nodes 0 keeps pages of two nodes apart", unique_per_node },
+	{ "a page that moved meets its like on the node", moved_to_like_page },
+	{ "a page that moved is found on its new node", moved_to_empty_node },
+	{ "a page that moved and went leaves nothing", moved_then_gone },
+	{ "a chain of pages moves", moved_chain },
+	{ "half a chain moves, with merge_across_nodes 0", moved_chain_inside_nodes },
+	{ "writing after a move", write_after_move },
+	{ "a move reaches the mappings of another process", moves_for_other_process },
+	{ "migrate_pages moves shared pages", migrate_pages_moves },
+	{ "moves while ksmd is at work", moved_while_scanning },
+	{ "compaction keeps pages merged", compaction },
+};
+
+int main(void)
+{
+	return ksm_run_cases(cases, ARRAY_SIZE(cases));
+}

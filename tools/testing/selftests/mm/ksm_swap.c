@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Shared pages go out to swap and come in again: what they hold stays, what
+ * is written afterwards stays private, and the figures stay true.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "../kselftest.h"
+#include "ksm_common.h"
+
+#define PAGES	40
+#define SEED	0x7000
+
+static char *swapped_area(void)
+{
+	char *area;
+
+	ksm_need_reclaim();
+	area = ksm_merged_area(PAGES, SEED);
+	ksm_check(ksm_reclaim(area, PAGES), "all shared pages are swapped out");
+	return area;
+}
+
+static void out_and_in(void)
+{
+	char *area = swapped_area();
+
+	ksm_check_same(area, PAGES, SEED);
+}
+
+static void merges_again(void)
+{
+	char *area = swapped_area();
+
+	ksm_check_same(area, PAGES, SEED);
+	ksm_settle();
+	ksm_expect_figures(1, PAGES - 1, 0);
+	ksm_check_same(area, PAGES, SEED);
+}
+
+/* What is out is neither shared nor seen, and must not be counted so. */
+static void figures_while_out(void)
+{
+	char *area = swapped_area();
+
+	ksm_passes(2);
+	ksm_expect_figures(0, 0, 0);
+	ksm_check_same(area, PAGES, SEED);
+	ksm_settle();
+	ksm_expect_figures(1, PAGES - 1, 0);
+}
+
+/* At other addresses than the first, the one page in swap has to be copied. */
+static void copies_are_counted(void)
+{
+	char *area = swapped_area();
+	long before = ksm_vmstat("ksm_swpin_copy"), copies;
+
+	ksm_check_same(area, PAGES, SEED);
+	copies = ksm_vmstat("ksm_swpin_copy") - before;
+	if (copies < 1 || copies > PAGES)
+		ksm_fail("ksm_swpin_copy went up by %ld for %d pages", copies, PAGES);
+}
+
+static void write_after_swap_in(void)
+{
+	char *area = swapped_area();
+
+	ksm_check_same(area, PAGES / 2, SEED);
+	ksm_fill_unique(area, PAGES / 2, SEED + 1);
+	ksm_check_same(area + PAGES / 2 * psize(), PAGES - PAGES / 2, SEED);
+	ksm_check_unique(area, PAGES / 2, SEED + 1);
+}
+
+static void write_straight_from_swap(void)
+{
+	char *area = swapped_area();
+	size_t i;
+
+	for (i = 0; i < PAGES; i += 2)
+		ksm_fill(area + i * psize(), SEED + 1 + i);
+	for (i = 0; i < PAGES; i++)
+		ksm_check(ksm_holds(area + i * psize(), i & 1 ? SEED : SEED + 1 + i),
+			  "written pages hold the new, the others the old");
+}
+
+static void sharing_child(int fd, void *arg)
+{
+	char *area = ksm_map_mergeable(PAGES);
+
+	(void)arg;
+	ksm_fill_same(area, PAGES, SEED);
+	ksm_child_pause(fd);
+	ksm_check(ksm_reclaim(area, PAGES), "the child's pages are swapped out");
+	ksm_child_pause(fd);
+	ksm_check_same(area, PAGES, SEED);
+	ksm_fill_unique(area, PAGES, SEED + 1);
+	ksm_child_pause(fd);
+	ksm_check_unique(area, PAGES, SEED + 1);
+}
+
+static void two_processes(void)
+{
+	struct ksm_child child;
+	char *area;
+
+	ksm_need_reclaim();
+	ksm_child_start(&child, sharing_child, NULL);
+	ksm_child_wait(&child);
+	area = ksm_merged_area(PAGES, SEED);
+	ksm_expect_figures(1, 2 * PAGES - 1, 0);
+	ksm_child_step(&child);
+	ksm_check(ksm_reclaim(area, PAGES), "the parent's pages are swapped out");
+	ksm_child_step(&child);
+	ksm_check_same(area, PAGES, SEED);
+	ksm_child_end(&child);
+	ksm_check_same(area, PAGES, SEED);
+}
+
+static void unmerge_while_out(void)
+{
+	char *area = swapped_area();
+
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+	ksm_check_same(area, PAGES, SEED);
+	ksm_fill_unique(area, PAGES, SEED + 1);
+	ksm_check_unique(area, PAGES, SEED + 1);
+}
+
+static void unmergeable_while_out(void)
+{
+	char *area = swapped_area();
+
+	ksm_unmergeable(area, PAGES);
+	ksm_check_same(area, PAGES, SEED);
+	ksm_expect("pages merged of an area no longer mergeable",
+		   ksm_count_merged(area, PAGES), 0);
+}
+
+static void munmap_while_out(void)
+{
+	char *area = swapped_area();
+
+	munmap(area, PAGES * psize());
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+}
+
+static void fork_child(int fd, void *arg)
+{
+	ksm_child_pause(fd);
+	ksm_check_same(arg, PAGES, SEED);
+	ksm_fill_unique(arg, PAGES, SEED + 1);
+	ksm_check_unique(arg, PAGES, SEED + 1);
+}
+
+static void fork_while_out(void)
+{
+	char *area = swapped_area();
+	struct ksm_child child;
+
+	ksm_child_start(&child, fork_child, area);
+	ksm_child_wait(&child);
+	ksm_child_end(&child);
+	ksm_check_same(area, PAGES, SEED);
+}
+
+static void unique_pages(void)
+{
+	char *area;
+
+	ksm_need_reclaim();
+	area = ksm_map_mergeable(PAGES);
+	ksm_fill_unique(area, PAGES, SEED);
+	ksm_settle();
+	ksm_expect_figures(0, 0, PAGES);
+	ksm_check(ksm_reclaim(area, PAGES), "pages that are only known are swapped out");
+	ksm_passes(2);
+	ksm_check_unique(area, PAGES, SEED);
+	ksm_settle();
+	ksm_expect_figures(0, 0, PAGES);
+}
+
+static void out_while_scanning(void)
+{
+	char *area;
+	unsigned int i;
+
+	ksm_need_reclaim();
+	area = ksm_map_mergeable(PAGES);
+	ksm_fill_same(area, PAGES / 2, SEED);
+	ksm_fill_unique(area + PAGES / 2 * psize(), PAGES / 2, SEED + 1);
+	ksm_set("run", 1);
+	for (i = 0; i < 10; i++) {
+		ksm_check(ksm_reclaim(area, PAGES), "all pages are swapped out");
+		ksm_check_same(area, PAGES / 2, SEED);
+		ksm_check_unique(area + PAGES / 2 * psize(), PAGES / 2, SEED + 1);
+	}
+	ksm_settle();
+	ksm_expect_figures(1, PAGES / 2 - 1, PAGES / 2);
+}
+
+static const struct ksm_case cases[] = {
+	{ "shared pages go out and come in", out_and_in },
+	{ "they merge again", merges_again },
+	{ "pages that are out are not counted", figures_while_out },
+	{ "ksm_swpin_copy counts copies", copies_are_counted },
+	{ "a write after swap-in is private", write_after_swap_in },
+	{ "a write straight from swap is private", write_straight_from_swap },
+	{ "two processes share what is swapped", two_processes },
+	{ "run 2 while pages are out", unmerge_while_out },
+	{ "MADV_UNMERGEABLE while pages are out", unmergeable_while_out },
+	{ "munmap while pages are out", munmap_while_out },
+	{ "fork while pages are out", fork_while_out },
+	{ "pages known but not shared", unique_pages },
+	{ "in and out while ksmd is at work", out_while_scanning },
+};
+
+int main(void)
+{
+	return ksm_run_cases(cases, ARRAY_SIZE(cases));
+}

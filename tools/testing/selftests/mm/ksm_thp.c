@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Huge pages: one without a twin for any of its pages stays whole, others are
+ * split to merge, and MADV_COLLAPSE makes huge pages of merged ones again.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "../kselftest.h"
+#include "ksm_common.h"
+
+#define SEED	0xa0000
+
+static size_t huge_pages(void)
+{
+	static size_t size;
+
+	if (!size)
+		size = read_pmd_pagesize();
+	if (!size)
+		ksm_skip("there are no transparent huge pages here");
+	return size / psize();
+}
+
+static char *aligned_area(unsigned int count)
+{
+	size_t size = huge_pages() * psize();
+	char *area = mmap(NULL, (count + 1) * size, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uintptr_t start = ((uintptr_t)area + size - 1) & ~(size - 1);
+
+	ksm_check(area != MAP_FAILED, "mmap");
+	if (madvise((void *)start, count * size, MADV_HUGEPAGE))
+		ksm_skip("MADV_HUGEPAGE is not known here");
+	return (char *)start;
+}
+
+static size_t count_huge(const char *area, unsigned int count)
+{
+	return ksm_count_flag(area, count * huge_pages(), KPF_THP_BIT);
+}
+
+/* Mergeable, huge, and each page with content of its own. */
+static char *huge_area(unsigned int count)
+{
+	size_t pages = count * huge_pages();
+	char *area = aligned_area(count);
+
+	ksm_fill_unique(area, pages, SEED);
+	if (count_huge(area, count) != pages)
+		ksm_skip("no huge pages could be had");
+	ksm_mergeable(area, pages);
+	return area;
+}
+
+static void unique_stays_huge(void)
+{
+	char *area = huge_area(2);
+	size_t pages = 2 * huge_pages();
+
+	ksm_settle();
+	ksm_expect_figures(0, 0, pages);
+	ksm_expect("pages in huge pages", count_huge(area, 2), pages);
+	ksm_check_unique(area, pages, SEED);
+}
+
+static void twins_merge(void)
+{
+	size_t pages = huge_pages();
+	char *area = huge_area(2);
+
+	ksm_fill_unique(area + pages * psize(), pages, SEED);
+	ksm_set("run", 1);
+	ksm_check(ksm_wait_figure("pages_sharing", pages), "all pages find their twins");
+	ksm_settle();
+	ksm_expect_figures(pages, pages, 0);
+	ksm_expect("pages in huge pages", count_huge(area, 2), 0);
+	ksm_check_unique(area, pages, SEED);
+	ksm_check_unique(area + pages * psize(), pages, SEED);
+}
+
+static void all_alike_merge(void)
+{
+	size_t pages = huge_pages();
+	char *area = huge_area(1);
+
+	ksm_fill_same(area, pages, SEED);
+	ksm_set("run", 1);
+	ksm_check(ksm_wait_figure("pages_unshared", 0) &&
+		  ksm_poll((bool (*)(void *))ksm_is_merged, area), "the huge page merges with itself");
+	ksm_settle();
+	ksm_expect("pages merged", ksm_get("pages_shared") + ksm_get("pages_sharing"), pages);
+	ksm_expect("pages_unshared", ksm_get("pages_unshared"), 0);
+	ksm_check_same(area, pages, SEED);
+}
+
+static void one_pair_merges(void)
+{
+	size_t pages = huge_pages();
+	char *area = huge_area(2);
+
+	ksm_fill(area + (pages + 7) * psize(), SEED + 3);
+	ksm_set("run", 1);
+	ksm_check(ksm_wait_figure("pages_sharing", 1), "the one pair merges");
+	ksm_settle();
+	ksm_expect_figures(1, 1, 2 * pages - 2);
+	ksm_check(ksm_pfn(area + 3 * psize()) == ksm_pfn(area + (pages + 7) * psize()),
+		  "the pair shares one page");
+	ksm_check_unique(area, pages, SEED);
+}
+
+static void huge_and_small(void)
+{
+	size_t pages = huge_pages();
+	char *area = huge_area(1), *small = ksm_map_mergeable(pages);
+
+	ksm_fill_unique(small, pages, SEED);
+	ksm_set("run", 1);
+	ksm_check(ksm_wait_figure("pages_sharing", pages), "small pages merge with a huge one");
+	ksm_check_unique(area, pages, SEED);
+	ksm_check_unique(small, pages, SEED);
+}
+
+static bool all_zero_pages(void *area)
+{
+	return ksm_count_flag(area, huge_pages(), KPF_ZERO_PAGE_BIT) == huge_pages();
+}
+
+/* Splitting maps pages of zeros to the zero page as well, and counts none. */
+static void zeros_in_huge(void)
+{
+	size_t pages = huge_pages();
+	char *area = huge_area(1);
+
+	ksm_set("use_zero_pages", 1);
+	ksm_fill_same(area, pages, 0);
+	ksm_set("run", 1);
+	ksm_check(ksm_poll(all_zero_pages, area), "all become zero pages");
+	ksm_stop();
+	ksm_check(ksm_get("ksm_zero_pages") <= (long)pages, "none is counted twice");
+	ksm_check_same(area, pages, 0);
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+	ksm_check_same(area, pages, 0);
+}
+
+/* Zeros that came by reading alone belong to nobody. */
+static void huge_zero_page(void)
+{
+	char *area = aligned_area(1);
+	size_t pages = huge_pages();
+
+	ksm_mergeable(area, pages);
+	ksm_set("use_zero_pages", 1);
+	ksm_check_same(area, pages, 0);
+	ksm_merged_area(4, SEED);
+	ksm_expect_figures(1, 3, 0);
+	ksm_expect("ksm_zero_pages", ksm_get("ksm_zero_pages"), 0);
+	ksm_check_same(area, pages, 0);
+}
+
+static char *merged_huge_area(void)
+{
+	size_t pages = huge_pages();
+	char *area = huge_area(1);
+
+	ksm_fill_same(area, pages, SEED);
+	ksm_set("run", 1);
+	ksm_check(ksm_wait_figure("pages_sharing", pages - 2 - (pages - 1) / 256),
+		  "the huge page merges with itself");
+	ksm_stop();
+	return area;
+}
+
+/*
+ * It may refuse, as it does where no page of the range is writable; a page
+ * written with what it held anyway gives it one.
+ */
+static bool collapse(char *area)
+{
+	ksm_fill(area, SEED);
+	return !madvise(area, huge_pages() * psize(), MADV_COLLAPSE);
+}
+
+static void collapse_keeps_content(void)
+{
+	size_t pages = huge_pages();
+	char *area = huge_area(2);
+
+	ksm_fill_unique(area + pages * psize(), pages, SEED);
+	ksm_set("run", 1);
+	ksm_check(ksm_wait_figure("pages_sharing", pages), "all pages find their twins");
+	ksm_stop();
+	if (collapse(area))
+		ksm_expect("pages merged of a huge page", ksm_count_merged(area, pages), 0);
+	ksm_check_unique(area, pages, SEED);
+	ksm_check_unique(area + pages * psize(), pages, SEED);
+	ksm_fill_unique(area, pages, SEED + pages);
+	ksm_check_unique(area, pages, SEED + pages);
+	ksm_check_unique(area + pages * psize(), pages, SEED);
+	ksm_settle();
+	ksm_expect("pages counted", ksm_get("pages_shared") + ksm_get("pages_sharing") +
+		   ksm_get("pages_unshared"), 2 * pages);
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+}
+
+static void collapse_at_work(void)
+{
+	size_t pages = huge_pages();
+	char *area = huge_area(2);
+	unsigned int i;
+
+	ksm_fill_unique(area + pages * psize(), pages, SEED);
+	ksm_set("run", 1);
+	for (i = 0; i < 10; i++) {
+		usleep(10000);
+		collapse(area);
+		ksm_check_unique(area, pages, SEED);
+	}
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+	ksm_check_unique(area, pages, SEED);
+	ksm_check_unique(area + pages * psize(), pages, SEED);
+}
+
+static void unmerged_after_split(void)
+{
+	size_t pages = huge_pages();
+	char *area = huge_area(2);
+
+	ksm_fill_unique(area + pages * psize(), pages, SEED);
+	ksm_set("run", 1);
+	ksm_check(ksm_wait_figure("pages_sharing", pages), "all pages find their twins");
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+	ksm_check_unique(area, pages, SEED);
+	ksm_check_unique(area + pages * psize(), pages, SEED);
+	ksm_fill_unique(area, pages, SEED + pages);
+	ksm_check_unique(area + pages * psize(), pages, SEED);
+}
+
+static void part_unmapped(void)
+{
+	size_t pages = huge_pages(), half = pages / 2;
+	char *area = huge_area(1);
+
+	ksm_settle();
+	munmap(area + half * psize(), (pages - half) * psize());
+	ksm_settle();
+	ksm_expect_figures(0, 0, half);
+	ksm_check_unique(area, half, SEED);
+}
+
+/* Mapped by two processes it is not for splitting by one; nothing is lost. */
+static void fork_child(int fd, void *arg)
+{
+	ksm_child_pause(fd);
+	ksm_check_unique(arg, huge_pages(), SEED);
+	ksm_fill_unique(arg, huge_pages(), SEED + 5000);
+	ksm_check_unique(arg, huge_pages(), SEED + 5000);
+}
+
+static void forked(void)
+{
+	struct ksm_child child;
+	char *area = huge_area(1);
+
+	ksm_child_start(&child, fork_child, area);
+	ksm_child_wait(&child);
+	ksm_settle();
+	ksm_child_end(&child);
+	ksm_settle();
+	ksm_check_unique(area, huge_pages(), SEED);
+	ksm_expect_figures(0, 0, huge_pages());
+}
+
+static void merged_then_written(void)
+{
+	size_t pages = huge_pages();
+	char *area = merged_huge_area();
+
+	ksm_fill_unique(area, pages, SEED + 1);
+	ksm_check_unique(area, pages, SEED + 1);
+	ksm_settle();
+	ksm_expect_figures(0, 0, pages);
+}
+
+static const struct ksm_case cases[] = {
+	{ "huge pages of unique content stay huge", unique_stays_huge },
+	{ "two huge pages alike merge page by page", twins_merge },
+	{ "a huge page of like pages merges with itself", all_alike_merge },
+	{ "one pair in two huge pages merges", one_pair_merges },
+	{ "a huge page merges with small ones", huge_and_small },
+	{ "a huge page of zeros becomes zero pages", zeros_in_huge },
+	{ "the huge zero page is left alone", huge_zero_page },
+	{ "MADV_COLLAPSE over merged pages keeps content", collapse_keeps_content },
+	{ "MADV_COLLAPSE while ksmd is at work", collapse_at_work },
+	{ "unmerging what was huge", unmerged_after_split },
+	{ "half a huge page unmapped", part_unmapped },
+	{ "a huge page shared by fork", forked },
+	{ "writing to merged pages that were huge", merged_then_written },
+};
+
+int main(void)
+{
+	return ksm_run_cases(cases, ARRAY_SIZE(cases));
+}
