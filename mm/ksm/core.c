@@ -127,12 +127,16 @@ static int __init ksm_init_tables(void)
 
 	ksm_key_init(&ksm.key);
 	ksm.zero = ksm_fingerprint(&ksm.key, page_address(ZERO_PAGE(0)));
+	ksm.zero_sample = ksm_sample(&ksm.key, page_address(ZERO_PAGE(0)));
 	ksm_advisor_init(&ksm.advisor);
 	err = ksm_record_init();
 	err = err ?: ksm_stable_init();
 	err = err ?: ksm_mm_slot_init();
+	err = err ?: ksm_scan_init(&ksm.scan);
 	err = err ?: ksm_unstable_init(&ksm.domain.unstable);
-	return err ?: ksm_scan_init(&ksm.scan);
+	if (!err)
+		ksm_stable_renew_met(&ksm.domain);
+	return err;
 }
 
 /* Without memory this early the machine won't get far: nothing is undone. */

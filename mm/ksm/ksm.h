@@ -300,7 +300,7 @@ void ksm_stable_reap(struct ksm_domain *domain);
 bool ksm_stable_clear(struct ksm_domain *domain);
 void ksm_stable_forget_pfns(struct ksm_domain *domain, unsigned long start,
 			    unsigned long end);
-void ksm_stable_set_met(struct ksm_domain *domain);
+void ksm_stable_renew_met(struct ksm_domain *domain);
 
 /**
  * ksm_folio_node - the stable node of a folio
@@ -461,6 +461,7 @@ enum ksm_run {
  * @sleep_wait: ksmd waits here between two batches
  * @key: the secret
  * @zero: fingerprint of a zeroed page
+ * @zero_sample: likewise, of its sample
  * @advisor: how much to scan
  * @scan: how far the pass has got
  * @domain: the trees
@@ -482,6 +483,7 @@ struct ksm {
 	wait_queue_head_t sleep_wait;
 	struct ksm_key key;
 	u64 zero;
+	u64 zero_sample;
 	struct ksm_advisor advisor;
 	struct ksm_scan scan;
 	struct ksm_domain domain;

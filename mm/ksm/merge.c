@@ -22,6 +22,9 @@
 #include <linux/swap.h>
 #include <linux/swapops.h>
 #include <asm/tlbflush.h>
+#ifdef CONFIG_ARM64_MTE
+#include <asm/mte.h>
+#endif
 #include <trace/events/ksm.h>
 
 #include "../internal.h"
@@ -119,6 +122,19 @@ static u64 page_key(struct ksm_subject *subject,
 	return ksm_key_on_node(fingerprint, ksm_folio_nid(page_folio(subject->page)));
 }
 
+#ifdef CONFIG_ARM64_MTE
+/* Tags are content too, which memcmp_pages() does not see. */
+static bool never_equal(struct page *page)
+{
+	return system_supports_mte() && page_mte_tagged(page);
+}
+#else
+static bool never_equal(struct page *page)
+{
+	return false;
+}
+#endif
+
 /* Beside the mappings, only the swap cache and this attempt may hold a reference. */
 static bool only_mapped(const struct folio *folio)
 {
@@ -167,7 +183,7 @@ static enum ksm_result choose_pte(struct ksm_subject *subject, struct page *kpag
 	struct folio *folio = page_folio(subject->page);
 	pte_t old = *pte;
 
-	if (!only_mapped(folio))
+	if (!only_mapped(folio) || never_equal(subject->page))
 		return KSM_BUSY;
 	if (kpage && !pages_identical(subject->page, kpage))
 		return KSM_DIFFERENT;
@@ -370,6 +386,9 @@ static enum ksm_result make_shared(struct ksm_domain *domain, struct ksm_record 
 		result = replace_pte(subject, NULL);
 	else
 		result = KSM_GONE;
+	/* If it has changed meanwhile, it is just write-protected for nothing. */
+	if (result == KSM_MERGED && page_key(subject, ksm_sample) != sample)
+		result = KSM_DIFFERENT;
 	if (result == KSM_MERGED) {
 		ksm_stable_insert(domain, node, folio, key, sample);
 		folio_become_shared(folio, node);

@@ -541,12 +541,9 @@ static void merge_candidates(struct ksm_scan *scan)
 /* Samples of pages long gone make the filter say yes too often. */
 static void renew_filter(struct ksm_scan *scan)
 {
-	struct ksm_unstable *unstable = &ksm.domain.unstable;
-
-	if (scan->seqnr % KSM_PASSES_PER_RENEWAL || !ksm_unstable_met_crowded(unstable))
-		return;
-	ksm_unstable_clear_met(unstable);
-	ksm_stable_set_met(&ksm.domain);
+	if (scan->seqnr % KSM_PASSES_PER_RENEWAL == 0 &&
+	    ksm_unstable_met_crowded(&ksm.domain.unstable))
+		ksm_stable_renew_met(&ksm.domain);
 }
 
 /*
@@ -665,8 +662,7 @@ int ksm_scan_unmerge(struct ksm_scan *scan)
 		return err;
 	/* Pages of processes that are exiting may still be mapped. */
 	ksm_stable_clear(&ksm.domain);
-	ksm_unstable_clear_met(&ksm.domain.unstable);
-	ksm_stable_set_met(&ksm.domain);
+	ksm_stable_renew_met(&ksm.domain);
 	WRITE_ONCE(scan->seqnr, 0);
 	return 0;
 }

@@ -600,20 +600,28 @@ void ksm_stable_forget_pfns(struct ksm_domain *domain, unsigned long start,
 }
 
 /**
- * ksm_stable_set_met - enter the samples of all stable nodes in the filter
+ * ksm_stable_renew_met - reduce the filter of samples to those that matter
  * @domain: the trees
+ *
+ * These are the samples of shared pages; and that of a zeroed page, which may
+ * be merged with the zero page before it meets another like it.
  *
  * Context: may sleep; under ksm.lock.
  */
-void ksm_stable_set_met(struct ksm_domain *domain)
+void ksm_stable_renew_met(struct ksm_domain *domain)
 {
+	struct ksm_unstable *unstable = &domain->unstable;
 	struct rb_node *rb;
+	int nid;
 
+	ksm_unstable_clear_met(unstable);
+	for (nid = 0; nid < nr_node_ids; nid++)
+		ksm_unstable_set_met(unstable, ksm_tag(ksm_key_on_node(ksm.zero_sample, nid)));
 	for (rb = rb_first(&domain->stable); rb; rb = rb_next(rb)) {
 		struct ksm_stable_node *node;
 
 		node = rb_entry(rb, struct ksm_stable_node, rb);
-		ksm_unstable_set_met(&domain->unstable, ksm_tag(node->sample));
+		ksm_unstable_set_met(unstable, ksm_tag(node->sample));
 		cond_resched();
 	}
 }

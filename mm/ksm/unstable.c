@@ -258,7 +258,7 @@ bool ksm_unstable_met_crowded(const struct ksm_unstable *unstable)
  * @unstable: the table
  *
  * The bits of samples that still matter come back: those of stable nodes at
- * once, by ksm_stable_set_met(), the others when their pages are looked at.
+ * once, by ksm_stable_renew_met(), the others when their pages are looked at.
  *
  * Context: any; under ksm.lock.
  */
