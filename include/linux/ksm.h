@@ -104,20 +104,29 @@ static inline long mm_ksm_zero_pages(struct mm_struct *mm)
 }
 
 /**
- * ksm_fork - start the figures of a child afresh, and have it scanned
- * @mm: the child, a copy of @oldmm without an area as yet
+ * ksm_mm_init - start the figures of an mm at zero
+ * @mm: the mm, which may be a copy of another's
+ *
+ * Context: @mm not in use yet; before entries are copied to it.
+ */
+static inline void ksm_mm_init(struct mm_struct *mm)
+{
+	mm->ksm_rmap_items = 0;
+	mm->ksm_merging_pages = 0;
+	atomic_long_set(&mm->ksm_zero_pages, 0);
+}
+
+/**
+ * ksm_fork - have a child scanned where its parent is
+ * @mm: the child
  * @oldmm: the parent
  *
- * Zero pages are counted one by one as entries are copied.  A child that there is
- * no memory to scan for works none the worse.
+ * A child that there is no memory to scan for works none the worse.
  *
  * Context: may sleep.
  */
 static inline void ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm)
 {
-	mm->ksm_rmap_items = 0;
-	mm->ksm_merging_pages = 0;
-	atomic_long_set(&mm->ksm_zero_pages, 0);
 	if (test_bit(MMF_VM_MERGEABLE, &oldmm->flags))
 		__ksm_enter(mm);
 }
@@ -163,6 +172,7 @@ static inline int ksm_disable(struct mm_struct *mm)
 
 static inline void ksm_might_unmap_zero_page(struct mm_struct *mm, pte_t pte) { }
 static inline void ksm_might_copy_zero_page(struct mm_struct *mm, pte_t pte) { }
+static inline void ksm_mm_init(struct mm_struct *mm) { }
 static inline void ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm) { }
 
 static inline int ksm_execve(struct mm_struct *mm)

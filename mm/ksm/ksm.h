@@ -57,6 +57,7 @@ struct ksm_key {
 void ksm_key_init(struct ksm_key *key);
 u64 ksm_fingerprint(const struct ksm_key *key, const void *addr);
 u64 ksm_sample(const struct ksm_key *key, const void *addr);
+bool ksm_equal(const void *one, const void *other);
 
 /* record.c */
 
@@ -173,6 +174,7 @@ struct ksm_unstable {
 };
 
 int ksm_unstable_init(struct ksm_unstable *unstable);
+void ksm_unstable_shrink(struct ksm_unstable *unstable);
 void ksm_unstable_reserve(struct ksm_unstable *unstable);
 void ksm_unstable_insert(struct ksm_unstable *unstable, struct ksm_record *record);
 void ksm_unstable_remove(struct ksm_unstable *unstable, struct ksm_record *record);
@@ -282,8 +284,6 @@ struct ksm_stable_node *ksm_node_alloc(void);
 void ksm_node_free(struct ksm_stable_node *node);
 struct ksm_rmap_item *ksm_item_alloc(void);
 void ksm_item_free(struct ksm_rmap_item *item);
-u64 ksm_key_on_node(u64 fingerprint, int nid);
-int ksm_folio_nid(const struct folio *folio);
 struct ksm_stable_node *ksm_stable_find(const struct ksm_domain *domain, u64 key);
 void ksm_stable_insert(struct ksm_domain *domain, struct ksm_stable_node *node,
 		       struct folio *folio, u64 key, u64 sample);
@@ -301,6 +301,17 @@ bool ksm_stable_clear(struct ksm_domain *domain);
 void ksm_stable_forget_pfns(struct ksm_domain *domain, unsigned long start,
 			    unsigned long end);
 void ksm_stable_renew_met(struct ksm_domain *domain);
+
+/**
+ * ksm_node_mapping - what a shared page has as its mapping
+ * @node: its stable node
+ *
+ * Return: the value of folio->mapping.
+ */
+static inline void *ksm_node_mapping(const struct ksm_stable_node *node)
+{
+	return (void *)((unsigned long)node | PAGE_MAPPING_KSM);
+}
 
 /**
  * ksm_folio_node - the stable node of a folio
@@ -520,6 +531,33 @@ long ksm_general_profit(const struct ksm_domain *domain);
 static inline u32 ksm_tag(u64 fingerprint)
 {
 	return fingerprint >> 32;
+}
+
+/* An odd constant to spread NUMA nodes over the keys: 2^64 / golden ratio. */
+#define KSM_NODE_STRIDE		0x9e3779b97f4a7c15ULL
+
+/**
+ * ksm_key_on_node - fingerprint of a content for the pages of one NUMA node
+ * @fingerprint: of the content
+ * @nid: NUMA node, 0 where it makes no difference
+ *
+ * Return: the key under which either tree knows the content.
+ */
+static inline u64 ksm_key_on_node(u64 fingerprint, int nid)
+{
+	return fingerprint + nid * KSM_NODE_STRIDE;
+}
+
+/**
+ * ksm_page_nid - the NUMA node whose pages a page may be merged with
+ * @page: the page
+ *
+ * Context: under ksm.lock.
+ * Return: its node, or 0 for all while merge_across_nodes is 1.
+ */
+static inline int ksm_page_nid(const struct page *page)
+{
+	return ksm.merge_across_nodes ? 0 : page_to_nid(page);
 }
 
 #endif /* _MM_KSM_H */

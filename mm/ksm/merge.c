@@ -119,11 +119,11 @@ static u64 page_key(struct ksm_subject *subject,
 	addr = kmap_local_page(subject->page);
 	fingerprint = hash(&ksm.key, addr);
 	kunmap_local(addr);
-	return ksm_key_on_node(fingerprint, ksm_folio_nid(page_folio(subject->page)));
+	return ksm_key_on_node(fingerprint, ksm_page_nid(subject->page));
 }
 
 #ifdef CONFIG_ARM64_MTE
-/* Tags are content too, which memcmp_pages() does not see. */
+/* Tags are content too, which a look at the bytes does not see. */
 static bool never_equal(struct page *page)
 {
 	return system_supports_mte() && page_mte_tagged(page);
@@ -134,6 +134,17 @@ static bool never_equal(struct page *page)
 	return false;
 }
 #endif
+
+static bool pages_equal(struct page *page, struct page *kpage)
+{
+	void *one = kmap_local_page(page);
+	void *other = kmap_local_page(kpage);
+	bool equal = ksm_equal(one, other);
+
+	kunmap_local(other);
+	kunmap_local(one);
+	return equal;
+}
 
 /* Beside the mappings, only the swap cache and this attempt may hold a reference. */
 static bool only_mapped(const struct folio *folio)
@@ -185,7 +196,7 @@ static enum ksm_result choose_pte(struct ksm_subject *subject, struct page *kpag
 
 	if (!only_mapped(folio) || never_equal(subject->page))
 		return KSM_BUSY;
-	if (kpage && !pages_identical(subject->page, kpage))
+	if (kpage && !pages_equal(subject->page, kpage))
 		return KSM_DIFFERENT;
 	if (PageAnonExclusive(subject->page) &&
 	    folio_try_share_anon_rmap_pte(folio, subject->page))
@@ -364,7 +375,7 @@ static enum ksm_result merge_zero(struct ksm_record *record, struct ksm_subject 
 static void folio_become_shared(struct folio *folio, struct ksm_stable_node *node)
 {
 	VM_WARN_ON_FOLIO(PageAnonExclusive(&folio->page), folio);
-	WRITE_ONCE(folio->mapping, (void *)((unsigned long)node | PAGE_MAPPING_KSM));
+	WRITE_ONCE(folio->mapping, ksm_node_mapping(node));
 	folio_mark_accessed(folio);
 	if (!folio_test_dirty(folio))
 		folio_set_dirty(folio);
@@ -419,27 +430,22 @@ static void break_share(struct ksm_domain *domain, struct ksm_record *record)
 
 /* Second step: merge the page of @record with the one that @first shares. */
 static enum ksm_result join_shared(struct ksm_domain *domain, struct ksm_record *first,
-				   struct ksm_record *record, u64 sample)
+				   struct ksm_record *record)
 {
 	struct ksm_subject subject;
-	enum ksm_result result;
+	enum ksm_result result = KSM_BUSY;
 	struct folio *kfolio;
 
+	if (!first->item->node)
+		return KSM_GONE;
 	if (!subject_get(&subject, record))
 		return KSM_GONE;
-	if (page_key(&subject, ksm_sample) != sample) {
-		result = KSM_DIFFERENT;
-		goto out;
+	kfolio = ksm_stable_folio(domain, first->item->node, KSM_FOLIO_TRYLOCK);
+	if (!IS_ERR_OR_NULL(kfolio)) {
+		result = merge_into(domain, record, &subject, kfolio);
+		folio_unlock(kfolio);
+		folio_put(kfolio);
 	}
-	kfolio = first->item->node ?
-		 ksm_stable_folio(domain, first->item->node, KSM_FOLIO_TRYLOCK) : NULL;
-	result = KSM_BUSY;
-	if (IS_ERR_OR_NULL(kfolio))
-		goto out;
-	result = merge_into(domain, record, &subject, kfolio);
-	folio_unlock(kfolio);
-	folio_put(kfolio);
-out:
 	subject_put(&subject);
 	return result;
 }
@@ -467,19 +473,45 @@ static enum ksm_result share_first(struct ksm_domain *domain, struct ksm_record 
 	return result;
 }
 
+/* Whether the page of @other still looks like @page, and is another one. */
+static enum ksm_result check_other(struct ksm_record *other, const struct page *page,
+				   u64 sample)
+{
+	enum ksm_result result = KSM_MERGED;
+	struct ksm_subject subject;
+
+	if (!subject_get(&subject, other))
+		return KSM_GONE;
+	/* After a fork both processes map the same page: nothing is to be had. */
+	if (subject.page == page)
+		result = KSM_BUSY;
+	else if (page_key(&subject, ksm_sample) != sample)
+		result = KSM_DIFFERENT;
+	subject_put(&subject);
+	return result;
+}
+
 /*
  * Merge the pages of two records with one fingerprint.  Where only the page of
- * @other stands in the way, it gives its place in the unstable tree to @record.
+ * @other stands in the way, that leaves the unstable tree.
  */
 static bool merge_pair(struct ksm_domain *domain, struct ksm_record *record,
-		       struct ksm_record *other, u64 key, u64 sample)
+		       struct ksm_record *other, const struct page *page,
+		       u64 key, u64 sample)
 {
-	if (share_first(domain, record, key, sample) != KSM_MERGED)
-		return false;
-	if (join_shared(domain, record, other, sample) == KSM_MERGED)
-		return true;
-	break_share(domain, record);
-	ksm_record_unshare(domain, other);
+	enum ksm_result result = check_other(other, page, sample);
+
+	if (result == KSM_MERGED) {
+		if (share_first(domain, record, key, sample) != KSM_MERGED)
+			return false;
+		result = join_shared(domain, record, other);
+		if (result == KSM_MERGED)
+			return true;
+		break_share(domain, record);
+		ksm_record_unshare(domain, other);
+	} else if (result != KSM_BUSY) {
+		ksm_record_unshare(domain, other);
+	}
 	return false;
 }
 
@@ -523,14 +555,14 @@ static void convert_sampled(struct ksm_domain *domain, u64 sample)
 
 /* The page of @record is settled and in no tree, its tag that of the whole page. */
 static void merge_unstable(struct ksm_domain *domain, struct ksm_record *record,
-			   u64 key, u64 sample)
+			   const struct page *page, u64 key, u64 sample)
 {
 	struct ksm_unstable *unstable = &domain->unstable;
 	struct ksm_record *other;
 
 	convert_sampled(domain, sample);
 	other = ksm_unstable_find(unstable, record->tag, true);
-	if (other && merge_pair(domain, record, other, key, sample))
+	if (other && merge_pair(domain, record, other, page, key, sample))
 		return;
 	/* A page that could not be merged leaves the tree to its like. */
 	if (!ksm_unstable_find(unstable, record->tag, true))
@@ -586,7 +618,7 @@ static bool record_settled(struct ksm_domain *domain, struct ksm_record *record,
 static enum ksm_result merge_known(struct ksm_domain *domain, struct ksm_record *record,
 				   struct ksm_subject *subject, u64 key, bool settled)
 {
-	int nid = ksm_folio_nid(page_folio(subject->page));
+	int nid = ksm_page_nid(subject->page);
 
 	if (key == ksm_key_on_node(ksm.zero, nid)) {
 		/* Zeroed pages are often about to be written to. */
@@ -638,8 +670,9 @@ void ksm_cmp_and_merge(struct ksm_domain *domain, struct ksm_candidate *candidat
 	settled = record_settled(domain, record, key, sample, candidate->settled);
 	result = merge_known(domain, record, &subject, key, settled);
 	subject_put(&subject);
+	/* The page may go now: its address only serves to tell it from another. */
 	if (settled && result == KSM_DIFFERENT)
-		merge_unstable(domain, record, key, sample);
+		merge_unstable(domain, record, subject.page, key, sample);
 }
 
 /* Whether an entry maps a page of ours, or will once its migration is over. */

@@ -270,26 +270,30 @@ static bool vma_mergeable(struct vm_area_struct *vma)
 vm_flags_t ksm_vma_flags(const struct mm_struct *mm, const struct file *file,
 			 vm_flags_t vm_flags)
 {
-	if (!file && test_bit(MMF_VM_MERGE_ANY, &mm->flags) &&
-	    vm_flags_mergeable(vm_flags))
-		vm_flags |= VM_MERGEABLE;
-	return vm_flags;
+	if (!test_bit(MMF_VM_MERGE_ANY, &mm->flags) || !vm_flags_mergeable(vm_flags))
+		return vm_flags;
+	if (file && IS_DAX(file_inode(file)))
+		return vm_flags;
+	return vm_flags | VM_MERGEABLE;
 }
 
 /**
- * ksm_add_vma - mark a new area where its mm asked for everything to be merged
- * @vma: the area
+ * ksm_add_vma - mark an area where its mm asked for everything to be merged
+ * @vma: the area, complete
+ *
+ * Takes the mark off a new area that a driver has turned into one that cannot be
+ * merged.  It has no pages yet.
  *
  * Context: mmap_lock held for writing.
  */
 void ksm_add_vma(struct vm_area_struct *vma)
 {
-	struct mm_struct *mm = vma->vm_mm;
-
-	if (!test_bit(MMF_VM_MERGE_ANY, &mm->flags))
+	if (!test_bit(MMF_VM_MERGE_ANY, &vma->vm_mm->flags))
 		return;
-	if (!(vma->vm_flags & VM_MERGEABLE) && vma_mergeable(vma))
+	if (vma_mergeable(vma))
 		vm_flags_set(vma, VM_MERGEABLE);
+	else if (vma->vm_flags & VM_MERGEABLE)
+		vm_flags_clear(vma, VM_MERGEABLE);
 }
 
 static void mark_areas(struct mm_struct *mm)

@@ -297,9 +297,11 @@ int ksm_leaf_extend(struct ksm_domain *domain, struct ksm_mm_slot *owner,
 bool ksm_leaf_free_empty(struct ksm_domain *domain, struct ksm_leaf **link)
 {
 	struct ksm_leaf *leaf = *link;
+	unsigned int i;
 
-	if (leaf_offsets(leaf))
-		return false;
+	for (i = 0; i < leaf->nr; i++)
+		if (leaf->record[i].state != KSM_NONE)
+			return false;
 	*link = leaf->next;
 	leaf_free(domain, leaf);
 	return true;
@@ -319,6 +321,8 @@ void ksm_leaf_forget(struct ksm_domain *domain, struct ksm_leaf *leaf,
 {
 	unsigned int i;
 
+	if (from >= to)
+		return;
 	for (i = 0; i < leaf->nr; i++)
 		if (leaf->record[i].offset >= from && leaf->record[i].offset < to)
 			ksm_record_forget(domain, &leaf->record[i]);

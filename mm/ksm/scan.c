@@ -28,8 +28,8 @@
 /* Looks that every page gets before it is skipped. */
 #define KSM_LOOKS_BEFORE_SKIP	3
 /* Most passes to skip a page for that is in use, and one that is not. */
-#define KSM_MAX_SKIPS_YOUNG	8
-#define KSM_MAX_SKIPS_OLD	64
+#define KSM_MAX_SKIPS_YOUNG	8U
+#define KSM_MAX_SKIPS_OLD	64U
 #define KSM_MAX_AGE		31
 /* Skipping a page takes about this fraction of a look at it. */
 #define KSM_SKIPS_PER_LOOK	16
@@ -178,7 +178,7 @@ static u64 page_sample(struct ksm_chunk *chunk, struct page *page, unsigned int 
 	addr = kmap_local_page(page);
 	sample = ksm_sample(&ksm.key, addr);
 	kunmap_local(addr);
-	return ksm_key_on_node(sample, ksm_folio_nid(page_folio(page)));
+	return ksm_key_on_node(sample, ksm_page_nid(page));
 }
 
 static void look_first(struct ksm_scan *scan, struct ksm_record *record, u64 sample)
@@ -229,11 +229,55 @@ static void look_unshared(struct ksm_scan *scan, struct ksm_record *record, u64 
 	}
 }
 
-static bool still_shared(const struct ksm_record *record, const struct folio *folio)
+/*
+ * The usual case of a record that is KSM_SHARED: the entry maps the page where
+ * its node says that it is, and that page says so too.
+ */
+static bool pte_maps_shared(pte_t pte, const struct ksm_record *record)
 {
 	const struct ksm_stable_node *node = record->item->node;
+	unsigned long kpfn;
 
-	return node && ksm_folio_node(folio) == node && node->nid == ksm_folio_nid(folio);
+	if (!node || !pte_present(pte))
+		return false;
+	kpfn = READ_ONCE(node->kpfn);
+	return pte_pfn(pte) == kpfn &&
+	       READ_ONCE(pfn_to_page(kpfn)->mapping) == ksm_node_mapping(node) &&
+	       node->nid == ksm_page_nid(pfn_to_page(kpfn));
+}
+
+/*
+ * Pass over pages that are as they were, merged or left alone for this pass.
+ * This is all that ksmd does most of the time.
+ */
+static struct ksm_record *pass_over(struct ksm_scan *scan, struct ksm_chunk *chunk,
+				    struct ksm_record *record,
+				    const struct ksm_record *end, bool may_skip)
+{
+	unsigned int merged = 0, skipped = 0;
+	unsigned int at = chunk->at;
+
+	for (; record < end && record->offset == at && at < chunk->end; record++, at++) {
+		pte_t pte = ptep_get(chunk->pte + at);
+
+		if (record->state == KSM_SHARED) {
+			if (!pte_maps_shared(pte, record) || merged == scan->budget)
+				break;
+			merged++;
+		} else {
+			if (!may_skip || !record->skips || pte_young(pte) ||
+			    !pte_present(pte) || skipped == scan->skip_budget)
+				break;
+			record->skips--;
+			skipped++;
+		}
+	}
+	chunk->at = at;
+	scan->budget -= merged;
+	scan->skip_budget -= skipped;
+	ksm.domain.counters.scanned += merged;
+	ksm.domain.counters.skipped += skipped;
+	return record;
 }
 
 static unsigned int skips_for(unsigned int age, bool young)
@@ -252,12 +296,7 @@ static void look(struct ksm_scan *scan, struct ksm_chunk *chunk,
 
 	scan->budget--;
 	ksm.domain.counters.scanned++;
-	if (record->state == KSM_SHARED) {
-		if (!still_shared(record, folio))
-			add_candidate(scan, record, 0, false);
-		return;
-	}
-	if (folio_test_ksm(folio)) {
+	if (record->state == KSM_SHARED || folio_test_ksm(folio)) {
 		if (record->state == KSM_NONE)
 			ksm_record_seen(&ksm.domain, record);
 		add_candidate(scan, record, 0, false);
@@ -269,18 +308,6 @@ static void look(struct ksm_scan *scan, struct ksm_chunk *chunk,
 	record->skips = skips_for(record->age, young);
 }
 
-static bool skip(struct ksm_scan *scan, struct ksm_record *record, bool young)
-{
-	if (!record->skips)
-		return false;
-	if (young && record->skips > KSM_MAX_SKIPS_YOUNG)
-		record->skips = KSM_MAX_SKIPS_YOUNG;
-	record->skips--;
-	scan->skip_budget--;
-	ksm.domain.counters.skipped++;
-	return true;
-}
-
 /* There is no page to merge at this address any more. */
 static void look_missing(struct ksm_scan *scan, struct ksm_record *record)
 {
@@ -290,39 +317,41 @@ static void look_missing(struct ksm_scan *scan, struct ksm_record *record)
 		ksm_record_forget(&ksm.domain, record);
 }
 
-/* With smart_scan: skip the page at @record, or say that it has to be looked at. */
-static bool skip_page(struct ksm_scan *scan, struct ksm_chunk *chunk,
-		      struct ksm_record *record, bool *young)
+/* Reclaim is not to lose what is taken from the entry. */
+static bool test_clear_young(struct ksm_chunk *chunk, unsigned int offset,
+			     struct page *page)
 {
-	struct page *page;
+	bool young = chunk_test_clear_young(chunk, offset);
 
-	if (record->state == KSM_SHARED || record->state == KSM_NONE)
-		return false;
-	if (chunk->pte && !pte_present(ptep_get(chunk->pte + record->offset)))
-		return false;
-	*young = chunk_test_clear_young(chunk, record->offset);
-	if (*young) {
-		/* Reclaim is not to lose what was taken from the entry. */
-		page = chunk_page(chunk, record->offset);
-		if (page)
-			folio_set_young(page_folio(page));
-	}
-	return skip(scan, record, *young);
+	if (young)
+		folio_set_young(page_folio(page));
+	return young;
 }
 
-static void look_at_record(struct ksm_scan *scan, struct ksm_chunk *chunk,
-			   struct ksm_record *record, bool smart)
+/* The page is neither merged nor idle, or not there: see what has become of it. */
+static void look_closer(struct ksm_scan *scan, struct ksm_chunk *chunk,
+			struct ksm_record *record, bool smart)
 {
+	struct page *page = chunk_page(chunk, record->offset);
 	bool young = true;
-	struct page *page;
 
-	if (smart && skip_page(scan, chunk, record, &young))
+	if (!page) {
+		if (record->state != KSM_NONE)
+			look_missing(scan, record);
 		return;
-	page = chunk_page(chunk, record->offset);
-	if (page)
-		look(scan, chunk, record, page, young);
-	else if (record->state != KSM_NONE)
-		look_missing(scan, record);
+	}
+	if (smart && record->state != KSM_SHARED && record->state != KSM_NONE) {
+		young = test_clear_young(chunk, record->offset, page);
+		if (young)
+			record->skips = min(record->skips, KSM_MAX_SKIPS_YOUNG);
+		if (record->skips) {
+			record->skips--;
+			scan->skip_budget--;
+			ksm.domain.counters.skipped++;
+			return;
+		}
+	}
+	look(scan, chunk, record, page, young);
 }
 
 static enum ksm_chunk_result scan_chunk(struct ksm_scan *scan, struct ksm_chunk *chunk)
@@ -338,10 +367,16 @@ static enum ksm_chunk_result scan_chunk(struct ksm_scan *scan, struct ksm_chunk 
 	while (record < end && record->offset < chunk->at)
 		record++;
 	for (; chunk->at < chunk->end; chunk->at++) {
+		if (chunk->pte) {
+			record = pass_over(scan, chunk, record, end,
+					   smart && !chunk->young);
+			if (chunk->at == chunk->end)
+				break;
+		}
 		if (!scan->budget || !scan->skip_budget)
 			return KSM_CHUNK_NO_BUDGET;
 		if (record < end && record->offset == chunk->at)
-			look_at_record(scan, chunk, record++, smart);
+			look_closer(scan, chunk, record++, smart);
 		else if (chunk_page(chunk, chunk->at))
 			return KSM_CHUNK_NO_RECORD;
 	}
@@ -662,6 +697,7 @@ int ksm_scan_unmerge(struct ksm_scan *scan)
 		return err;
 	/* Pages of processes that are exiting may still be mapped. */
 	ksm_stable_clear(&ksm.domain);
+	ksm_unstable_shrink(&ksm.domain.unstable);
 	ksm_stable_renew_met(&ksm.domain);
 	WRITE_ONCE(scan->seqnr, 0);
 	return 0;

@@ -27,9 +27,6 @@
 
 #include "ksm.h"
 
-/* An odd constant to spread NUMA nodes over the keys: 2^64 / golden ratio. */
-#define KSM_NODE_STRIDE		0x9e3779b97f4a7c15ULL
-
 static struct kmem_cache *node_cache;
 static struct kmem_cache *item_cache;
 
@@ -99,30 +96,6 @@ void ksm_item_free(struct ksm_rmap_item *item)
 	if (item->anon_vma)
 		put_anon_vma(item->anon_vma);
 	kmem_cache_free(item_cache, item);
-}
-
-/**
- * ksm_key_on_node - fingerprint of a content for the pages of one NUMA node
- * @fingerprint: of the content
- * @nid: NUMA node, 0 where it makes no difference
- *
- * Return: the key under which either tree knows the content.
- */
-u64 ksm_key_on_node(u64 fingerprint, int nid)
-{
-	return fingerprint + nid * KSM_NODE_STRIDE;
-}
-
-/**
- * ksm_folio_nid - the NUMA node whose pages a folio may be merged with
- * @folio: the folio
- *
- * Context: under ksm.lock.
- * Return: its node, or 0 for all while merge_across_nodes is 1.
- */
-int ksm_folio_nid(const struct folio *folio)
-{
-	return ksm.merge_across_nodes ? 0 : folio_nid(folio);
 }
 
 /**
@@ -227,7 +200,7 @@ static void stable_unlink(struct ksm_domain *domain, struct ksm_stable_node *nod
 void ksm_stable_insert(struct ksm_domain *domain, struct ksm_stable_node *node,
 		       struct folio *folio, u64 key, u64 sample)
 {
-	node->nid = ksm_folio_nid(folio);
+	node->nid = ksm_page_nid(&folio->page);
 	node->key = key;
 	node->sample = sample;
 	node->kpfn = folio_pfn(folio);
@@ -247,7 +220,7 @@ void ksm_stable_insert(struct ksm_domain *domain, struct ksm_stable_node *node,
 void ksm_stable_rekey(struct ksm_domain *domain, struct ksm_stable_node *node,
 		      const struct folio *folio)
 {
-	int nid = ksm_folio_nid(folio);
+	int nid = ksm_page_nid(&folio->page);
 	u64 offset;
 
 	if (nid == node->nid)
@@ -343,7 +316,7 @@ struct folio *ksm_stable_folio(struct ksm_domain *domain,
 			       struct ksm_stable_node *node,
 			       enum ksm_folio_lock lock)
 {
-	const void *mapping = (void *)((unsigned long)node | PAGE_MAPPING_KSM);
+	const void *mapping = ksm_node_mapping(node);
 	unsigned long kpfn;
 
 	lockdep_assert_held(&ksm.lock);

@@ -61,6 +61,12 @@ static struct ksm_record **link_to(const struct ksm_unstable *unstable,
 	return link;
 }
 
+static void free_tables(struct ksm_unstable *unstable)
+{
+	kvfree(unstable->bucket);
+	kvfree(unstable->met);
+}
+
 static int alloc_tables(struct ksm_unstable *unstable, unsigned int bits)
 {
 	const gfp_t gfp = GFP_KERNEL | __GFP_NOWARN;
@@ -69,8 +75,7 @@ static int alloc_tables(struct ksm_unstable *unstable, unsigned int bits)
 	unstable->met = kvcalloc(BITS_TO_LONGS(nr_met_bits(bits)),
 				 sizeof(*unstable->met), gfp);
 	if (!unstable->bucket || !unstable->met) {
-		kvfree(unstable->bucket);
-		kvfree(unstable->met);
+		free_tables(unstable);
 		return -ENOMEM;
 	}
 	unstable->bits = bits;
@@ -88,6 +93,23 @@ int ksm_unstable_init(struct ksm_unstable *unstable)
 {
 	*unstable = (struct ksm_unstable){};
 	return alloc_tables(unstable, KSM_UNSTABLE_MIN_BITS);
+}
+
+/**
+ * ksm_unstable_shrink - give back the memory of a table that is empty
+ * @unstable: the table; its filter is empty afterwards
+ *
+ * Context: may sleep; under ksm.lock.
+ */
+void ksm_unstable_shrink(struct ksm_unstable *unstable)
+{
+	struct ksm_unstable small;
+
+	if (unstable->nr || unstable->bits == KSM_UNSTABLE_MIN_BITS ||
+	    ksm_unstable_init(&small))
+		return;
+	free_tables(unstable);
+	*unstable = small;
 }
 
 /* Each bit of the old filter stands for several of the new, larger one. */
@@ -134,8 +156,7 @@ void ksm_unstable_reserve(struct ksm_unstable *unstable)
 		return;
 	spread_met(&grown, unstable);
 	move_records(&grown, unstable);
-	kvfree(unstable->bucket);
-	kvfree(unstable->met);
+	free_tables(unstable);
 	*unstable = grown;
 }
 
@@ -268,16 +289,20 @@ void ksm_unstable_clear_met(struct ksm_unstable *unstable)
 	unstable->nr_met = 0;
 }
 
+static unsigned long table_bytes(unsigned int bits)
+{
+	return (sizeof(struct ksm_record *) << bits) + nr_met_bits(bits) / BITS_PER_BYTE;
+}
+
 /**
- * ksm_unstable_bytes - memory that the table takes beside the records
+ * ksm_unstable_bytes - memory that the table has grown by
  * @unstable: the table
  *
  * Context: any; a hint without ksm.lock.
- * Return: bytes.
+ * Return: bytes, 0 while the table is as it was made.
  */
 unsigned long ksm_unstable_bytes(const struct ksm_unstable *unstable)
 {
-	unsigned int bits = READ_ONCE(unstable->bits);
-
-	return (sizeof(*unstable->bucket) << bits) + nr_met_bits(bits) / BITS_PER_BYTE;
+	return table_bytes(READ_ONCE(unstable->bits)) -
+	       table_bytes(KSM_UNSTABLE_MIN_BITS);
 }

@@ -22,11 +22,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "../kselftest.h"
 #include "ksm_common.h"
 
 #define KSM_DIR		"/sys/kernel/mm/ksm/"
-#define KSM_CASE_MS	600000L
+#define KSM_CASE_MS	300000L
 #define KSM_TEXT	64
 #define CGROUP		"/sys/fs/cgroup/"
 #define CGROUP_OURS	CGROUP "ksm_selftest/"
@@ -77,17 +76,6 @@ void ksm_skip(const char *fmt, ...)
 	vsnprintf(shared_state->reason, sizeof(shared_state->reason), fmt, args);
 	va_end(args);
 	_exit(KSFT_SKIP);
-}
-
-void ksm_note(const char *fmt, ...)
-{
-	char text[256];
-	va_list args;
-
-	va_start(args, fmt);
-	vsnprintf(text, sizeof(text), fmt, args);
-	va_end(args);
-	ksft_print_msg("%s\n", text);
 }
 
 void ksm_expect(const char *what, long got, long want)
@@ -141,8 +129,7 @@ static const char *ksm_path(const char *name)
 {
 	static char path[128];
 
-	strcpy(path, KSM_DIR);
-	strncat(path, name, sizeof(path) - sizeof(KSM_DIR));
+	snprintf(path, sizeof(path), KSM_DIR "%s", name);
 	return path;
 }
 
@@ -198,7 +185,7 @@ void ksm_expect_figures(long shared, long sharing, long unshared)
 
 	if (figures[0] != shared || figures[1] != sharing ||
 	    figures[2] != unshared || figures[3] != 0)
-		ksm_fail("shared %ld sharing %ld unshared %ld volatile %ld instead of %ld %ld %ld 0",
+		ksm_fail("shared %ld sharing %ld unshared %ld volatile %ld, not %ld %ld %ld 0",
 			 figures[0], figures[1], figures[2], figures[3],
 			 shared, sharing, unshared);
 }
@@ -620,7 +607,7 @@ long ksm_stat(pid_t pid, const char *name)
 	char value[KSM_TEXT];
 
 	if (!ksm_stat_text(pid, name, value, sizeof(value)))
-		ksm_fail("there is no %s in the ksm_stat of process %d", name, pid);
+		ksm_fail("process %d does not tell its %s", pid, name);
 	return strtol(value, NULL, 10);
 }
 
@@ -834,16 +821,29 @@ struct range {
 	size_t pages;
 };
 
+/* Makes all pages of the case look unused, or reclaim would rather wait. */
+static void age_pages(void)
+{
+	FILE *file = fopen(CGROUP_OURS "cgroup.procs", "r");
+	char path[64];
+	int pid;
+
+	while (file && fscanf(file, "%d", &pid) == 1) {
+		snprintf(path, sizeof(path), "/proc/%d/clear_refs", pid);
+		ksm_write_file(path, "1");
+	}
+	if (file)
+		fclose(file);
+}
+
 static bool swapped_out(void *arg)
 {
 	const struct range *range = arg;
 	size_t i;
 
-	/*
-	 * A little at a time: it tries hard before it says that there is less
-	 * than it was asked for, and most of ours is one page.
-	 */
-	ksm_write_file(CGROUP_OURS "memory.reclaim", "4K");
+	age_pages();
+	/* It says EAGAIN when it found less than it was asked for. */
+	ksm_write_file(CGROUP_OURS "memory.reclaim", "256K");
 	for (i = 0; i < range->pages; i++)
 		if (!(ksm_pagemap(range->area + i * psize()) & PM_SWAP))
 			return false;

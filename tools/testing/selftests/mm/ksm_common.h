@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "../kselftest.h"
 #include "vm_util.h"
 
 #ifndef PR_SET_MEMORY_MERGE
@@ -29,12 +30,12 @@
 #endif
 
 /* Bits of /proc/kpageflags. */
-#define KPF_KSM_BIT		(1ULL << 21)
-#define KPF_THP_BIT		(1ULL << 22)
-#define KPF_ZERO_PAGE_BIT	(1ULL << 24)
+#define KPF_KSM_BIT		BIT_ULL(21)
+#define KPF_THP_BIT		BIT_ULL(22)
+#define KPF_ZERO_PAGE_BIT	BIT_ULL(24)
 
 /* Long enough for a kernel with every debug option, on an emulated CPU. */
-#define KSM_PATIENCE_MS		120000L
+#define KSM_PATIENCE_MS		60000L
 
 #define KSM_NR_FILES		24
 #define KSM_NR_CONTROLS		13
@@ -49,9 +50,8 @@ struct ksm_case {
 
 int ksm_run_cases(const struct ksm_case *cases, unsigned int count);
 
-void __attribute__((noreturn, format(printf, 1, 2))) ksm_fail(const char *fmt, ...);
-void __attribute__((noreturn, format(printf, 1, 2))) ksm_skip(const char *fmt, ...);
-void __attribute__((format(printf, 1, 2))) ksm_note(const char *fmt, ...);
+__noreturn __printf(1, 2) void ksm_fail(const char *fmt, ...);
+__noreturn __printf(1, 2) void ksm_skip(const char *fmt, ...);
 void ksm_expect(const char *what, long got, long want);
 void ksm_check(bool ok, const char *what);
 

@@ -9,7 +9,6 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include "../kselftest.h"
 #include "ksm_common.h"
 
 #define WORDS		(psize() / sizeof(uint64_t))

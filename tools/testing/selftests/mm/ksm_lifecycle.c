@@ -16,7 +16,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../kselftest.h"
 #include "ksm_common.h"
 
 #define SEED		0x4000
@@ -53,8 +52,8 @@ static void prctl_on_off(void)
 	ksm_expect("PR_GET", get_merge(), 0);
 }
 
-static void refused(int option, unsigned long a2, unsigned long a3, unsigned long a4,
-		    unsigned long a5)
+static void expect_einval(int option, unsigned long a2, unsigned long a3,
+			  unsigned long a4, unsigned long a5)
 {
 	errno = 0;
 	if (prctl(option, a2, a3, a4, a5) != -1 || errno != EINVAL)
@@ -64,19 +63,19 @@ static void refused(int option, unsigned long a2, unsigned long a3, unsigned lon
 
 static void prctl_set_arguments(void)
 {
-	refused(PR_SET_MEMORY_MERGE, 1, 1, 0, 0);
-	refused(PR_SET_MEMORY_MERGE, 1, 0, 1, 0);
-	refused(PR_SET_MEMORY_MERGE, 1, 0, 0, 1);
-	refused(PR_SET_MEMORY_MERGE, 0, 1, 0, 0);
+	expect_einval(PR_SET_MEMORY_MERGE, 1, 1, 0, 0);
+	expect_einval(PR_SET_MEMORY_MERGE, 1, 0, 1, 0);
+	expect_einval(PR_SET_MEMORY_MERGE, 1, 0, 0, 1);
+	expect_einval(PR_SET_MEMORY_MERGE, 0, 1, 0, 0);
 	ksm_expect("PR_GET after refusals", get_merge(), 0);
 }
 
 static void prctl_get_arguments(void)
 {
-	refused(PR_GET_MEMORY_MERGE, 1, 0, 0, 0);
-	refused(PR_GET_MEMORY_MERGE, 0, 1, 0, 0);
-	refused(PR_GET_MEMORY_MERGE, 0, 0, 1, 0);
-	refused(PR_GET_MEMORY_MERGE, 0, 0, 0, 1);
+	expect_einval(PR_GET_MEMORY_MERGE, 1, 0, 0, 0);
+	expect_einval(PR_GET_MEMORY_MERGE, 0, 1, 0, 0);
+	expect_einval(PR_GET_MEMORY_MERGE, 0, 0, 1, 0);
+	expect_einval(PR_GET_MEMORY_MERGE, 0, 0, 0, 1);
 }
 
 /* A kernel may ask for CAP_SYS_RESOURCE; what it may not do is half of it. */
@@ -297,6 +296,30 @@ static void fork_of_fork(void)
 	ksm_child_end(&child);
 	ksm_settle();
 	ksm_expect_figures(1, PAGES - 1, 0);
+}
+
+static void idle_child(int fd, void *arg)
+{
+	ksm_child_pause(fd);
+	ksm_check_unique(arg, PAGES, SEED);
+}
+
+/* To merge a page with itself would save nothing. */
+static void shared_by_fork_alone(void)
+{
+	char *area = ksm_map_mergeable(PAGES);
+	struct ksm_child child;
+
+	ksm_fill_unique(area, PAGES, SEED);
+	ksm_child_start(&child, idle_child, area);
+	ksm_child_wait(&child);
+	ksm_settle();
+	ksm_expect("pages_shared", ksm_get("pages_shared"), 0);
+	ksm_expect("pages_sharing", ksm_get("pages_sharing"), 0);
+	ksm_child_end(&child);
+	ksm_settle();
+	ksm_expect_figures(0, 0, PAGES);
+	ksm_check_unique(area, PAGES, SEED);
 }
 
 static void parent_goes_first_child(int fd, void *arg)
@@ -549,6 +572,7 @@ static const struct ksm_case cases[] = {
 	{ "a child's zero pages are counted, and gone with it", fork_accounts_zero_pages },
 	{ "no zero pages for a child of one that has none", fork_after_unmerging_zero_pages },
 	{ "three generations share", fork_of_fork },
+	{ "pages that fork alone shares are not merged with themselves", shared_by_fork_alone },
 	{ "the parent goes first", parent_goes_first },
 	{ "exec keeps the prctl", exec_keeps_prctl },
 	{ "exec drops advice", exec_drops_advice },

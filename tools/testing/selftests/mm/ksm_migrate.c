@@ -12,7 +12,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "../kselftest.h"
 #include "ksm_common.h"
 
 #define PAGES	20
@@ -323,7 +322,7 @@ static void moved_while_scanning(void)
 	ksm_check_unique(area + PAGES * psize(), PAGES, SEED + 1);
 }
 
-static void compaction(void)
+static void compacted(void)
 {
 	char *area = ksm_merged_area(PAGES, SEED);
 
@@ -350,7 +349,7 @@ static const struct ksm_case cases[] = {
 	{ "a move reaches the mappings of another process", moves_for_other_process },
 	{ "migrate_pages moves shared pages", migrate_pages_moves },
 	{ "moves while ksmd is at work", moved_while_scanning },
-	{ "compaction keeps pages merged", compaction },
+	{ "compaction keeps pages merged", compacted },
 };
 
 int main(void)

@@ -10,12 +10,11 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include "../kselftest.h"
 #include "ksm_common.h"
 
 #define PAGES		1000
 #define SEED		0xc0000
-#define TERABYTE	(1UL << 40)
+#define TERABYTE	(1024ULL * 1024 * 1024 * 1024)
 #define SPARSE_SIZE	(8 * TERABYTE)
 #define LIMIT_MS	30000
 

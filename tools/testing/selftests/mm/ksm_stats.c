@@ -11,7 +11,6 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include "../kselftest.h"
 #include "ksm_common.h"
 
 #define SEED		0xb0000
@@ -41,9 +40,8 @@ static void flag_is_exact(void)
 	ksm_fill_unique(area + 10 * psize(), 10, SEED + 1);
 	ksm_settle();
 	for (i = 0; i < 20; i++)
-		if (!(ksm_pageflags(area + i * psize()) & KPF_KSM_BIT) != (i >= 10))
-			ksm_fail("bit 21 of kpageflags is wrong for a %s page",
-				 i < 10 ? "shared" : "unique");
+		ksm_expect(i < 10 ? "bit 21 of a shared page" : "bit 21 of a unique page",
+			   !!(ksm_pageflags(area + i * psize()) & KPF_KSM_BIT), i < 10);
 }
 
 static void distinct_pages(void)
@@ -103,7 +101,8 @@ static struct whole whole_machine(void)
 	if (fd_flags < 0 || fd_counts < 0)
 		ksm_skip("there are no page files in /proc");
 	while ((len = read(fd_flags, flags, sizeof(flags))) > 0) {
-		ksm_check(read(fd_counts, counts, len) == len, "kpagecount is as long as kpageflags");
+		ksm_check(read(fd_counts, counts, len) == len,
+			  "kpagecount is as long as kpageflags");
 		count_chunk(flags, counts, len / sizeof(*flags), &whole);
 	}
 	close(fd_flags);

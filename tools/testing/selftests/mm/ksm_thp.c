@@ -9,7 +9,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "../kselftest.h"
 #include "ksm_common.h"
 
 #define SEED	0xa0000
@@ -82,6 +81,11 @@ static void twins_merge(void)
 	ksm_check_unique(area + pages * psize(), pages, SEED);
 }
 
+static bool all_merged(void *area)
+{
+	return ksm_count_merged(area, huge_pages()) == huge_pages();
+}
+
 static void all_alike_merge(void)
 {
 	size_t pages = huge_pages();
@@ -89,8 +93,7 @@ static void all_alike_merge(void)
 
 	ksm_fill_same(area, pages, SEED);
 	ksm_set("run", 1);
-	ksm_check(ksm_wait_figure("pages_unshared", 0) &&
-		  ksm_poll((bool (*)(void *))ksm_is_merged, area), "the huge page merges with itself");
+	ksm_check(ksm_poll(all_merged, area), "the huge page merges with itself");
 	ksm_settle();
 	ksm_expect("pages merged", ksm_get("pages_shared") + ksm_get("pages_sharing"), pages);
 	ksm_expect("pages_unshared", ksm_get("pages_unshared"), 0);
@@ -169,8 +172,7 @@ static char *merged_huge_area(void)
 
 	ksm_fill_same(area, pages, SEED);
 	ksm_set("run", 1);
-	ksm_check(ksm_wait_figure("pages_sharing", pages - 2 - (pages - 1) / 256),
-		  "the huge page merges with itself");
+	ksm_check(ksm_poll(all_merged, area), "the huge page merges with itself");
 	ksm_stop();
 	return area;
 }

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _KSM_TEST_LINUX_SCHED_H
+#define _KSM_TEST_LINUX_SCHED_H
+
+/* Wherever the code under test may lose the CPU, the rest of mm may act. */
+void shim_race(void);
+
+#define cond_resched()	shim_race()
+#define cpu_relax()	shim_race()
+
+#endif /* _KSM_TEST_LINUX_SCHED_H */

@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _KSM_TEST_LINUX_SCHED_COREDUMP_H
+#define _KSM_TEST_LINUX_SCHED_COREDUMP_H
+
+#define MMF_VM_MERGEABLE	16
+#define MMF_VM_MERGE_ANY	29
+
+#endif /* _KSM_TEST_LINUX_SCHED_COREDUMP_H */

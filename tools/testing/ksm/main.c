@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Runs the tests and says how they ended, in KTAP.
+ */
+
+#include <getopt.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/mm.h>
+
+#include "harness.h"
+#include "memory.h"
+
+static const struct {
+	const char *name;
+	const struct test *tests;
+} suites[] = {
+	{ "fingerprint", fingerprint_tests },
+	{ "unstable", unstable_tests },
+	{ "record", record_tests },
+	{ "stable", stable_tests },
+	{ "advisor", advisor_tests },
+};
+
+static unsigned long chosen_rounds;
+static unsigned long long seed;
+static const char *only;
+static jmp_buf end_of_test;
+
+unsigned long rounds(unsigned long usual)
+{
+	return chosen_rounds ?: usual;
+}
+
+void note(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	printf("# ");
+	vprintf(format, args);
+	printf("\n");
+	va_end(args);
+}
+
+void fail(const char *file, int line, const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	printf("# %s:%d: ", file, line);
+	vprintf(format, args);
+	printf("\n");
+	va_end(args);
+	longjmp(end_of_test, 1);
+}
+
+/* Any test can be run alone, so that each draws numbers of its own. */
+static u64 seed_of(const char *name)
+{
+	u64 hash = seed;
+
+	while (*name)
+		hash = (hash ^ *name++) * 0x100000001b3ULL;
+	return hash;
+}
+
+static bool run(const struct test *test)
+{
+	shim_destroy_caches();
+	shim_reset();
+	memory_reset();
+	rnd_seed(seed_of(test->name));
+	if (setjmp(end_of_test))
+		return false;
+	test->run();
+	shim.race = NULL;
+	CHECK_EQ(shim.warnings, 0);
+	CHECK_EQ(shim.objects, 0);
+	return true;
+}
+
+static bool run_all(bool dry, unsigned int *nr)
+{
+	char name[128];
+	bool good = true;
+	unsigned int i;
+
+	*nr = 0;
+	for (i = 0; i < ARRAY_SIZE(suites); i++) {
+		const struct test *test;
+
+		for (test = suites[i].tests; test->name; test++) {
+			bool passed;
+
+			snprintf(name, sizeof(name), "%s: %s", suites[i].name, test->name);
+			if (only && strncmp(name, only, strlen(only)) &&
+			    !strstr(test->name, only))
+				continue;
+			(*nr)++;
+			if (dry)
+				continue;
+			passed = run(test);
+			printf("%s %u %s, pages of %lu KiB\n", passed ? "ok" : "not ok",
+			       *nr, name, PAGE_SIZE / 1024);
+			if (!passed) {
+				/* What it left behind is not the next one's fault. */
+				shim.objects = 0;
+			}
+			good = good && passed;
+		}
+	}
+	return good;
+}
+
+static int usage(const char *program)
+{
+	fprintf(stderr,
+		"usage: %s [--seed N] [--rounds N] [--test PART-OF-A-NAME]\n"
+		"--seed repeats a run, --rounds says how many random operations to try.\n",
+		program);
+	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "seed", required_argument, NULL, 's' },
+		{ "rounds", required_argument, NULL, 'r' },
+		{ "test", required_argument, NULL, 't' },
+		{ }
+	};
+	struct timespec now;
+	unsigned int nr;
+	int option;
+
+	clock_gettime(CLOCK_REALTIME, &now);
+	seed = (unsigned int)(now.tv_sec ^ now.tv_nsec);
+	while ((option = getopt_long(argc, argv, "s:r:t:", options, NULL)) != -1) {
+		if (option == 's')
+			seed = strtoull(optarg, NULL, 0);
+		else if (option == 'r')
+			chosen_rounds = strtoul(optarg, NULL, 0);
+		else if (option == 't')
+			only = optarg;
+		else
+			return usage(argv[0]);
+	}
+	if (optind < argc)
+		return usage(argv[0]);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	run_all(true, &nr);
+	printf("KTAP version 1\n1..%u\n", nr);
+	note("seed %llu", seed);
+	if (!nr) {
+		note("there is no such test");
+		return 2;
+	}
+	if (run_all(false, &nr))
+		return 0;
+	/* What a failed test leaves behind says nothing. */
+	fflush(stdout);
+	_exit(1);
+}

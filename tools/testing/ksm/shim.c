@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The kernel around the code under test.
+ */
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <linux/jiffies.h>
+#include <linux/random.h>
+#include <linux/slab.h>
+
+#include "shim.h"
+
+struct ksm ksm;
+struct shim shim;
+struct folio frames[NR_FRAMES];
+unsigned long jiffies;
+int nr_node_ids = 4;
+
+static u64 rnd_state;
+
+void rnd_seed(u64 seed)
+{
+	rnd_state = seed;
+}
+
+/* SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators"). */
+u64 rnd(void)
+{
+	u64 z = rnd_state += 0x9e3779b97f4a7c15ULL;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+	return z ^ (z >> 31);
+}
+
+u32 rnd_below(u32 ceil)
+{
+	return (rnd() >> 32) * ceil >> 32;
+}
+
+bool one_in(u32 n)
+{
+	return !rnd_below(n);
+}
+
+void get_random_bytes(void *buf, size_t len)
+{
+	u8 *byte = buf;
+
+	while (len--)
+		*byte++ = rnd();
+}
+
+u32 get_random_u32_below(u32 ceil)
+{
+	return rnd_below(ceil);
+}
+
+void shim_warn(const char *file, int line, const char *what)
+{
+	if (!shim.warnings++)
+		printf("# %s:%d: warning: %s\n", file, line, what);
+}
+
+void shim_race(void)
+{
+	if (shim.race)
+		shim.race();
+}
+
+void shim_reset(void)
+{
+	shim.fail_after = -1;
+	shim.failed = 0;
+	shim.warnings = 0;
+	shim.race = NULL;
+	jiffies = 0;
+	ksm = (struct ksm){
+		.lock = { .held = true },
+		.prune_millisecs = 2000,
+		.max_page_sharing = 256,
+		.merge_across_nodes = true,
+	};
+}
+
+static bool allocation_fails(void)
+{
+	if (shim.fail_after < 0)
+		return false;
+	if (shim.fail_after--)
+		return false;
+	shim.failed++;
+	return true;
+}
+
+struct kmem_cache {
+	struct kmem_cache *next;
+	const char *name;
+	size_t size;
+	long objects;
+};
+
+static struct kmem_cache *caches;
+
+struct kmem_cache *kmem_cache_create(const char *name, unsigned int size,
+				     unsigned int align, unsigned int flags,
+				     void (*ctor)(void *object))
+{
+	struct kmem_cache *cache;
+
+	WARN_ON(align || flags || ctor);
+	if (allocation_fails())
+		return NULL;
+	cache = calloc(1, sizeof(*cache));
+	cache->name = name;
+	cache->size = size;
+	cache->next = caches;
+	caches = cache;
+	shim.caches++;
+	return cache;
+}
+
+void kmem_cache_destroy(struct kmem_cache *cache)
+{
+	struct kmem_cache **link = &caches;
+
+	if (!cache)
+		return;
+	WARN_ON(cache->objects);
+	while (*link != cache)
+		link = &(*link)->next;
+	*link = cache->next;
+	free(cache);
+	shim.caches--;
+}
+
+/* Caches last as long as the kernel runs, and a test is over sooner. */
+void shim_destroy_caches(void)
+{
+	while (caches)
+		kmem_cache_destroy(caches);
+}
+
+long shim_objects_of(const char *name)
+{
+	struct kmem_cache *cache;
+	long objects = 0;
+
+	for (cache = caches; cache; cache = cache->next)
+		if (!strcmp(cache->name, name))
+			objects += cache->objects;
+	return objects;
+}
+
+void *kmem_cache_zalloc(struct kmem_cache *cache, gfp_t gfp)
+{
+	if (allocation_fails())
+		return NULL;
+	cache->objects++;
+	shim.objects++;
+	return calloc(1, cache->size);
+}
+
+void kmem_cache_free(struct kmem_cache *cache, void *object)
+{
+	WARN_ON(!object || !cache->objects);
+	cache->objects--;
+	shim.objects--;
+	free(object);
+}
+
+void *kvcalloc(size_t nr, size_t size, gfp_t gfp)
+{
+	if (allocation_fails())
+		return NULL;
+	shim.objects++;
+	return calloc(nr, size);
+}
+
+void kvfree(const void *object)
+{
+	if (object)
+		shim.objects--;
+	free((void *)object);
+}
+
+struct folio *pfn_folio(unsigned long pfn)
+{
+	if (WARN_ON(pfn - FIRST_PFN >= NR_FRAMES))
+		return &frames[0];
+	WARN_ON(frames[pfn - FIRST_PFN].offline);
+	return &frames[pfn - FIRST_PFN];
+}
+
+bool folio_try_get(struct folio *folio)
+{
+	shim_race();
+	if (!folio->refs)
+		return false;
+	folio->refs++;
+	return true;
+}
+
+void folio_put(struct folio *folio)
+{
+	if (WARN_ON(!folio->refs))
+		return;
+	if (--folio->refs)
+		return;
+	/* The last reference: the page is freed. */
+	WARN_ON(folio->locked || folio->mapcount || folio->swapcache);
+	folio->mapping = NULL;
+}
+
+bool folio_trylock(struct folio *folio)
+{
+	shim_race();
+	WARN_ON(!folio->refs);
+	if (folio->locked)
+		return false;
+	folio->locked = true;
+	return true;
+}
+
+/* While this waits the others run, until whoever has the lock lets go of it. */
+void folio_lock(struct folio *folio)
+{
+	do {
+		shim_race();
+		WARN_ON(!folio->refs);
+	} while (folio->locked && shim.race);
+	WARN_ON(folio->locked);
+	folio->locked = true;
+}
+
+void folio_unlock(struct folio *folio)
+{
+	WARN_ON(!folio->locked);
+	folio->locked = false;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The kernel around the code under test, as far as a test may set it up or
+ * look into it.  What the code itself calls is declared in include/.
+ */
+#ifndef _KSM_TEST_SHIM_H
+#define _KSM_TEST_SHIM_H
+
+#include "ksm.h"
+
+/* Random numbers from the seed of the test: any, below a bound, one in n. */
+u64 rnd(void);
+u32 rnd_below(u32 ceil);
+bool one_in(u32 n);
+void rnd_seed(u64 seed);
+
+/**
+ * struct shim - what the shims count, and what they are told to do
+ * @objects: allocations that are alive, slab objects and tables together
+ * @caches: slab caches that exist
+ * @fail_after: how many allocations succeed before one fails; -1 for all
+ * @failed: allocations that did fail
+ * @warnings: warnings of the code under test
+ * @race: called wherever the code under test may be preempted
+ */
+struct shim {
+	long objects;
+	long caches;
+	long fail_after;
+	long failed;
+	long warnings;
+	void (*race)(void);
+};
+
+extern struct shim shim;
+
+void shim_reset(void);
+void shim_destroy_caches(void);
+long shim_objects_of(const char *cache);
+
+/* The memory: frames are numbered from FIRST_PFN. */
+#define NR_FRAMES	512
+#define FIRST_PFN	0x1000UL
+
+extern struct folio frames[NR_FRAMES];
+
+/* fingerprint.c once more, with products of 32 bits. */
+u64 portable_fingerprint(const struct ksm_key *key, const void *addr);
+u64 portable_sample(const struct ksm_key *key, const void *addr);
+
+#endif /* _KSM_TEST_SHIM_H */

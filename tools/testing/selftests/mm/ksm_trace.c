@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The trace events that programs know by name: they exist with their fields
+ * and come when what they are named after happens.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ksm_common.h"
+
+#define PAGES	20
+#define SEED	0xf0000
+
+static const char *const roots[] = { "/sys/kernel/tracing", "/sys/kernel/debug/tracing" };
+static char instance[128];
+
+static const char *trace_root(void)
+{
+	unsigned int i;
+	char path[128];
+
+	for (i = 0; i < ARRAY_SIZE(roots); i++) {
+		snprintf(path, sizeof(path), "%s/events/ksm", roots[i]);
+		if (!access(path, F_OK))
+			return roots[i];
+	}
+	ksm_skip("tracefs is not mounted or has no KSM events");
+}
+
+/* Does the format of an event have a field of this name? */
+static bool has_field(const char *format, const char *name)
+{
+	char word[64];
+
+	snprintf(word, sizeof(word), " %s;", name);
+	if (strstr(format, word))
+		return true;
+	snprintf(word, sizeof(word), "*%s;", name);
+	return strstr(format, word);
+}
+
+static void check_fields(const char *event, const char *const *fields)
+{
+	char path[256], format[4096] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/events/ksm/%s/format", trace_root(), event);
+	file = fopen(path, "r");
+	if (!file)
+		ksm_fail("there is no event %s", event);
+	format[fread(format, 1, sizeof(format) - 1, file)] = '\0';
+	fclose(file);
+	for (; *fields; fields++)
+		if (!has_field(format, *fields))
+			ksm_fail("the event %s has no field %s", event, *fields);
+}
+
+static void scan_fields(void)
+{
+	static const char *const fields[] = { "seq", "rmap_entries", NULL };
+
+	check_fields("ksm_start_scan", fields);
+	check_fields("ksm_stop_scan", fields);
+}
+
+static void enter_fields(void)
+{
+	static const char *const fields[] = { "mm", NULL };
+
+	check_fields("ksm_enter", fields);
+	check_fields("ksm_exit", fields);
+}
+
+static void merge_fields(void)
+{
+	static const char *const fields[] = { "pfn", "rmap_item", "mm", "err", NULL };
+
+	check_fields("ksm_merge_one_page", fields);
+	check_fields("ksm_merge_with_ksm_page", fields);
+}
+
+static void remove_fields(void)
+{
+	static const char *const page[] = { "pfn", NULL };
+	static const char *const item[] = { "pfn", "rmap_item", "mm", NULL };
+
+	check_fields("ksm_remove_ksm_page", page);
+	check_fields("ksm_remove_rmap_item", item);
+}
+
+static void advisor_fields(void)
+{
+	static const char *const fields[] = {
+		"scan_time", "pages_to_scan", "cpu_percent", NULL
+	};
+
+	check_fields("ksm_advisor", fields);
+}
+
+/* Tracing in an instance of our own disturbs nobody, and goes by rmdir. */
+static void remove_instance(void)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), "%s/events/ksm/enable", instance);
+	ksm_write_file(path, "0");
+	rmdir(instance);
+}
+
+static void start_tracing(const char *event)
+{
+	char path[256];
+
+	snprintf(instance, sizeof(instance), "%s/instances/ksm_selftest", trace_root());
+	if (!access(instance, F_OK))
+		remove_instance();
+	if (mkdir(instance, 0755))
+		ksm_skip("no trace instance can be made: %s", strerror(errno));
+	snprintf(path, sizeof(path), "%s/events/ksm/%s/enable", instance, event);
+	if (ksm_write_file(path, "1"))
+		ksm_fail("the event %s cannot be enabled", event);
+}
+
+static unsigned int count_events(const char *event)
+{
+	char path[256], line[1024], word[64];
+	unsigned int count = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/trace", instance);
+	snprintf(word, sizeof(word), " %s:", event);
+	file = fopen(path, "r");
+	while (file && fgets(line, sizeof(line), file))
+		count += line[0] != '#' && strstr(line, word);
+	if (file)
+		fclose(file);
+	return count;
+}
+
+static void expect_events(const char *event, unsigned int least)
+{
+	unsigned int count = count_events(event);
+
+	remove_instance();
+	if (count < least)
+		ksm_fail("%u events %s instead of %u at least", count, event, least);
+}
+
+static void starts(void)
+{
+	start_tracing("ksm_start_scan");
+	ksm_merged_area(PAGES, SEED);
+	expect_events("ksm_start_scan", 3);
+}
+
+static void stops(void)
+{
+	start_tracing("ksm_stop_scan");
+	ksm_merged_area(PAGES, SEED);
+	expect_events("ksm_stop_scan", 3);
+}
+
+static void enters(void)
+{
+	start_tracing("ksm_enter");
+	ksm_map_mergeable(PAGES);
+	expect_events("ksm_enter", 1);
+}
+
+static void exit_child(int fd, void *arg)
+{
+	(void)arg;
+	ksm_map_mergeable(PAGES);
+	ksm_child_pause(fd);
+}
+
+static void exits(void)
+{
+	struct ksm_child child;
+
+	start_tracing("ksm_exit");
+	ksm_child_start(&child, exit_child, NULL);
+	ksm_child_wait(&child);
+	ksm_child_end(&child);
+	expect_events("ksm_exit", 1);
+}
+
+/* A page merged on its own, with the zero page. */
+static void merges_one(void)
+{
+	char *area = ksm_map_mergeable(PAGES);
+
+	start_tracing("ksm_merge_one_page");
+	ksm_set("use_zero_pages", 1);
+	ksm_fill_same(area, PAGES, 0);
+	ksm_settle();
+	ksm_expect("ksm_zero_pages", ksm_get("ksm_zero_pages"), PAGES);
+	expect_events("ksm_merge_one_page", PAGES);
+}
+
+static void merges_with(void)
+{
+	start_tracing("ksm_merge_with_ksm_page");
+	ksm_merged_area(PAGES, SEED);
+	expect_events("ksm_merge_with_ksm_page", PAGES - 2);
+}
+
+static void removes_items(void)
+{
+	char *area;
+
+	start_tracing("ksm_remove_rmap_item");
+	area = ksm_merged_area(PAGES, SEED);
+	munmap(area, (PAGES - 4) * psize());
+	ksm_passes(2);
+	ksm_unmerge_all();
+	expect_events("ksm_remove_rmap_item", 1);
+}
+
+static void removes_pages(void)
+{
+	char *area;
+
+	start_tracing("ksm_remove_ksm_page");
+	area = ksm_merged_area(PAGES, SEED);
+	ksm_unmergeable(area, PAGES);
+	ksm_unmerge_all();
+	expect_events("ksm_remove_ksm_page", 1);
+}
+
+static void advises(void)
+{
+	start_tracing("ksm_advisor");
+	ksm_try("advisor_mode", "scan-time");
+	ksm_merged_area(PAGES, SEED);
+	ksm_passes(3);
+	expect_events("ksm_advisor", 1);
+}
+
+static const struct ksm_case cases[] = {
+	{ "fields of ksm_start_scan and ksm_stop_scan", scan_fields },
+	{ "fields of ksm_enter and ksm_exit", enter_fields },
+	{ "fields of the two merge events", merge_fields },
+	{ "fields of the two remove events", remove_fields },
+	{ "fields of ksm_advisor", advisor_fields },
+	{ "ksm_start_scan comes with each pass", starts },
+	{ "ksm_stop_scan comes with each pass", stops },
+	{ "ksm_enter comes with the first advice", enters },
+	{ "ksm_exit comes with exit", exits },
+	{ "ksm_merge_one_page comes with each zero page", merges_one },
+	{ "ksm_merge_with_ksm_page comes with each merge", merges_with },
+	{ "ksm_remove_rmap_item comes with unmapping", removes_items },
+	{ "ksm_remove_ksm_page comes with the end of a shared page", removes_pages },
+	{ "ksm_advisor comes while the advisor is on", advises },
+};
+
+int main(void)
+{
+	return ksm_run_cases(cases, ARRAY_SIZE(cases));
+}
