@@ -50,8 +50,9 @@ void ksm_advisor_set_mode(struct ksm_advisor *advisor, enum ksm_advisor_mode mod
 	advisor->start = 0;
 	advisor->scan_time = 0;
 	advisor->change = 0;
+	/* A batch of no pages would never get to the end of a pass. */
 	advisor->pages_to_scan = mode == KSM_ADVISOR_NONE ? KSM_PAGES_TO_SCAN :
-				 advisor->min_pages_to_scan;
+				 clamp(advisor->min_pages_to_scan, 1UL, UINT_MAX);
 }
 
 /**
@@ -94,7 +95,8 @@ static unsigned long batch_size(const struct ksm_advisor *advisor,
 	pages = pages * advisor->change / 100;
 	pages = min(pages, per_percent * advisor->max_cpu);
 	pages = max(pages, per_percent * KSM_ADVISOR_MIN_CPU);
-	return min3(pages, advisor->max_pages_to_scan, (unsigned long)UINT_MAX);
+	pages = min(pages, advisor->max_pages_to_scan);
+	return clamp(pages, 1UL, UINT_MAX);
 }
 
 /**

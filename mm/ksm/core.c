@@ -76,6 +76,8 @@ static int ksmd(void *unused)
 	set_freezable();
 	set_user_nice(current, KSM_NICE);
 	while (!kthread_should_stop()) {
+		/* Without a pause between batches nothing else would. */
+		try_to_freeze();
 		ksm_lock();
 		if (ksmd_should_run())
 			ksm_scan_batch(&ksm.scan, READ_ONCE(ksm.advisor.pages_to_scan));

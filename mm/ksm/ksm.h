@@ -5,8 +5,9 @@
  * Locks, outermost first:
  *
  *   ksm.lock            mutex; a batch of ksmd, an unmerge through sysfs, a
- *                       change of a knob that reshapes the trees.  Guards the
- *                       records, both trees and every counter.
+ *                       change of a knob that reshapes the trees or of the
+ *                       advisor's mode.  Guards the records, both trees, every
+ *                       counter and the advisor.
  *     mmap_lock         of one mm at a time, for reading
  *       folio lock      ksmd only tries to take one while it holds another
  *         page table lock
@@ -182,6 +183,7 @@ void ksm_unstable_move(struct ksm_unstable *unstable, struct ksm_record *from,
 		       struct ksm_record *to);
 struct ksm_record *ksm_unstable_find(const struct ksm_unstable *unstable,
 				     u32 tag, bool full);
+struct ksm_record *ksm_unstable_next(struct ksm_record *record);
 bool ksm_unstable_met(const struct ksm_unstable *unstable, u32 tag);
 void ksm_unstable_set_met(struct ksm_unstable *unstable, u32 tag);
 bool ksm_unstable_met_crowded(const struct ksm_unstable *unstable);
@@ -406,6 +408,8 @@ int ksm_break_range(struct vm_area_struct *vma, unsigned long start,
  * @slot: the mm, NULL between passes; changes under ksm.slots_lock
  * @address: the next address in it
  * @looked: behind the last page that was looked at
+ * @asked: behind the last page that secondary MMUs were asked about
+ * @young: what they said
  * @leaf: where the leaf at or behind @looked is linked
  * @found_area: the mm has a mergeable area
  * @seqnr: passes completed
@@ -418,6 +422,8 @@ struct ksm_scan {
 	struct ksm_mm_slot *slot;
 	unsigned long address;
 	unsigned long looked;
+	unsigned long asked;
+	bool young;
 	struct ksm_leaf **leaf;
 	bool found_area;
 	unsigned long seqnr;
@@ -440,6 +446,7 @@ void ksm_slot_first(struct ksm_scan *scan);
 void ksm_slot_none(struct ksm_scan *scan);
 void ksm_slot_leave(struct ksm_scan *scan, bool forget);
 bool ksm_slots_empty(void);
+bool ksm_has_mergeable_area(struct mm_struct *mm);
 
 /* rmap.c */
 

@@ -32,6 +32,8 @@
 
 /* Records with one and the same sample that a search converts at most. */
 #define KSM_MAX_CONVERSIONS	4
+/* Records with one and the same tag that a search asks for their page at most. */
+#define KSM_MAX_PROBES		4
 
 /**
  * enum ksm_result - how an attempt to merge a page ended
@@ -194,7 +196,8 @@ static enum ksm_result choose_pte(struct ksm_subject *subject, struct page *kpag
 	struct folio *folio = page_folio(subject->page);
 	pte_t old = *pte;
 
-	if (!only_mapped(folio) || never_equal(subject->page))
+	if (!only_mapped(folio) || never_equal(subject->page) ||
+	    (kpage && never_equal(kpage)))
 		return KSM_BUSY;
 	if (kpage && !pages_equal(subject->page, kpage))
 		return KSM_DIFFERENT;
@@ -473,46 +476,68 @@ static enum ksm_result share_first(struct ksm_domain *domain, struct ksm_record 
 	return result;
 }
 
-/* Whether the page of @other still looks like @page, and is another one. */
-static enum ksm_result check_other(struct ksm_record *other, const struct page *page,
-				   u64 sample)
+/*
+ * What the page of @other, which has the tag of @key, holds now.  KSM_MERGED
+ * stands for the same content in another page, KSM_BUSY for the very same page,
+ * which two processes map after a fork, KSM_DIFFERENT for a content that has that
+ * tag by chance, and KSM_GONE for any that has not.
+ */
+static enum ksm_result check_other(const struct ksm_record *other,
+				   const struct page *page, u64 key)
 {
 	enum ksm_result result = KSM_MERGED;
 	struct ksm_subject subject;
+	u64 other_key;
 
 	if (!subject_get(&subject, other))
 		return KSM_GONE;
-	/* After a fork both processes map the same page: nothing is to be had. */
+	other_key = page_key(&subject, ksm_fingerprint);
 	if (subject.page == page)
 		result = KSM_BUSY;
-	else if (page_key(&subject, ksm_sample) != sample)
+	else if (ksm_tag(other_key) != other->tag)
+		result = KSM_GONE;
+	else if (other_key != key)
 		result = KSM_DIFFERENT;
 	subject_put(&subject);
 	return result;
 }
 
 /*
- * Merge the pages of two records with one fingerprint.  Where only the page of
- * @other stands in the way, that leaves the unstable tree.
+ * Find the record of a page with the same content.  Those whose page no longer
+ * holds what their tag says leave the table.
  */
-static bool merge_pair(struct ksm_domain *domain, struct ksm_record *record,
-		       struct ksm_record *other, const struct page *page,
-		       u64 key, u64 sample)
+static enum ksm_result find_other(struct ksm_domain *domain, u64 key,
+				  const struct page *page, struct ksm_record **found)
 {
-	enum ksm_result result = check_other(other, page, sample);
+	struct ksm_record *other, *next;
+	unsigned int i = 0;
 
-	if (result == KSM_MERGED) {
-		if (share_first(domain, record, key, sample) != KSM_MERGED)
-			return false;
-		result = join_shared(domain, record, other);
-		if (result == KSM_MERGED)
-			return true;
-		break_share(domain, record);
-		ksm_record_unshare(domain, other);
-	} else if (result != KSM_BUSY) {
-		ksm_record_unshare(domain, other);
+	other = ksm_unstable_find(&domain->unstable, ksm_tag(key), true);
+	for (; other && i < KSM_MAX_PROBES; other = next, i++) {
+		enum ksm_result result = check_other(other, page, key);
+
+		next = ksm_unstable_next(other);
+		*found = other;
+		if (result == KSM_MERGED || result == KSM_BUSY)
+			return result;
+		if (result == KSM_GONE)
+			ksm_unstable_remove(&domain->unstable, other);
 	}
-	return false;
+	return other ? KSM_BUSY : KSM_DIFFERENT;
+}
+
+/* Merge the pages of two records; undo it where the second does not come along. */
+static void merge_pair(struct ksm_domain *domain, struct ksm_record *record,
+		       struct ksm_record *other, u64 key, u64 sample)
+{
+	if (share_first(domain, record, key, sample) != KSM_MERGED)
+		return;
+	if (join_shared(domain, record, other) == KSM_MERGED)
+		return;
+	break_share(domain, record);
+	/* It stood in the way: let it leave its place to @record. */
+	ksm_record_unshare(domain, other);
+	ksm_unstable_insert(&domain->unstable, record);
 }
 
 /*
@@ -536,8 +561,7 @@ static void convert(struct ksm_domain *domain, struct ksm_record *record)
 	}
 	record->tag = ksm_tag(key);
 	record->full = true;
-	if (!ksm_unstable_find(&domain->unstable, record->tag, true))
-		ksm_unstable_insert(&domain->unstable, record);
+	ksm_unstable_insert(&domain->unstable, record);
 }
 
 static void convert_sampled(struct ksm_domain *domain, u64 sample)
@@ -553,20 +577,27 @@ static void convert_sampled(struct ksm_domain *domain, u64 sample)
 	}
 }
 
-/* The page of @record is settled and in no tree, its tag that of the whole page. */
+/*
+ * The page of @record is settled and in no tree, its tag that of the whole page.
+ * Where its like cannot be merged with it now, it stays out of the table: one of
+ * them in there is enough to be found by the next.
+ */
 static void merge_unstable(struct ksm_domain *domain, struct ksm_record *record,
 			   const struct page *page, u64 key, u64 sample)
 {
-	struct ksm_unstable *unstable = &domain->unstable;
 	struct ksm_record *other;
 
 	convert_sampled(domain, sample);
-	other = ksm_unstable_find(unstable, record->tag, true);
-	if (other && merge_pair(domain, record, other, page, key, sample))
-		return;
-	/* A page that could not be merged leaves the tree to its like. */
-	if (!ksm_unstable_find(unstable, record->tag, true))
-		ksm_unstable_insert(unstable, record);
+	switch (find_other(domain, key, page, &other)) {
+	case KSM_MERGED:
+		merge_pair(domain, record, other, key, sample);
+		break;
+	case KSM_DIFFERENT:
+		ksm_unstable_insert(&domain->unstable, record);
+		break;
+	default:
+		break;
+	}
 }
 
 /*

@@ -71,6 +71,25 @@ struct vm_area_struct *ksm_find_vma(struct mm_struct *mm, unsigned long address)
 }
 
 /**
+ * ksm_has_mergeable_area - whether an mm has an area that may be merged
+ * @mm: the mm
+ *
+ * Context: mmap_lock held.
+ * Return: true where it has one.
+ */
+bool ksm_has_mergeable_area(struct mm_struct *mm)
+{
+	struct vm_area_struct *vma;
+	VMA_ITERATOR(vmi, mm, 0);
+
+	mmap_assert_locked(mm);
+	for_each_vma(vmi, vma)
+		if (vma->vm_flags & VM_MERGEABLE)
+			return true;
+	return false;
+}
+
+/**
  * ksm_slots_empty - whether there is nothing to scan
  *
  * Context: any.  Without ksm.slots_lock the answer is a hint.
@@ -115,24 +134,21 @@ void ksm_slot_none(struct ksm_scan *scan)
 }
 
 /**
- * ksm_slot_leave - move the cursor on, and let go of mmap_lock
+ * ksm_slot_leave - move the cursor on
  * @scan: the cursor; on none behind the last mm
- * @forget: free the slot, which has no leaves any more
+ * @forget: free the slot, which has no leaves any more, and its hold on the mm
  *
- * While the cursor is on a slot, ksm_exit() leaves that alone.  So the lock is
- * dropped before the cursor moves; but where the slot is freed, not before the
- * mm says that it has none, or a madvise() would rely on it.
+ * While the cursor is on a slot, ksm_exit() leaves that alone; afterwards the
+ * mm may go at any moment.
  *
- * Context: under ksm.lock, with the mmap_lock of the mm held for reading.
+ * Context: under ksm.lock.  To forget an mm that is not exiting, its mmap_lock
+ * has to be held, and a reference to it.
  */
 void ksm_slot_leave(struct ksm_scan *scan, bool forget)
 {
 	struct ksm_mm_slot *slot = scan->slot;
 	struct mm_struct *mm = slot->slot.mm;
 
-	mmap_assert_locked(mm);
-	if (!forget)
-		mmap_read_unlock(mm);
 	spin_lock(&ksm.slots_lock);
 	scan->slot = slot_after(&slot->slot.mm_node);
 	if (forget) {
@@ -145,7 +161,6 @@ void ksm_slot_leave(struct ksm_scan *scan, bool forget)
 	VM_WARN_ON_ONCE(slot->leaves);
 	mm_slot_free(slot_cache, slot);
 	clear_bit(MMF_VM_MERGEABLE, &mm->flags);
-	mmap_read_unlock(mm);
 	mmdrop(mm);
 }
 
@@ -288,8 +303,13 @@ vm_flags_t ksm_vma_flags(const struct mm_struct *mm, const struct file *file,
  */
 void ksm_add_vma(struct vm_area_struct *vma)
 {
-	if (!test_bit(MMF_VM_MERGE_ANY, &vma->vm_mm->flags))
+	struct mm_struct *mm = vma->vm_mm;
+
+	if (!test_bit(MMF_VM_MERGE_ANY, &mm->flags))
 		return;
+	/* A fork that had no memory for a slot gets another chance. */
+	if (!test_bit(MMF_VM_MERGEABLE, &mm->flags))
+		__ksm_enter(mm);
 	if (vma_mergeable(vma))
 		vm_flags_set(vma, VM_MERGEABLE);
 	else if (vma->vm_flags & VM_MERGEABLE)

@@ -46,7 +46,7 @@
  * @pte: where the entry of page 0 of the range is, or would be; NULL where a
  *       PMD maps the pages
  * @huge: likewise page 0 of the range where a PMD maps the pages
- * @young: a secondary MMU used some of the pages
+ * @young: some of the pages were used, and no entry tells which
  */
 struct ksm_chunk {
 	struct vm_area_struct *vma;
@@ -127,7 +127,7 @@ static struct page *mergeable_page(struct page *page)
 	if (!page)
 		return NULL;
 	folio = page_folio(page);
-	if (!folio_test_anon(folio) || folio_is_zone_device(folio))
+	if (!folio_test_anon(folio) || folio_is_zone_device(folio) || PageHWPoison(page))
 		return NULL;
 	return page;
 }
@@ -145,16 +145,38 @@ static struct page *chunk_page(const struct ksm_chunk *chunk, unsigned int offse
 	return mergeable_page(vm_normal_page(chunk->vma, address, pte));
 }
 
-/* Whether a page was used since the last pass; the next pass starts afresh. */
-static bool chunk_test_clear_young(const struct ksm_chunk *chunk, unsigned int offset)
+/* What ksmd takes from an entry is kept for reclaim and idle page tracking. */
+static void hand_on_young(struct page *page)
 {
-	pte_t *pte = chunk->pte + offset;
+	struct folio *folio = page_folio(page);
 
-	if (!chunk->pte)
-		return true;
-	if (!pte_young(ptep_get(pte)))
+	folio_set_young(folio);
+	folio_clear_idle(folio);
+}
+
+/* A secondary MMU does not say which of the pages it was that it used. */
+static void chunk_hand_on_young(const struct ksm_chunk *chunk)
+{
+	unsigned int offset;
+
+	for (offset = chunk->at; offset < chunk->end; offset++) {
+		struct page *page = chunk_page(chunk, offset);
+
+		if (page)
+			hand_on_young(page);
+	}
+}
+
+/* Whether a page was used since the last pass; the next pass starts afresh. */
+static bool test_clear_young(const struct ksm_chunk *chunk, unsigned int offset,
+			     struct page *page)
+{
+	unsigned long address = chunk->base + offset * PAGE_SIZE;
+
+	if (!chunk->pte || !pte_young(ptep_get(chunk->pte + offset)))
 		return chunk->young;
-	ptep_test_and_clear_young(chunk->vma, chunk->base + offset * PAGE_SIZE, pte);
+	if (ptep_test_and_clear_young(chunk->vma, address, chunk->pte + offset))
+		hand_on_young(page);
 	return true;
 }
 
@@ -317,17 +339,6 @@ static void look_missing(struct ksm_scan *scan, struct ksm_record *record)
 		ksm_record_forget(&ksm.domain, record);
 }
 
-/* Reclaim is not to lose what is taken from the entry. */
-static bool test_clear_young(struct ksm_chunk *chunk, unsigned int offset,
-			     struct page *page)
-{
-	bool young = chunk_test_clear_young(chunk, offset);
-
-	if (young)
-		folio_set_young(page_folio(page));
-	return young;
-}
-
 /* The page is neither merged nor idle, or not there: see what has become of it. */
 static void look_closer(struct ksm_scan *scan, struct ksm_chunk *chunk,
 			struct ksm_record *record, bool smart)
@@ -411,6 +422,7 @@ static spinlock_t *chunk_lock_huge(struct ksm_chunk *chunk, pmd_t *pmd)
 	}
 	page += (address & ~PMD_MASK) >> PAGE_SHIFT;
 	chunk->huge = page - chunk->at;
+	chunk->young |= pmd_young(*pmd);
 	return ptl;
 }
 
@@ -440,6 +452,21 @@ static void chunk_unlock(struct ksm_chunk *chunk, spinlock_t *ptl)
 		spin_unlock(ptl);
 }
 
+/* Asking clears the bits: when a batch ends within a chunk, the next remembers. */
+static void ask_secondary_mmu(struct ksm_scan *scan, struct ksm_chunk *chunk)
+{
+	unsigned long start = chunk->base + chunk->at * PAGE_SIZE;
+	unsigned long end = chunk->base + chunk->end * PAGE_SIZE;
+
+	if (!READ_ONCE(ksm.smart_scan))
+		return;
+	if (start >= scan->asked) {
+		scan->young = mmu_notifier_clear_young(chunk->vma->vm_mm, start, end);
+		scan->asked = end;
+	}
+	chunk->young = scan->young;
+}
+
 /*
  * Look at the pages from @address on.  Where some have no record yet, make it
  * and come again; but not while a candidate points into the leaf.
@@ -457,8 +484,7 @@ static unsigned long scan_range(struct ksm_scan *scan, struct vm_area_struct *vm
 	u64 missing = 0;
 	spinlock_t *ptl;
 
-	if (READ_ONCE(ksm.smart_scan))
-		chunk.young = mmu_notifier_clear_young(vma->vm_mm, address, end);
+	ask_secondary_mmu(scan, &chunk);
 	forget_until(scan, address);
 	scan->looked = address;
 	ptl = chunk_lock(&chunk, pmd);
@@ -467,6 +493,8 @@ static unsigned long scan_range(struct ksm_scan *scan, struct vm_area_struct *vm
 		looked_until(scan, chunk.base, end);
 		return end;
 	}
+	if (chunk.young)
+		chunk_hand_on_young(&chunk);
 	result = scan_chunk(scan, &chunk);
 	if (result == KSM_CHUNK_NO_RECORD && !scan->nr_candidates)
 		missing = chunk_present(&chunk);
@@ -529,24 +557,40 @@ static void enter_slot(struct ksm_scan *scan)
 {
 	scan->address = 0;
 	scan->looked = 0;
+	scan->asked = 0;
 	scan->leaf = scan->slot ? &scan->slot->leaves : NULL;
 	scan->found_area = false;
 }
 
 /*
- * Go on to the next mm, letting go of mmap_lock.  An mm without a mergeable area
- * is forgotten, unless it asked for all its areas to be merged: it may just not
- * have any yet.
+ * The mm had nothing to merge.  Unless something has been marked meanwhile, its
+ * slot goes; mmap_lock keeps madvise() from relying on it.
  */
-static void leave_slot(struct ksm_scan *scan, struct mm_struct *mm)
+static void leave_barren_slot(struct ksm_scan *scan, struct mm_struct *mm)
 {
+	mmgrab(mm);
+	mmap_read_lock(mm);
+	ksm_slot_leave(scan, !ksm_has_mergeable_area(mm));
+	mmap_read_unlock(mm);
+	mmdrop(mm);
+}
+
+/*
+ * Go on to the next mm.  One that asked for all its areas to be merged stays
+ * without any: it may just not have got to make them.
+ */
+static void leave_slot(struct ksm_scan *scan)
+{
+	struct mm_struct *mm = scan->slot->slot.mm;
 	bool exiting = ksm_mm_exiting(mm);
 
 	if (exiting)
 		enter_slot(scan);
 	forget_until(scan, ULONG_MAX);
-	ksm_slot_leave(scan, exiting || (!scan->found_area &&
-					 !test_bit(MMF_VM_MERGE_ANY, &mm->flags)));
+	if (exiting || scan->found_area || test_bit(MMF_VM_MERGE_ANY, &mm->flags))
+		ksm_slot_leave(scan, exiting);
+	else
+		leave_barren_slot(scan, mm);
 	enter_slot(scan);
 }
 
@@ -554,12 +598,13 @@ static void leave_slot(struct ksm_scan *scan, struct mm_struct *mm)
 static void scan_mm(struct ksm_scan *scan)
 {
 	struct mm_struct *mm = scan->slot->slot.mm;
+	bool done;
 
 	mmap_read_lock(mm);
-	if (ksm_mm_exiting(mm) || scan_areas(scan, mm))
-		leave_slot(scan, mm);
-	else
-		mmap_read_unlock(mm);
+	done = ksm_mm_exiting(mm) || scan_areas(scan, mm);
+	mmap_read_unlock(mm);
+	if (done)
+		leave_slot(scan);
 }
 
 static void merge_candidates(struct ksm_scan *scan)
@@ -668,10 +713,9 @@ static int unmerge_mm(struct ksm_scan *scan)
 	exiting = ksm_mm_exiting(mm);
 	if (!exiting)
 		err = unmerge_areas(mm);
-	if (err) {
-		mmap_read_unlock(mm);
+	mmap_read_unlock(mm);
+	if (err)
 		return err;
-	}
 	forget_until(scan, ULONG_MAX);
 	ksm_slot_leave(scan, exiting);
 	return 0;

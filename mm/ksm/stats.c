@@ -26,7 +26,7 @@ static unsigned long metadata_bytes(const struct ksm_domain *domain)
 }
 
 /**
- * ksm_pages_volatile - pages that changed too often to be put in a tree
+ * ksm_pages_volatile - pages that are in no tree: new, changing, or not to be merged
  * @domain: the counters
  *
  * Context: any.
@@ -77,24 +77,19 @@ long ksm_process_profit(struct mm_struct *mm)
 }
 
 /**
- * ksm_process_mergeable - whether an mm has an area that may be merged
- * @mm: the mm
+ * ksm_process_mergeable - whether a process has an area that may be merged
+ * @mm: its mm
  *
  * Context: may sleep; takes mmap_lock.
- * Return: true where it has one.
+ * Return: true where it has one; false also where a fatal signal has arrived.
  */
 bool ksm_process_mergeable(struct mm_struct *mm)
 {
-	struct vm_area_struct *vma;
-	bool mergeable = false;
-	VMA_ITERATOR(vmi, mm, 0);
+	bool mergeable;
 
-	mmap_read_lock(mm);
-	for_each_vma(vmi, vma) {
-		mergeable = vma->vm_flags & VM_MERGEABLE;
-		if (mergeable)
-			break;
-	}
+	if (mmap_read_lock_killable(mm))
+		return false;
+	mergeable = ksm_has_mergeable_area(mm);
 	mmap_read_unlock(mm);
 	return mergeable;
 }

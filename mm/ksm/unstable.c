@@ -8,10 +8,11 @@
  * chained through themselves, which stays right whatever becomes of the pages.
  *
  * Beside it stands a filter with a bit for each sample that more than one page
- * was found to have.  While a sample's bit is clear, no other page in either
- * tree has it, and reading more than the sample of a page is in vain.  A bit set
- * for nothing costs the reading of whole pages; a bit lost delays a merge until
- * a page with that sample is looked at again.
+ * was found to have.  While a sample's bit is clear, reading more than the sample
+ * of a page is in vain: no page in either tree has it, or only one that stands
+ * in the table by its sample.  A bit set for nothing costs the reading of whole
+ * pages.  A bit lost, as happens when the filter is renewed, delays a merge until
+ * a page that stands in the table by its whole content is looked at again.
  */
 
 #include <linux/bitmap.h>
@@ -22,8 +23,8 @@
 #include "ksm.h"
 
 #define KSM_UNSTABLE_MIN_BITS	10
-/* Bounded by the tag, whose top bits choose the bucket. */
-#define KSM_UNSTABLE_MAX_BITS	30
+/* Bounded by the tag, whose top bits choose the bucket and the bit of the filter. */
+#define KSM_UNSTABLE_MAX_BITS	28
 /* Mean length of a chain that makes the table grow. */
 #define KSM_UNSTABLE_LOAD	3
 /* Bits of the filter for each bucket, as a power of two. */
@@ -38,12 +39,12 @@ static unsigned long nr_buckets(const struct ksm_unstable *unstable)
 
 static unsigned long met_bit(const struct ksm_unstable *unstable, u32 tag)
 {
-	return tag >> (32 - min(32U, unstable->bits + KSM_MET_SHIFT));
+	return tag >> (32 - KSM_MET_SHIFT - unstable->bits);
 }
 
 static unsigned long nr_met_bits(unsigned int bits)
 {
-	return 1UL << min(32U, bits + KSM_MET_SHIFT);
+	return 1UL << (bits + KSM_MET_SHIFT);
 }
 
 static struct ksm_record **bucket_of(const struct ksm_unstable *unstable, u32 tag)
@@ -133,6 +134,7 @@ static void move_records(struct ksm_unstable *to, const struct ksm_unstable *fro
 			from->bucket[i] = record->next;
 			ksm_unstable_insert(to, record);
 		}
+		cond_resched();
 	}
 }
 
@@ -229,6 +231,24 @@ struct ksm_record *ksm_unstable_find(const struct ksm_unstable *unstable,
 
 	while (record && (record->tag != tag || record->full != full))
 		record = record->next;
+	return record;
+}
+
+/**
+ * ksm_unstable_next - look for another record with the same tag
+ * @record: in the table
+ *
+ * Context: any; under ksm.lock.
+ * Return: a record behind @record in its chain, or NULL.
+ */
+struct ksm_record *ksm_unstable_next(struct ksm_record *record)
+{
+	const u32 tag = record->tag;
+	const bool full = record->full;
+
+	do {
+		record = record->next;
+	} while (record && (record->tag != tag || record->full != full));
 	return record;
 }
 
