@@ -128,3 +128,5 @@ bool ksm_advisor_stop(struct ksm_advisor *advisor, u64 now, u64 cpu_time,
 	WRITE_ONCE(advisor->pages_to_scan, advice->pages_to_scan);
 	return true;
 }
+
+#include "tests/advisor-kunit.h"

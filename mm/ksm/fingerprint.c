@@ -162,3 +162,5 @@ void ksm_key_init(struct ksm_key *key)
 		key->line[i] = i * part +
 			get_random_u32_below(part / KSM_LINE_BYTES) * KSM_LINE_BYTES;
 }
+
+#include "tests/fingerprint-kunit.h"

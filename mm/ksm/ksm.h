@@ -397,6 +397,7 @@ struct ksm_candidate {
 	bool settled;
 };
 
+struct page *ksm_mergeable_page(struct page *page);
 void ksm_cmp_and_merge(struct ksm_domain *domain, struct ksm_candidate *candidate);
 int ksm_break_range(struct vm_area_struct *vma, unsigned long start,
 		    unsigned long end);

@@ -68,19 +68,36 @@ static int result_to_errno(enum ksm_result result)
 	return result == KSM_MERGED ? 0 : -EFAULT;
 }
 
+/**
+ * ksm_mergeable_page - whether a page is of a kind that is merged
+ * @page: the page, or NULL
+ *
+ * Return: @page, or NULL where it is not anonymous, not memory, or poisoned.
+ */
+struct page *ksm_mergeable_page(struct page *page)
+{
+	struct folio *folio;
+
+	if (!page)
+		return NULL;
+	folio = page_folio(page);
+	if (!folio_test_anon(folio) || folio_is_zone_device(folio) || PageHWPoison(page))
+		return NULL;
+	return page;
+}
+
 static struct page *subject_page(struct vm_area_struct *vma, unsigned long address)
 {
-	struct page *page = NULL;
 	struct folio_walk fw;
+	struct page *page;
 	struct folio *folio;
 
 	folio = folio_walk_start(&fw, vma, address, 0);
 	if (!folio)
 		return NULL;
-	if (folio_test_anon(folio) && !folio_is_zone_device(folio)) {
+	page = ksm_mergeable_page(fw.page);
+	if (page)
 		folio_get(folio);
-		page = fw.page;
-	}
 	folio_walk_end(&fw, vma);
 	return page;
 }
@@ -266,6 +283,16 @@ static enum ksm_result replace_pte(struct ksm_subject *subject, struct page *kpa
 	return result;
 }
 
+/* Likewise, where the page is locked, unless it is no longer one to merge. */
+static enum ksm_result replace_locked(struct ksm_subject *subject, struct page *kpage)
+{
+	struct folio *folio = page_folio(subject->page);
+
+	if (!folio_test_anon(folio) || folio_test_ksm(folio))
+		return KSM_GONE;
+	return replace_pte(subject, kpage);
+}
+
 /* Lock a page for merging, taken out of its large folio if it is in one. */
 static enum ksm_result lock_subject(struct ksm_subject *subject)
 {
@@ -288,10 +315,7 @@ static enum ksm_result merge_with(struct ksm_subject *subject, struct page *kpag
 	if (result != KSM_MERGED)
 		return result;
 	folio = page_folio(subject->page);
-	if (folio_test_anon(folio) && !folio_test_ksm(folio))
-		result = replace_pte(subject, kpage);
-	else
-		result = KSM_GONE;
+	result = replace_locked(subject, kpage);
 	if (result == KSM_MERGED && !folio_mapped(folio))
 		folio_free_swap(folio);
 	folio_unlock(folio);
@@ -396,10 +420,7 @@ static enum ksm_result make_shared(struct ksm_domain *domain, struct ksm_record 
 	if (result != KSM_MERGED)
 		goto out;
 	folio = page_folio(subject->page);
-	if (folio_test_anon(folio) && !folio_test_ksm(folio))
-		result = replace_pte(subject, NULL);
-	else
-		result = KSM_GONE;
+	result = replace_locked(subject, NULL);
 	/* If it has changed meanwhile, it is just write-protected for nothing. */
 	if (result == KSM_MERGED && page_key(subject, ksm_sample) != sample)
 		result = KSM_DIFFERENT;

@@ -345,3 +345,5 @@ void ksm_leaves_forget(struct ksm_domain *domain, struct ksm_leaf **link,
 		cond_resched();
 	}
 }
+
+#include "tests/record-kunit.h"

@@ -120,18 +120,6 @@ static void looked_until(struct ksm_scan *scan, unsigned long base,
 		scan->leaf = &(*scan->leaf)->next;
 }
 
-static struct page *mergeable_page(struct page *page)
-{
-	struct folio *folio;
-
-	if (!page)
-		return NULL;
-	folio = page_folio(page);
-	if (!folio_test_anon(folio) || folio_is_zone_device(folio) || PageHWPoison(page))
-		return NULL;
-	return page;
-}
-
 static struct page *chunk_page(const struct ksm_chunk *chunk, unsigned int offset)
 {
 	unsigned long address = chunk->base + offset * PAGE_SIZE;
@@ -142,7 +130,7 @@ static struct page *chunk_page(const struct ksm_chunk *chunk, unsigned int offse
 	pte = ptep_get(chunk->pte + offset);
 	if (!pte_present(pte))
 		return NULL;
-	return mergeable_page(vm_normal_page(chunk->vma, address, pte));
+	return ksm_mergeable_page(vm_normal_page(chunk->vma, address, pte));
 }
 
 /* What ksmd takes from an entry is kept for reclaim and idle page tracking. */
@@ -415,7 +403,7 @@ static spinlock_t *chunk_lock_huge(struct ksm_chunk *chunk, pmd_t *pmd)
 		return NULL;
 	page = NULL;
 	if (pmd_present(*pmd))
-		page = mergeable_page(vm_normal_page_pmd(chunk->vma, address, *pmd));
+		page = ksm_mergeable_page(vm_normal_page_pmd(chunk->vma, address, *pmd));
 	if (!page) {
 		spin_unlock(ptl);
 		return NULL;
@@ -452,6 +440,18 @@ static void chunk_unlock(struct ksm_chunk *chunk, spinlock_t *ptl)
 		spin_unlock(ptl);
 }
 
+#ifdef CONFIG_MMU_NOTIFIER
+static bool secondary_young(struct mm_struct *mm, unsigned long start, unsigned long end)
+{
+	return mmu_notifier_clear_young(mm, start, end);
+}
+#else
+static bool secondary_young(struct mm_struct *mm, unsigned long start, unsigned long end)
+{
+	return false;
+}
+#endif
+
 /* Asking clears the bits: when a batch ends within a chunk, the next remembers. */
 static void ask_secondary_mmu(struct ksm_scan *scan, struct ksm_chunk *chunk)
 {
@@ -461,7 +461,7 @@ static void ask_secondary_mmu(struct ksm_scan *scan, struct ksm_chunk *chunk)
 	if (!READ_ONCE(ksm.smart_scan))
 		return;
 	if (start >= scan->asked) {
-		scan->young = mmu_notifier_clear_young(chunk->vma->vm_mm, start, end);
+		scan->young = secondary_young(chunk->vma->vm_mm, start, end);
 		scan->asked = end;
 	}
 	chunk->young = scan->young;

@@ -598,3 +598,5 @@ void ksm_stable_renew_met(struct ksm_domain *domain)
 		cond_resched();
 	}
 }
+
+#include "tests/stable-kunit.h"

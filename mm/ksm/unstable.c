@@ -326,3 +326,5 @@ unsigned long ksm_unstable_bytes(const struct ksm_unstable *unstable)
 	return table_bytes(READ_ONCE(unstable->bits)) -
 	       table_bytes(KSM_UNSTABLE_MIN_BITS);
 }
+
+#include "tests/unstable-kunit.h"

@@ -27,9 +27,8 @@ extern const struct test advisor_tests[];
 /* How often a random operation is to be tried out. */
 unsigned long rounds(unsigned long usual);
 
-void note(const char *format, ...) __attribute__((format(printf, 1, 2)));
-void fail(const char *file, int line, const char *format, ...)
-	__attribute__((format(printf, 3, 4), noreturn));
+__printf(1, 2) void note(const char *format, ...);
+__printf(3, 4) void __noreturn fail(const char *file, int line, const char *format, ...);
 
 #define CHECK(condition) do {						\
 	if (!(condition))						\

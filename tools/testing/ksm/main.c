@@ -5,6 +5,7 @@
 
 #include <getopt.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +28,9 @@ static const struct {
 	{ "stable", stable_tests },
 	{ "advisor", advisor_tests },
 };
+
+/* Seconds for one test. */
+#define TIME_LIMIT	300
 
 static unsigned long chosen_rounds;
 static unsigned long long seed;
@@ -71,8 +75,18 @@ static u64 seed_of(const char *name)
 	return hash;
 }
 
+/* Waiting for a lock or for a migration that never ends. */
+static void hung(int sig)
+{
+	static const char message[] = "# no end within the time limit\n";
+
+	(void)!write(STDOUT_FILENO, message, sizeof(message) - 1);
+	_exit(128 + sig);
+}
+
 static bool run(const struct test *test)
 {
+	alarm(TIME_LIMIT);
 	shim_destroy_caches();
 	shim_reset();
 	memory_reset();
@@ -119,7 +133,7 @@ static bool run_all(bool dry, unsigned int *nr)
 	return good;
 }
 
-static int usage(const char *program)
+static int print_usage(const char *program)
 {
 	fprintf(stderr,
 		"usage: %s [--seed N] [--rounds N] [--test PART-OF-A-NAME]\n"
@@ -150,10 +164,11 @@ int main(int argc, char **argv)
 		else if (option == 't')
 			only = optarg;
 		else
-			return usage(argv[0]);
+			return print_usage(argv[0]);
 	}
 	if (optind < argc)
-		return usage(argv[0]);
+		return print_usage(argv[0]);
+	signal(SIGALRM, hung);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	run_all(true, &nr);
 	printf("KTAP version 1\n1..%u\n", nr);

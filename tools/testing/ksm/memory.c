@@ -139,6 +139,7 @@ static void migration_begin(struct folio *from)
 	migration.from = from;
 	migration.to = to;
 	migration.step = FROZEN;
+	busy = true;
 	from->locked = true;
 	to->locked = true;
 	from->swapcache = one_in(2);
@@ -216,7 +217,6 @@ void memory_act(void)
 	struct folio *folio = page_any();
 
 	if (migration.step != NOT_MIGRATING) {
-		busy = true;
 		migration_step();
 	} else if (held && one_in(2)) {
 		let_go();

@@ -9,7 +9,7 @@
 
 #include "harness.h"
 
-typedef unsigned __int128 u128;
+#define u128 unsigned __int128
 
 /* A pass that began when nothing had been scanned, in whole seconds. */
 static bool pass(struct ksm_advisor *advisor, u64 seconds, u64 busy_percent,
@@ -74,6 +74,16 @@ static void test_modes(void)
 	ksm_advisor_set_mode(&advisor, KSM_ADVISOR_SCAN_TIME);
 	CHECK_EQ(advisor.pages_to_scan, 700);
 	CHECK_EQ(advisor.scan_time, 0);
+
+	/* Batches that can't be: none at all, more than a batch may have. */
+	ksm_advisor_set_mode(&advisor, KSM_ADVISOR_NONE);
+	advisor.min_pages_to_scan = 0;
+	ksm_advisor_set_mode(&advisor, KSM_ADVISOR_SCAN_TIME);
+	CHECK_EQ(advisor.pages_to_scan, 1);
+	ksm_advisor_set_mode(&advisor, KSM_ADVISOR_NONE);
+	advisor.min_pages_to_scan = UINT_MAX + 1UL;
+	ksm_advisor_set_mode(&advisor, KSM_ADVISOR_SCAN_TIME);
+	CHECK_EQ(advisor.pages_to_scan, UINT_MAX);
 }
 
 static u128 least(u128 a, u128 b)
@@ -236,13 +246,14 @@ static void test_extremes(void)
 		ksm_advisor_start(&advisor, any_ulong(), any_ulong());
 		if (!ksm_advisor_stop(&advisor, any_ulong(), any_ulong(), &advice))
 			continue;
-		CHECK_LE(advice.pages_to_scan, advisor.max_pages_to_scan);
+		CHECK_LE(advice.pages_to_scan, advisor.max_pages_to_scan ?: 1);
 		CHECK_LE(advice.pages_to_scan, UINT_MAX);
 		CHECK_EQ(advisor.pages_to_scan, advice.pages_to_scan);
 		CHECK_GE(advice.scan_time, 1);
 		CHECK_GE(advice.cpu_percent, 1);
 		CHECK_LE(advice.cpu_percent, 100);
-		CHECK(advice.pages_to_scan || !advisor.max_pages_to_scan);
+		/* A batch of no pages would never get to the end of a pass. */
+		CHECK_GE(advice.pages_to_scan, 1);
 	}
 }
 

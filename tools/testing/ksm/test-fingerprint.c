@@ -31,8 +31,7 @@ static const struct path paths[] = {
 	{ "portable", portable_fingerprint, portable_sample },
 };
 
-#define for_each_path(path) \
-	for (path = paths; path < paths + ARRAY_SIZE(paths); path++)
+static const struct path * const paths_end = paths + ARRAY_SIZE(paths);
 
 static u64 page[WORDS], other[WORDS];
 static struct ksm_key key;
@@ -73,7 +72,7 @@ static void test_equal(void)
 		ksm_key_init(&key);
 		fill_page(page);
 		memcpy(other, page, PAGE_SIZE);
-		for_each_path(path) {
+		for (path = paths; path < paths_end; path++) {
 			CHECK_EQ(path->whole(&key, page), path->whole(&key, other));
 			CHECK_EQ(path->sample(&key, page), path->sample(&key, other));
 		}
@@ -91,7 +90,7 @@ static void test_bits(void)
 	const unsigned int step = PAGE_SIZE > 4096 ? 64 : 1;
 	const struct path *path;
 
-	for_each_path(path) {
+	for (path = paths; path < paths_end; path++) {
 		unsigned int bit;
 		u64 before;
 
@@ -111,7 +110,7 @@ static void test_bytes(void)
 {
 	const struct path *path;
 
-	for_each_path(path) {
+	for (path = paths; path < paths_end; path++) {
 		u8 *byte = (u8 *)page;
 		unsigned long i;
 
@@ -139,7 +138,7 @@ static void test_swaps(void)
 	const struct path *path;
 	unsigned long i;
 
-	for_each_path(path) {
+	for (path = paths; path < paths_end; path++) {
 		for (i = 0; i < rounds(2000); i++) {
 			unsigned int nr = one_in(2) ? 1 : KSM_KEY_WORDS;
 			unsigned int a = rnd_below(WORDS / nr) * nr;
@@ -175,7 +174,7 @@ static void test_sample(void)
 {
 	const struct path *path;
 
-	for_each_path(path) {
+	for (path = paths; path < paths_end; path++) {
 		u8 *byte = (u8 *)page;
 		unsigned int at;
 		u64 before;
@@ -220,7 +219,7 @@ static void test_keys_differ(void)
 	unsigned long i;
 
 	fill_page(page);
-	for_each_path(path) {
+	for (path = paths; path < paths_end; path++) {
 		u64 whole = 0, sample = 0;
 
 		for (i = 0; i < rounds(1000); i++) {
@@ -365,7 +364,7 @@ static void test_collisions(void)
 	u64 *value = calloc(nr_of_kind * ARRAY_SIZE(kinds), sizeof(*value));
 	const struct path *path;
 
-	for_each_path(path) {
+	for (path = paths; path < paths_end; path++) {
 		unsigned long nr = hash_structured(path, value, nr_of_kind);
 		unsigned long same;
 
@@ -397,7 +396,7 @@ static void test_spread(void)
 	const struct path *path;
 	double chi2[7];
 
-	for_each_path(path) {
+	for (path = paths; path < paths_end; path++) {
 		unsigned int i;
 
 		for (i = 0; i < ARRAY_SIZE(chi2); i++)
@@ -418,7 +417,7 @@ static void test_random(void)
 	u64 *sample = calloc(nr, sizeof(*sample));
 	const struct path *path;
 
-	for_each_path(path) {
+	for (path = paths; path < paths_end; path++) {
 		unsigned long i;
 
 		ksm_key_init(&key);

@@ -492,6 +492,9 @@ static void op_memory(void)
 
 	for (i = rnd_below(6); i; i--)
 		memory_act();
+	/* Without races nothing else ends what has begun. */
+	if (!shim.race)
+		memory_settle();
 }
 
 static void op_clear(void)

@@ -6,11 +6,4 @@
 
 #define min3(x, y, z)	min((typeof(x))min(x, y), z)
 
-#define swap(a, b) do {			\
-	typeof(a) __tmp = (a);		\
-					\
-	(a) = (b);			\
-	(b) = __tmp;			\
-} while (0)
-
 #endif /* _KSM_TEST_LINUX_MINMAX_H */

@@ -8,6 +8,7 @@
 
 #include <linux/bitops.h>
 #include <linux/bug.h>
+#include <linux/const.h>
 #include <linux/err.h>
 #include <linux/kernel.h>
 #include <linux/list.h>
@@ -20,12 +21,13 @@
 #define KSM_TEST_PAGE_SHIFT	12
 #endif
 #define PAGE_SHIFT		KSM_TEST_PAGE_SHIFT
-#define PAGE_SIZE		(1UL << PAGE_SHIFT)
+#define PAGE_SIZE		(_AC(1, UL) << PAGE_SHIFT)
 
 #define PAGE_MAPPING_ANON	0x1UL
 #define PAGE_MAPPING_KSM	0x3UL
 #define PAGE_MAPPING_FLAGS	0x3UL
 
+/* Between two reads that are ordered, too, the rest of mm may act. */
 #define smp_rmb()		shim_race()
 
 extern int nr_node_ids;
@@ -33,9 +35,11 @@ extern int nr_node_ids;
 struct file;
 struct vm_area_struct;
 
-typedef struct {
+struct shim_pte {
 	unsigned long value;
-} pte_t;
+};
+
+#define pte_t			struct shim_pte
 
 struct mm_struct {
 	unsigned long flags;

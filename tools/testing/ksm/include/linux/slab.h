@@ -12,8 +12,7 @@
 #define __GFP_RETRY_MAYFAIL	0U
 #define __GFP_NOWARN		0U
 
-#define struct_size_t(type, member, count)				\
-	__ab_c_size(count, sizeof(((type *)0)->member[0]), sizeof(type))
+#define struct_size_t(type, member, count)	struct_size((type *)NULL, member, count)
 
 struct kmem_cache;
 

@@ -2,8 +2,6 @@
 #ifndef _KSM_TEST_LINUX_SPINLOCK_H
 #define _KSM_TEST_LINUX_SPINLOCK_H
 
-typedef struct {
-	int unused;
-} spinlock_t;
+#define spinlock_t	int
 
 #endif /* _KSM_TEST_LINUX_SPINLOCK_H */

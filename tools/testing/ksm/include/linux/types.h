@@ -24,18 +24,16 @@ typedef __s16 s16;
 typedef __u8 u8;
 typedef __s8 s8;
 
-typedef unsigned int gfp_t;
-typedef unsigned int vm_fault_t;
-typedef unsigned long vm_flags_t;
-typedef unsigned long pgoff_t;
+#define gfp_t		unsigned int
+#define vm_fault_t	unsigned int
+#define vm_flags_t	unsigned long
+#define pgoff_t		unsigned long
 
-typedef struct {
-	int counter;
-} atomic_t;
-
-typedef struct {
+struct shim_atomic {
 	long counter;
-} atomic_long_t;
+};
+
+#define atomic_long_t	struct shim_atomic
 
 struct list_head {
 	struct list_head *next, *prev;

@@ -2,8 +2,6 @@
 #ifndef _KSM_TEST_LINUX_WAIT_H
 #define _KSM_TEST_LINUX_WAIT_H
 
-typedef struct {
-	int unused;
-} wait_queue_head_t;
+#define wait_queue_head_t	int
 
 #endif /* _KSM_TEST_LINUX_WAIT_H */

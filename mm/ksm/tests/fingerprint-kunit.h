@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Kernel Samepage Merging: tests of fingerprints.
+ *
+ * Each test has a key of its own.
+ */
+
+#ifdef CONFIG_KSM_KUNIT_TEST
+
+#ifndef _KSM_FINGERPRINT_KUNIT_H
+#define _KSM_FINGERPRINT_KUNIT_H
+
+#include <kunit/test.h>
+
+#define KSM_TEST_WORDS	(PAGE_SIZE / sizeof(u64))
+
+static u64 *ksm_test_page(struct kunit *test)
+{
+	u64 *page = kunit_kmalloc(test, PAGE_SIZE, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, page);
+	get_random_bytes(page, PAGE_SIZE);
+	return page;
+}
+
+static struct ksm_key *ksm_test_key(struct kunit *test)
+{
+	struct ksm_key *key = kunit_kmalloc(test, sizeof(*key), GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(test, key);
+	ksm_key_init(key);
+	return key;
+}
+
+static void ksm_test_key_init(struct kunit *test)
+{
+	const struct ksm_key *key = ksm_test_key(test);
+	unsigned int i;
+
+	KUNIT_EXPECT_EQ(test, key->fold[0] & 1, 1ULL);
+	KUNIT_EXPECT_EQ(test, key->fold[1] & 1, 1ULL);
+	for (i = 0; i < KSM_SAMPLE_LINES; i++) {
+		KUNIT_EXPECT_EQ(test, key->line[i] % KSM_LINE_BYTES, 0UL);
+		KUNIT_EXPECT_EQ(test, key->line[i] / (PAGE_SIZE / KSM_SAMPLE_LINES),
+				(unsigned long)i);
+	}
+}
+
+static void ksm_test_equal(struct kunit *test)
+{
+	const struct ksm_key *key = ksm_test_key(test);
+	u64 *page = ksm_test_page(test), *other = ksm_test_page(test);
+
+	KUNIT_EXPECT_FALSE(test, ksm_equal(page, other));
+	memcpy(other, page, PAGE_SIZE);
+	KUNIT_EXPECT_TRUE(test, ksm_equal(page, other));
+	KUNIT_EXPECT_EQ(test, ksm_fingerprint(key, page), ksm_fingerprint(key, other));
+	KUNIT_EXPECT_EQ(test, ksm_sample(key, page), ksm_sample(key, other));
+}
+
+static void ksm_test_one_bit(struct kunit *test)
+{
+	const struct ksm_key *key = ksm_test_key(test);
+	u64 *page = ksm_test_page(test), *other = ksm_test_page(test);
+	const u64 before = ksm_fingerprint(key, page);
+	unsigned int i;
+
+	memcpy(other, page, PAGE_SIZE);
+	for (i = 0; i < KSM_TEST_WORDS; i++) {
+		page[i] ^= BIT_ULL(i % 64);
+		KUNIT_EXPECT_NE(test, ksm_fingerprint(key, page), before);
+		KUNIT_EXPECT_FALSE(test, ksm_equal(page, other));
+		page[i] ^= BIT_ULL(i % 64);
+	}
+	KUNIT_EXPECT_EQ(test, ksm_fingerprint(key, page), before);
+}
+
+static bool ksm_test_word_in_sample(const struct ksm_key *key, unsigned int word)
+{
+	unsigned int i;
+
+	for (i = 0; i < KSM_SAMPLE_LINES; i++)
+		if (word - key->line[i] / sizeof(u64) < KSM_SAMPLE_WORDS)
+			return true;
+	return false;
+}
+
+static void ksm_test_sample(struct kunit *test)
+{
+	const struct ksm_key *key = ksm_test_key(test);
+	u64 *page = ksm_test_page(test);
+	const u64 before = ksm_sample(key, page);
+	unsigned int i;
+
+	for (i = 0; i < KSM_TEST_WORDS; i++) {
+		page[i] = ~page[i];
+		KUNIT_EXPECT_EQ(test, ksm_sample(key, page) != before,
+				ksm_test_word_in_sample(key, i));
+		page[i] = ~page[i];
+	}
+}
+
+static void ksm_test_keys_differ(struct kunit *test)
+{
+	const struct ksm_key *key = ksm_test_key(test), *other = ksm_test_key(test);
+	u64 *page = ksm_test_page(test);
+
+	KUNIT_EXPECT_NE(test, ksm_fingerprint(key, page), ksm_fingerprint(other, page));
+	KUNIT_EXPECT_NE(test, ksm_sample(key, page), ksm_sample(other, page));
+}
+
+/* What was hashed at boot is what a zeroed page is found by now. */
+static void ksm_test_zero_page(struct kunit *test)
+{
+	u64 *page = ksm_test_page(test);
+
+	KUNIT_EXPECT_NE(test, ksm_fingerprint(&ksm.key, page), ksm.zero);
+	memset(page, 0, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, ksm_fingerprint(&ksm.key, page), ksm.zero);
+	KUNIT_EXPECT_EQ(test, ksm_sample(&ksm.key, page), ksm.zero_sample);
+	KUNIT_EXPECT_NE(test, ksm.zero, 0ULL);
+}
+
+static struct kunit_case ksm_fingerprint_cases[] = {
+	KUNIT_CASE(ksm_test_key_init),
+	KUNIT_CASE(ksm_test_equal),
+	KUNIT_CASE(ksm_test_one_bit),
+	KUNIT_CASE(ksm_test_sample),
+	KUNIT_CASE(ksm_test_keys_differ),
+	KUNIT_CASE(ksm_test_zero_page),
+	{ }
+};
+
+static struct kunit_suite ksm_fingerprint_suite = {
+	.name = "ksm_fingerprint",
+	.test_cases = ksm_fingerprint_cases,
+};
+
+kunit_test_suite(ksm_fingerprint_suite);
+
+#endif /* _KSM_FINGERPRINT_KUNIT_H */
+
+#endif /* CONFIG_KSM_KUNIT_TEST */

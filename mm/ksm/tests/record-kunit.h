@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Kernel Samepage Merging: tests of records and leaves.
+ *
+ * Each test has a domain of its own, and an mm that no task has.
+ */
+
+#ifdef CONFIG_KSM_KUNIT_TEST
+
+#ifndef _KSM_RECORD_KUNIT_H
+#define _KSM_RECORD_KUNIT_H
+
+#include <kunit/test.h>
+#include <linux/mm_types.h>
+
+/**
+ * struct ksm_record_test - what a test has
+ * @domain: its trees and counters
+ * @slot: owner of its leaves
+ * @mm: whose pages these would be
+ */
+struct ksm_record_test {
+	struct ksm_domain domain;
+	struct ksm_mm_slot slot;
+	struct mm_struct mm;
+};
+
+static int ksm_record_test_init(struct kunit *test)
+{
+	struct ksm_record_test *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
+
+	if (!t || ksm_unstable_init(&t->domain.unstable))
+		return -ENOMEM;
+	t->domain.stable = RB_ROOT;
+	INIT_LIST_HEAD(&t->domain.unmapped);
+	t->slot.slot.mm = &t->mm;
+	test->priv = t;
+	return 0;
+}
+
+/* Whatever a test did, nothing is left once all is forgotten. */
+static void ksm_record_test_exit(struct kunit *test)
+{
+	struct ksm_record_test *t = test->priv;
+
+	if (!t)
+		return;
+	ksm_leaves_forget(&t->domain, &t->slot.leaves, ULONG_MAX);
+	KUNIT_EXPECT_NULL(test, t->slot.leaves);
+	KUNIT_EXPECT_EQ(test, t->domain.counters.records, 0UL);
+	KUNIT_EXPECT_EQ(test, t->domain.counters.leaf_bytes, 0UL);
+	KUNIT_EXPECT_EQ(test, t->domain.unstable.nr, 0UL);
+	KUNIT_EXPECT_EQ(test, t->mm.ksm_rmap_items, 0UL);
+	kvfree(t->domain.unstable.bucket);
+	kvfree(t->domain.unstable.met);
+}
+
+static void ksm_test_extend(struct kunit *test, struct ksm_leaf **link,
+			    unsigned long address, u64 offsets)
+{
+	struct ksm_record_test *t = test->priv;
+
+	KUNIT_ASSERT_EQ(test, ksm_leaf_extend(&t->domain, &t->slot, link, address,
+					      offsets), 0);
+}
+
+static struct ksm_record *ksm_test_record(struct ksm_leaf *leaf, unsigned int offset)
+{
+	unsigned int i;
+
+	for (i = 0; i < leaf->nr; i++)
+		if (leaf->record[i].offset == offset)
+			return &leaf->record[i];
+	return NULL;
+}
+
+static void ksm_test_capacity(struct kunit *test)
+{
+	unsigned int nr;
+
+	KUNIT_EXPECT_EQ(test, ksm_leaf_capacity(0), 1);
+	KUNIT_EXPECT_EQ(test, ksm_leaf_capacity(KSM_LEAF_CLASSES - 1), KSM_LEAF_PAGES);
+	for (nr = 1; nr <= KSM_LEAF_PAGES; nr++) {
+		unsigned int class = class_for(nr);
+
+		KUNIT_EXPECT_LT(test, class, (unsigned int)KSM_LEAF_CLASSES);
+		KUNIT_EXPECT_GE(test, ksm_leaf_capacity(class), nr);
+		KUNIT_EXPECT_TRUE(test, !class || ksm_leaf_capacity(class - 1) < nr);
+	}
+	KUNIT_EXPECT_LE(test, leaf_size(KSM_LEAF_CLASSES - 1) / KSM_LEAF_PAGES, 17UL);
+	KUNIT_EXPECT_LE(test, leaf_size(0), 40UL);
+}
+
+static void ksm_test_address(struct kunit *test)
+{
+	struct ksm_record_test *t = test->priv;
+	const unsigned long start = (TASK_SIZE - 1) & ~(KSM_LEAF_BYTES - 1);
+	struct ksm_leaf *leaf;
+	unsigned int i;
+
+	ksm_test_extend(test, &t->slot.leaves, start + 5 * PAGE_SIZE, ~0ULL);
+	leaf = t->slot.leaves;
+	KUNIT_EXPECT_EQ(test, ksm_leaf_start(leaf), start);
+	KUNIT_EXPECT_TRUE(test, ksm_leaf_covers(leaf, start));
+	KUNIT_EXPECT_TRUE(test, ksm_leaf_covers(leaf, start + KSM_LEAF_BYTES - 1));
+	KUNIT_EXPECT_FALSE(test, ksm_leaf_covers(leaf, start - 1));
+	KUNIT_EXPECT_FALSE(test, ksm_leaf_covers(leaf, start + KSM_LEAF_BYTES));
+	KUNIT_EXPECT_FALSE(test, ksm_leaf_covers(NULL, start));
+	for (i = 0; i < KSM_LEAF_PAGES; i++) {
+		KUNIT_EXPECT_EQ(test, ksm_record_address(&leaf->record[i]),
+				start + i * PAGE_SIZE);
+		KUNIT_EXPECT_PTR_EQ(test, ksm_leaf_of(&leaf->record[i]), leaf);
+		KUNIT_EXPECT_PTR_EQ(test, ksm_record_mm(&leaf->record[i]), &t->mm);
+	}
+}
+
+/* A larger leaf takes over what is known, and the place in the unstable tree. */
+static void ksm_test_take_over(struct kunit *test)
+{
+	struct ksm_record_test *t = test->priv;
+	struct ksm_leaf **link = &t->slot.leaves;
+	struct ksm_record *record;
+
+	ksm_test_extend(test, link, 0, BIT_ULL(9) | BIT_ULL(40));
+	record = ksm_test_record(*link, 40);
+	ksm_record_seen(&t->domain, record);
+	record->tag = 4711;
+	record->full = true;
+	record->age = 3;
+	record->skips = 60;
+	ksm_unstable_insert(&t->domain.unstable, record);
+
+	ksm_test_extend(test, link, 0, GENMASK_ULL(20, 0));
+	KUNIT_EXPECT_EQ(test, (int)(*link)->nr, 22);
+	KUNIT_EXPECT_NOT_NULL(test, ksm_test_record(*link, 9));
+	record = ksm_test_record(*link, 40);
+	KUNIT_ASSERT_NOT_NULL(test, record);
+	KUNIT_EXPECT_EQ(test, (int)record->state, KSM_UNSHARED);
+	KUNIT_EXPECT_EQ(test, record->tag, 4711);
+	KUNIT_EXPECT_TRUE(test, record->full);
+	KUNIT_EXPECT_EQ(test, (int)record->age, 3);
+	KUNIT_EXPECT_EQ(test, (int)record->skips, 60);
+	KUNIT_EXPECT_PTR_EQ(test, ksm_unstable_find(&t->domain.unstable, 4711, true),
+			    record);
+	KUNIT_EXPECT_EQ(test, t->domain.counters.records, 1UL);
+	KUNIT_EXPECT_EQ(test, t->domain.counters.leaf_bytes,
+			(unsigned long)leaf_size((*link)->class));
+}
+
+/* A record that is free when its leaf is replaced is not kept. */
+static void ksm_test_drop_free(struct kunit *test)
+{
+	struct ksm_record_test *t = test->priv;
+	struct ksm_leaf **link = &t->slot.leaves;
+
+	ksm_test_extend(test, link, 0, GENMASK_ULL(30, 10));
+	ksm_record_seen(&t->domain, ksm_test_record(*link, 12));
+	ksm_test_extend(test, link, 0, BIT_ULL(1));
+	KUNIT_EXPECT_EQ(test, (int)(*link)->nr, 2);
+	KUNIT_EXPECT_NOT_NULL(test, ksm_test_record(*link, 1));
+	KUNIT_EXPECT_NOT_NULL(test, ksm_test_record(*link, 12));
+}
+
+static void ksm_test_forget(struct kunit *test)
+{
+	struct ksm_record_test *t = test->priv;
+	struct ksm_leaf **link = &t->slot.leaves;
+	unsigned int i;
+
+	ksm_test_extend(test, link, 0, ~0ULL);
+	for (i = 0; i < KSM_LEAF_PAGES; i++) {
+		ksm_record_seen(&t->domain, &(*link)->record[i]);
+		if (i % 2)
+			ksm_unstable_insert(&t->domain.unstable, &(*link)->record[i]);
+	}
+	KUNIT_EXPECT_EQ(test, t->mm.ksm_rmap_items, (unsigned long)KSM_LEAF_PAGES);
+	KUNIT_EXPECT_EQ(test, t->domain.unstable.nr, KSM_LEAF_PAGES / 2UL);
+	ksm_leaf_forget(&t->domain, *link, 10, 20);
+	KUNIT_EXPECT_EQ(test, t->domain.counters.records, KSM_LEAF_PAGES - 10UL);
+	KUNIT_EXPECT_EQ(test, t->domain.unstable.nr, KSM_LEAF_PAGES / 2UL - 5);
+	KUNIT_EXPECT_EQ(test, (int)(*link)->record[9].state, KSM_UNSHARED);
+	KUNIT_EXPECT_EQ(test, (int)(*link)->record[10].state, KSM_NONE);
+	KUNIT_EXPECT_EQ(test, (int)(*link)->record[20].state, KSM_SEEN);
+	KUNIT_EXPECT_FALSE(test, ksm_leaf_free_empty(&t->domain, link));
+	ksm_leaf_forget(&t->domain, *link, 0, KSM_LEAF_PAGES);
+	KUNIT_EXPECT_TRUE(test, ksm_leaf_free_empty(&t->domain, link));
+	KUNIT_EXPECT_NULL(test, *link);
+}
+
+/* Leaves before an address go, those behind it stay, in their order. */
+static void ksm_test_forget_until(struct kunit *test)
+{
+	struct ksm_record_test *t = test->priv;
+	struct ksm_leaf **link = &t->slot.leaves, *leaf;
+	unsigned int i;
+
+	for (i = 0; i < 6; i++) {
+		ksm_test_extend(test, link, i * KSM_LEAF_BYTES, BIT_ULL(i));
+		ksm_record_seen(&t->domain, &(*link)->record[0]);
+		link = &(*link)->next;
+	}
+	link = &t->slot.leaves->next;
+	ksm_leaves_forget(&t->domain, link, 4 * KSM_LEAF_BYTES);
+	leaf = t->slot.leaves;
+	KUNIT_ASSERT_NOT_NULL(test, leaf);
+	KUNIT_EXPECT_EQ(test, ksm_leaf_start(leaf), 0UL);
+	KUNIT_ASSERT_NOT_NULL(test, leaf->next);
+	KUNIT_EXPECT_EQ(test, ksm_leaf_start(leaf->next), 4 * KSM_LEAF_BYTES);
+	KUNIT_EXPECT_EQ(test, t->domain.counters.records, 3UL);
+}
+
+static struct kunit_case ksm_record_cases[] = {
+	KUNIT_CASE(ksm_test_capacity),
+	KUNIT_CASE(ksm_test_address),
+	KUNIT_CASE(ksm_test_take_over),
+	KUNIT_CASE(ksm_test_drop_free),
+	KUNIT_CASE(ksm_test_forget),
+	KUNIT_CASE(ksm_test_forget_until),
+	{ }
+};
+
+static struct kunit_suite ksm_record_suite = {
+	.name = "ksm_record",
+	.init = ksm_record_test_init,
+	.exit = ksm_record_test_exit,
+	.test_cases = ksm_record_cases,
+};
+
+kunit_test_suite(ksm_record_suite);
+
+#endif /* _KSM_RECORD_KUNIT_H */
+
+#endif /* CONFIG_KSM_KUNIT_TEST */

@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Kernel Samepage Merging: tests of the stable tree.
+ *
+ * Each test has a domain of its own and pages that nobody maps.  ksm.lock is
+ * held, as the functions demand, and nothing that it guards is changed.  So no
+ * test may end at an assertion; it expects, and goes home by itself.
+ */
+
+#ifdef CONFIG_KSM_KUNIT_TEST
+
+#ifndef _KSM_STABLE_KUNIT_H
+#define _KSM_STABLE_KUNIT_H
+
+#include <kunit/test.h>
+#include <linux/gfp.h>
+#include <linux/mm_types.h>
+
+#define KSM_TEST_PAGES	8
+#define KSM_TEST_KEY	0x123456789abcdef0ULL
+
+/**
+ * struct ksm_stable_test - what a test has
+ * @domain: its trees and counters
+ * @mm: whose pages these would be
+ * @folio: its pages
+ * @nr: how many of those there are
+ */
+struct ksm_stable_test {
+	struct ksm_domain domain;
+	struct mm_struct mm;
+	struct folio *folio[KSM_TEST_PAGES];
+	unsigned int nr;
+};
+
+static int ksm_stable_test_init(struct kunit *test)
+{
+	struct ksm_stable_test *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
+
+	if (!t || ksm_unstable_init(&t->domain.unstable))
+		return -ENOMEM;
+	t->domain.stable = RB_ROOT;
+	INIT_LIST_HEAD(&t->domain.unmapped);
+	test->priv = t;
+	return 0;
+}
+
+static void ksm_test_vanish(struct folio *folio)
+{
+	folio->mapping = NULL;
+}
+
+static void ksm_stable_test_exit(struct kunit *test)
+{
+	struct ksm_stable_test *t = test->priv;
+	unsigned int i;
+
+	if (!t)
+		return;
+	for (i = 0; i < t->nr; i++)
+		ksm_test_vanish(t->folio[i]);
+	ksm_lock();
+	ksm_stable_reap(&t->domain);
+	ksm_unlock();
+	KUNIT_EXPECT_TRUE(test, RB_EMPTY_ROOT(&t->domain.stable));
+	KUNIT_EXPECT_EQ(test, t->domain.counters.shared, 0UL);
+	KUNIT_EXPECT_EQ(test, t->domain.counters.sharing, 0UL);
+	KUNIT_EXPECT_EQ(test, t->domain.counters.chains, 0UL);
+	KUNIT_EXPECT_EQ(test, t->domain.counters.dups, 0UL);
+	KUNIT_EXPECT_EQ(test, t->mm.ksm_merging_pages, 0UL);
+	for (i = 0; i < t->nr; i++)
+		folio_put(t->folio[i]);
+	kvfree(t->domain.unstable.bucket);
+	kvfree(t->domain.unstable.met);
+}
+
+static struct folio *ksm_test_folio(struct kunit *test)
+{
+	struct ksm_stable_test *t = test->priv;
+	struct folio *folio;
+
+	if (t->nr == KSM_TEST_PAGES)
+		return NULL;
+	folio = folio_alloc(GFP_KERNEL, 0);
+	if (folio)
+		t->folio[t->nr++] = folio;
+	return folio;
+}
+
+/* NULL for want of memory, which fails the test; so in the next one. */
+static struct ksm_stable_node *ksm_test_node(struct kunit *test, u64 key)
+{
+	struct folio *folio = ksm_test_folio(test);
+	struct ksm_stable_test *t = test->priv;
+	struct ksm_stable_node *node;
+
+	node = folio ? ksm_node_alloc() : NULL;
+	KUNIT_EXPECT_NOT_NULL(test, node);
+	if (!node)
+		return NULL;
+	ksm_stable_insert(&t->domain, node, folio, key, ~key);
+	folio->mapping = ksm_node_mapping(node);
+	return node;
+}
+
+static struct ksm_rmap_item *ksm_test_append(struct kunit *test,
+					     struct ksm_stable_node *node)
+{
+	struct ksm_rmap_item *item = node ? ksm_item_alloc() : NULL;
+	struct ksm_stable_test *t = test->priv;
+
+	KUNIT_EXPECT_NOT_NULL(test, item);
+	if (!item)
+		return NULL;
+	item->mm = &t->mm;
+	ksm_stable_append(&t->domain, node, item);
+	return item;
+}
+
+static void ksm_test_detach_all(struct ksm_domain *domain, struct ksm_stable_node *node)
+{
+	while (!hlist_empty(&node->items)) {
+		struct ksm_rmap_item *item;
+
+		item = hlist_entry(node->items.first, struct ksm_rmap_item, link);
+		ksm_stable_detach(domain, item);
+		ksm_item_free(item);
+	}
+}
+
+static void ksm_find(struct kunit *test)
+{
+	struct ksm_stable_node *middle = ksm_test_node(test, KSM_TEST_KEY);
+	struct ksm_stable_node *low = ksm_test_node(test, 1);
+	struct ksm_stable_node *high = ksm_test_node(test, ~1ULL);
+	struct ksm_stable_test *t = test->priv;
+
+	KUNIT_EXPECT_PTR_EQ(test, ksm_stable_find(&t->domain, 1), low);
+	KUNIT_EXPECT_PTR_EQ(test, ksm_stable_find(&t->domain, KSM_TEST_KEY), middle);
+	KUNIT_EXPECT_PTR_EQ(test, ksm_stable_find(&t->domain, ~1ULL), high);
+	KUNIT_EXPECT_NULL(test, ksm_stable_find(&t->domain, KSM_TEST_KEY + 1));
+}
+
+static void ksm_count(struct kunit *test)
+{
+	struct ksm_stable_test *t = test->priv;
+	struct ksm_stable_node *node = ksm_test_node(test, KSM_TEST_KEY);
+	struct ksm_rmap_item *item;
+
+	KUNIT_EXPECT_FALSE(test, list_empty(&t->domain.unmapped));
+	item = ksm_test_append(test, node);
+	if (!item)
+		return;
+	KUNIT_EXPECT_TRUE(test, list_empty(&t->domain.unmapped));
+	KUNIT_EXPECT_EQ(test, t->domain.counters.shared, 1UL);
+	ksm_test_append(test, node);
+	KUNIT_EXPECT_EQ(test, t->domain.counters.sharing, 1UL);
+	KUNIT_EXPECT_EQ(test, t->mm.ksm_merging_pages, 2UL);
+	ksm_stable_detach(&t->domain, item);
+	KUNIT_EXPECT_NULL(test, item->node);
+	KUNIT_EXPECT_EQ(test, t->domain.counters.sharing, 0UL);
+	ksm_item_free(item);
+	ksm_test_detach_all(&t->domain, node);
+	KUNIT_EXPECT_EQ(test, t->domain.counters.shared, 0UL);
+	KUNIT_EXPECT_FALSE(test, list_empty(&t->domain.unmapped));
+}
+
+/* A page that has gone takes its node along, and its rmap_items know. */
+static void ksm_gone(struct kunit *test)
+{
+	struct ksm_stable_test *t = test->priv;
+	struct ksm_stable_node *node = ksm_test_node(test, KSM_TEST_KEY);
+	struct ksm_rmap_item *item = ksm_test_append(test, node);
+	struct folio *folio = t->folio[0];
+
+	if (!item)
+		return;
+	KUNIT_EXPECT_PTR_EQ(test, ksm_stable_folio(&t->domain, node, KSM_FOLIO_TRYLOCK),
+			    folio);
+	KUNIT_EXPECT_TRUE(test, folio_test_locked(folio));
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
+	KUNIT_EXPECT_PTR_EQ(test, ksm_stable_folio(&t->domain, node, KSM_FOLIO_TRYLOCK),
+			    (struct folio *)ERR_PTR(-EBUSY));
+	folio_unlock(folio);
+	folio_put(folio);
+	ksm_test_vanish(folio);
+	KUNIT_EXPECT_NULL(test, ksm_stable_folio(&t->domain, node, KSM_FOLIO_NOLOCK));
+	KUNIT_EXPECT_NULL(test, ksm_stable_find(&t->domain, KSM_TEST_KEY));
+	KUNIT_EXPECT_NULL(test, item->node);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
+	ksm_item_free(item);
+}
+
+/* A page that moves is followed. */
+static void ksm_moved(struct kunit *test)
+{
+	struct ksm_stable_test *t = test->priv;
+	struct ksm_stable_node *node = ksm_test_node(test, KSM_TEST_KEY);
+	struct folio *from = t->folio[0], *to = ksm_test_folio(test);
+
+	KUNIT_EXPECT_NOT_NULL(test, to);
+	if (!node || !to)
+		return;
+	to->mapping = from->mapping;
+	node->kpfn = folio_pfn(to);
+	from->mapping = (void *)PAGE_MAPPING_KSM;
+	KUNIT_EXPECT_NULL(test, ksm_folio_node(from));
+	KUNIT_EXPECT_PTR_EQ(test, ksm_folio_node(to), node);
+	KUNIT_EXPECT_PTR_EQ(test, ksm_stable_folio(&t->domain, node, KSM_FOLIO_NOLOCK), to);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(to), 2);
+	folio_put(to);
+}
+
+static void ksm_bound(struct kunit *test)
+{
+	struct ksm_stable_node *first = ksm_test_node(test, KSM_TEST_KEY), *second;
+	struct ksm_stable_test *t = test->priv;
+	struct folio *folio;
+	int i;
+
+	KUNIT_EXPECT_NULL(test, ksm_stable_candidate(&t->domain, KSM_TEST_KEY + 1));
+	for (i = 0; i < ksm.max_page_sharing; i++)
+		if (!ksm_test_append(test, first))
+			return;
+	KUNIT_EXPECT_NULL(test, ksm_stable_candidate(&t->domain, KSM_TEST_KEY));
+	second = ksm_test_node(test, KSM_TEST_KEY);
+	KUNIT_EXPECT_EQ(test, t->domain.counters.chains, 1UL);
+	KUNIT_EXPECT_EQ(test, t->domain.counters.dups, 2UL);
+	folio = ksm_stable_candidate(&t->domain, KSM_TEST_KEY);
+	KUNIT_EXPECT_PTR_EQ(test, folio, t->folio[1]);
+	if (!IS_ERR_OR_NULL(folio)) {
+		KUNIT_EXPECT_PTR_EQ(test, ksm_folio_node(folio), second);
+		folio_unlock(folio);
+		folio_put(folio);
+	}
+	ksm_test_detach_all(&t->domain, first);
+	ksm_test_vanish(t->folio[1]);
+	KUNIT_EXPECT_NULL(test, ksm_stable_folio(&t->domain, second, KSM_FOLIO_NOLOCK));
+	KUNIT_EXPECT_EQ(test, t->domain.counters.chains, 0UL);
+}
+
+static void ksm_clear(struct kunit *test)
+{
+	struct ksm_stable_test *t = test->priv;
+	unsigned int i;
+
+	for (i = 0; i < KSM_TEST_PAGES; i++)
+		ksm_test_node(test, i / 3);
+	KUNIT_EXPECT_EQ(test, t->domain.counters.chains, 3UL);
+	KUNIT_EXPECT_EQ(test, t->domain.counters.dups, (unsigned long)KSM_TEST_PAGES);
+	KUNIT_EXPECT_TRUE(test, ksm_stable_clear(&t->domain));
+	KUNIT_EXPECT_TRUE(test, RB_EMPTY_ROOT(&t->domain.stable));
+	for (i = 0; i < t->nr; i++)
+		KUNIT_EXPECT_NULL(test, ksm_folio_node(t->folio[i]));
+}
+
+static void ksm_forget(struct kunit *test)
+{
+	struct ksm_stable_test *t = test->priv;
+	struct ksm_stable_node *node;
+	unsigned int i;
+
+	for (i = 0; i < KSM_TEST_PAGES; i++)
+		ksm_test_node(test, KSM_TEST_KEY);
+	for (i = 0; i + 1 < t->nr; i++) {
+		unsigned long pfn = folio_pfn(t->folio[i]);
+
+		ksm_stable_forget_pfns(&t->domain, pfn, pfn + 1);
+	}
+	node = ksm_stable_find(&t->domain, KSM_TEST_KEY);
+	KUNIT_EXPECT_NOT_NULL(test, node);
+	if (node)
+		KUNIT_EXPECT_EQ(test, node->kpfn, folio_pfn(t->folio[i]));
+	KUNIT_EXPECT_EQ(test, t->domain.counters.dups, 0UL);
+}
+
+static void ksm_test_locked(struct kunit *test, void (*body)(struct kunit *test))
+{
+	ksm_lock();
+	body(test);
+	ksm_unlock();
+}
+
+static void ksm_test_stable_find(struct kunit *test)
+{
+	ksm_test_locked(test, ksm_find);
+}
+
+static void ksm_test_stable_count(struct kunit *test)
+{
+	ksm_test_locked(test, ksm_count);
+}
+
+static void ksm_test_stable_gone(struct kunit *test)
+{
+	ksm_test_locked(test, ksm_gone);
+}
+
+static void ksm_test_stable_moved(struct kunit *test)
+{
+	ksm_test_locked(test, ksm_moved);
+}
+
+static void ksm_test_stable_bound(struct kunit *test)
+{
+	ksm_test_locked(test, ksm_bound);
+}
+
+static void ksm_test_stable_clear(struct kunit *test)
+{
+	ksm_test_locked(test, ksm_clear);
+}
+
+static void ksm_test_stable_forget(struct kunit *test)
+{
+	ksm_test_locked(test, ksm_forget);
+}
+
+static struct kunit_case ksm_stable_cases[] = {
+	KUNIT_CASE(ksm_test_stable_find),
+	KUNIT_CASE(ksm_test_stable_count),
+	KUNIT_CASE(ksm_test_stable_gone),
+	KUNIT_CASE(ksm_test_stable_moved),
+	KUNIT_CASE(ksm_test_stable_bound),
+	KUNIT_CASE(ksm_test_stable_clear),
+	KUNIT_CASE(ksm_test_stable_forget),
+	{ }
+};
+
+static struct kunit_suite ksm_stable_suite = {
+	.name = "ksm_stable",
+	.init = ksm_stable_test_init,
+	.exit = ksm_stable_test_exit,
+	.test_cases = ksm_stable_cases,
+};
+
+kunit_test_suite(ksm_stable_suite);
+
+#endif /* _KSM_STABLE_KUNIT_H */
+
+#endif /* CONFIG_KSM_KUNIT_TEST */
