@@ -248,6 +248,11 @@ void __ksm_exit(struct mm_struct *mm)
 	trace_ksm_exit(mm);
 }
 
+static int enter_once(struct mm_struct *mm)
+{
+	return test_bit(MMF_VM_MERGEABLE, &mm->flags) ? 0 : __ksm_enter(mm);
+}
+
 static bool vm_flags_mergeable(vm_flags_t vm_flags)
 {
 	if (vm_flags & (VM_SHARED | VM_MAYSHARE | VM_PFNMAP | VM_IO | VM_DONTEXPAND |
@@ -308,8 +313,7 @@ void ksm_add_vma(struct vm_area_struct *vma)
 	if (!test_bit(MMF_VM_MERGE_ANY, &mm->flags))
 		return;
 	/* A fork that had no memory for a slot gets another chance. */
-	if (!test_bit(MMF_VM_MERGEABLE, &mm->flags))
-		__ksm_enter(mm);
+	enter_once(mm);
 	if (vma_mergeable(vma))
 		vm_flags_set(vma, VM_MERGEABLE);
 	else if (vma->vm_flags & VM_MERGEABLE)
@@ -366,14 +370,12 @@ int ksm_enable_merge_any(struct mm_struct *mm)
 	mmap_assert_write_locked(mm);
 	if (test_bit(MMF_VM_MERGE_ANY, &mm->flags))
 		return 0;
-	if (!test_bit(MMF_VM_MERGEABLE, &mm->flags)) {
-		err = __ksm_enter(mm);
-		if (err)
-			return err;
+	err = enter_once(mm);
+	if (!err) {
+		set_bit(MMF_VM_MERGE_ANY, &mm->flags);
+		mark_areas(mm);
 	}
-	set_bit(MMF_VM_MERGE_ANY, &mm->flags);
-	mark_areas(mm);
-	return 0;
+	return err;
 }
 
 /**
@@ -391,12 +393,11 @@ int ksm_disable_merge_any(struct mm_struct *mm)
 	if (!test_bit(MMF_VM_MERGE_ANY, &mm->flags))
 		return 0;
 	err = unmark_areas(mm);
-	if (err) {
+	if (err)
 		mark_areas(mm);
-		return err;
-	}
-	clear_bit(MMF_VM_MERGE_ANY, &mm->flags);
-	return 0;
+	else
+		clear_bit(MMF_VM_MERGE_ANY, &mm->flags);
+	return err;
 }
 
 /**
@@ -409,27 +410,20 @@ int ksm_disable_merge_any(struct mm_struct *mm)
 int ksm_disable(struct mm_struct *mm)
 {
 	mmap_assert_write_locked(mm);
-	if (!test_bit(MMF_VM_MERGEABLE, &mm->flags))
-		return 0;
-	if (test_bit(MMF_VM_MERGE_ANY, &mm->flags))
-		return ksm_disable_merge_any(mm);
-	return unmark_areas(mm);
+	return test_bit(MMF_VM_MERGE_ANY, &mm->flags) ? ksm_disable_merge_any(mm) :
+							unmark_areas(mm);
 }
 
 static int advise_mergeable(struct vm_area_struct *vma, vm_flags_t *vm_flags)
 {
-	struct mm_struct *mm = vma->vm_mm;
 	int err;
 
 	if ((vma->vm_flags & VM_MERGEABLE) || !vma_mergeable(vma))
 		return 0;
-	if (!test_bit(MMF_VM_MERGEABLE, &mm->flags)) {
-		err = __ksm_enter(mm);
-		if (err)
-			return err;
-	}
-	*vm_flags |= VM_MERGEABLE;
-	return 0;
+	err = enter_once(vma->vm_mm);
+	if (!err)
+		*vm_flags |= VM_MERGEABLE;
+	return err;
 }
 
 /* An int mask would clear the flags above bit 31 as well. */

@@ -63,21 +63,31 @@ static struct folio *random_frame(void)
 	return &frames[rnd_below(NR_FRAMES)];
 }
 
-/* A new page in any free frame, or NULL where there is no frame. */
-struct folio *page_new(void)
+static bool frame_is_free(const struct folio *folio)
 {
-	struct folio *folio = random_frame(), *start = folio;
+	return !folio->refs && !folio->offline && folio != migration.from;
+}
 
-	while (folio->refs || folio->offline || folio == migration.from) {
-		folio = folio == &frames[NR_FRAMES - 1] ? frames : folio + 1;
-		if (folio == start)
-			return NULL;
-	}
+static void page_begin(struct folio *folio)
+{
 	folio->refs = 1;
 	folio->mapping = (void *)PAGE_MAPPING_ANON;
 	folio->mapcount = 1 + rnd_below(3);
 	folio->swapcache = false;
 	*life_of(folio) = true;
+}
+
+/* A new page in any free frame, or NULL where there is no frame. */
+struct folio *page_new(void)
+{
+	struct folio *folio = random_frame(), *start = folio;
+
+	while (!frame_is_free(folio)) {
+		folio = folio == &frames[NR_FRAMES - 1] ? frames : folio + 1;
+		if (folio == start)
+			return NULL;
+	}
+	page_begin(folio);
 	return folio;
 }
 
@@ -211,11 +221,11 @@ static void let_go(void)
 	folio_put(folio);
 }
 
-/* One thing that may happen to some page. */
-void memory_act(void)
+/* One thing that may happen to a page, or to any where that is NULL. */
+void memory_act(struct folio *folio)
 {
-	struct folio *folio = page_any();
-
+	if (!folio || !*life_of(folio))
+		folio = page_any();
 	if (migration.step != NOT_MIGRATING) {
 		migration_step();
 	} else if (held && one_in(2)) {
@@ -224,6 +234,9 @@ void memory_act(void)
 		switch (rnd_below(8)) {
 		case 0:
 			page_vanish(folio);
+			/* Somebody else may get the frame at once. */
+			if (frame_is_free(folio) && one_in(2))
+				page_begin(folio);
 			break;
 		case 1:
 		case 2:

@@ -15,7 +15,7 @@ void page_vanish(struct folio *folio);
 bool page_alive(const struct folio *folio);
 struct folio *page_of(const struct ksm_stable_node *node);
 struct folio *page_any(void);
-void memory_act(void);
+void memory_act(struct folio *folio);
 void memory_settle(void);
 bool memory_was_busy(void);
 void memory_offline(unsigned long start, unsigned long end);

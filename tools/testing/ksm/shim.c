@@ -65,10 +65,15 @@ void shim_warn(const char *file, int line, const char *what)
 		printf("# %s:%d: warning: %s\n", file, line, what);
 }
 
-void shim_race(void)
+static void race_for(struct folio *folio)
 {
 	if (shim.race)
-		shim.race();
+		shim.race(folio);
+}
+
+void shim_race(void)
+{
+	race_for(NULL);
 }
 
 void shim_reset(void)
@@ -197,7 +202,7 @@ struct folio *pfn_folio(unsigned long pfn)
 
 bool folio_try_get(struct folio *folio)
 {
-	shim_race();
+	race_for(folio);
 	if (!folio->refs)
 		return false;
 	folio->refs++;
@@ -217,7 +222,7 @@ void folio_put(struct folio *folio)
 
 bool folio_trylock(struct folio *folio)
 {
-	shim_race();
+	race_for(folio);
 	WARN_ON(!folio->refs);
 	if (folio->locked)
 		return false;
@@ -229,7 +234,7 @@ bool folio_trylock(struct folio *folio)
 void folio_lock(struct folio *folio)
 {
 	do {
-		shim_race();
+		race_for(folio);
 		WARN_ON(!folio->refs);
 	} while (folio->locked && shim.race);
 	WARN_ON(folio->locked);

@@ -21,7 +21,8 @@ void rnd_seed(u64 seed);
  * @fail_after: how many allocations succeed before one fails; -1 for all
  * @failed: allocations that did fail
  * @warnings: warnings of the code under test
- * @race: called wherever the code under test may be preempted
+ * @race: called wherever the code under test may be preempted, with the folio
+ *	  that it is about to look at, or NULL
  */
 struct shim {
 	long objects;
@@ -29,7 +30,7 @@ struct shim {
 	long fail_after;
 	long failed;
 	long warnings;
-	void (*race)(void);
+	void (*race)(struct folio *folio);
 };
 
 extern struct shim shim;

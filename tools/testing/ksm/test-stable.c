@@ -46,10 +46,11 @@ static struct model_item items[NR_ITEMS];
 static struct mm_struct mms[NR_MMS];
 static struct anon_vma anon_vma;
 
-static void race(void)
+/* Now and then it hits the very page that is being looked at. */
+static void race(struct folio *folio)
 {
 	if (one_in(3))
-		memory_act();
+		memory_act(one_in(4) ? folio : NULL);
 }
 
 static void world_init(bool races)
@@ -491,7 +492,7 @@ static void op_memory(void)
 	unsigned int i;
 
 	for (i = rnd_below(6); i; i--)
-		memory_act();
+		memory_act(NULL);
 	/* Without races nothing else ends what has begun. */
 	if (!shim.race)
 		memory_settle();
