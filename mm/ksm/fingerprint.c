@@ -21,7 +21,7 @@
 /* The sum of products: 128 bits wide where the machine multiplies that wide. */
 struct ksm_sum {
 #ifdef CONFIG_ARCH_SUPPORTS_INT128
-	unsigned __int128 wide;
+	u128 wide;
 #else
 	u64 low;
 	u64 high;
@@ -31,7 +31,7 @@ struct ksm_sum {
 #ifdef CONFIG_ARCH_SUPPORTS_INT128
 static __always_inline void ksm_sum_add(struct ksm_sum *sum, u64 a, u64 b)
 {
-	sum->wide += (unsigned __int128)a * b;
+	sum->wide += (u128)a * b;
 }
 
 static __always_inline u64 ksm_sum_fold(const struct ksm_sum *sum,

@@ -64,7 +64,7 @@ bool ksm_equal(const void *one, const void *other);
 
 /* A leaf has room for the pages of one aligned range of this many. */
 #define KSM_LEAF_SHIFT		6
-#define KSM_LEAF_PAGES		(1U << KSM_LEAF_SHIFT)
+#define KSM_LEAF_PAGES		64U
 #define KSM_LEAF_BYTES		(PAGE_SIZE << KSM_LEAF_SHIFT)
 #define KSM_LEAF_CLASSES	4
 
@@ -486,8 +486,8 @@ enum ksm_run {
  * @domain: the trees
  */
 struct ksm {
-	struct mutex lock;
-	spinlock_t slots_lock;
+	struct mutex lock;	/* see above */
+	spinlock_t slots_lock;	/* see above */
 	struct list_head slots;
 	enum ksm_run run;
 	bool offlining;

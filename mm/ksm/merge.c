@@ -95,6 +95,8 @@ static struct page *subject_page(struct vm_area_struct *vma, unsigned long addre
 	folio = folio_walk_start(&fw, vma, address, 0);
 	if (!folio)
 		return NULL;
+	/* For sparse, which does not see that the walk has locked it. */
+	__acquire(fw.ptl);
 	page = ksm_mergeable_page(fw.page);
 	if (page)
 		folio_get(folio);
@@ -264,7 +266,7 @@ static enum ksm_result replace_pte(struct ksm_subject *subject, struct page *kpa
 	struct mm_struct *mm = subject->vma->vm_mm;
 	enum ksm_result result = KSM_GONE;
 	struct mmu_notifier_range range;
-	spinlock_t *ptl;
+	spinlock_t *ptl;	/* of the page table */
 	pte_t *ptep;
 	pmd_t *pmd;
 
@@ -748,7 +750,7 @@ static int break_pmd_entry(pmd_t *pmd, unsigned long address, unsigned long end,
 {
 	unsigned long *found = walk->private;
 	pte_t *start, *pte;
-	spinlock_t *ptl;
+	spinlock_t *ptl;	/* of the page table */
 	int shared = 0;
 
 	start = pte_offset_map_lock(walk->mm, pmd, address, &ptl);

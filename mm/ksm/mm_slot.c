@@ -80,6 +80,7 @@ struct vm_area_struct *ksm_find_vma(struct mm_struct *mm, unsigned long address)
 bool ksm_has_mergeable_area(struct mm_struct *mm)
 {
 	struct vm_area_struct *vma;
+
 	VMA_ITERATOR(vmi, mm, 0);
 
 	mmap_assert_locked(mm);
@@ -323,6 +324,7 @@ void ksm_add_vma(struct vm_area_struct *vma)
 static void mark_areas(struct mm_struct *mm)
 {
 	struct vm_area_struct *vma;
+
 	VMA_ITERATOR(vmi, mm, 0);
 
 	for_each_vma(vmi, vma)
@@ -342,8 +344,9 @@ static int unmerge_range(struct vm_area_struct *vma, unsigned long start,
 static int unmark_areas(struct mm_struct *mm)
 {
 	struct vm_area_struct *vma;
-	VMA_ITERATOR(vmi, mm, 0);
 	int err;
+
+	VMA_ITERATOR(vmi, mm, 0);
 
 	for_each_vma(vmi, vma) {
 		if (!(vma->vm_flags & VM_MERGEABLE))

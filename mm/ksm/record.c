@@ -60,7 +60,8 @@ int __init ksm_record_init(void)
 	unsigned int class;
 
 	BUILD_BUG_ON(sizeof(struct ksm_record) > 16);
-	BUILD_BUG_ON(KSM_LEAF_PAGES > BITS_PER_TYPE(u64));
+	BUILD_BUG_ON(1U << KSM_LEAF_SHIFT != KSM_LEAF_PAGES);
+	BUILD_BUG_ON(sizeof(u64) * BITS_PER_BYTE < KSM_LEAF_PAGES);
 	for (class = 0; class < KSM_LEAF_CLASSES; class++) {
 		leaf_cache[class] = kmem_cache_create(leaf_cache_name[class],
 						      leaf_size(class), 0, 0, NULL);

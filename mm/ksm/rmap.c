@@ -43,8 +43,9 @@ static bool visit_vma(struct ksm_rmap_step *step, struct vm_area_struct *vma,
 		      struct ksm_rmap_item *item)
 {
 	struct rmap_walk_control *rwc = step->rwc;
+	bool own = vma->vm_mm == item->mm;
 
-	if (!vma_maps_item(vma, item) || (vma->vm_mm == item->mm) != step->own)
+	if (!vma_maps_item(vma, item) || own != step->own)
 		return true;
 	if (rwc->invalid_vma && rwc->invalid_vma(vma, rwc->arg))
 		return true;

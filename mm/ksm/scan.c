@@ -396,9 +396,10 @@ static u64 chunk_present(const struct ksm_chunk *chunk)
 static spinlock_t *chunk_lock_huge(struct ksm_chunk *chunk, pmd_t *pmd)
 {
 	unsigned long address = chunk->base + chunk->at * PAGE_SIZE;
-	spinlock_t *ptl = pmd_trans_huge_lock(pmd, chunk->vma);
 	struct page *page;
+	spinlock_t *ptl;	/* of the PMD */
 
+	ptl = pmd_trans_huge_lock(pmd, chunk->vma);
 	if (!ptl)
 		return NULL;
 	page = NULL;
@@ -419,7 +420,7 @@ static spinlock_t *chunk_lock(struct ksm_chunk *chunk, pmd_t *pmd)
 {
 	unsigned long address = chunk->base + chunk->at * PAGE_SIZE;
 	pmd_t value = pmdp_get_lockless(pmd);
-	spinlock_t *ptl;
+	spinlock_t *ptl;	/* of the page table */
 
 	if (!pmd_present(value))
 		return NULL;
@@ -482,7 +483,7 @@ static unsigned long scan_range(struct ksm_scan *scan, struct vm_area_struct *vm
 	};
 	enum ksm_chunk_result result;
 	u64 missing = 0;
-	spinlock_t *ptl;
+	spinlock_t *ptl;	/* of the page table */
 
 	ask_secondary_mmu(scan, &chunk);
 	forget_until(scan, address);
@@ -538,6 +539,7 @@ static const struct mm_walk_ops scan_ops = {
 static bool scan_areas(struct ksm_scan *scan, struct mm_struct *mm)
 {
 	struct vm_area_struct *vma;
+
 	VMA_ITERATOR(vmi, mm, scan->address);
 
 	for_each_vma(vmi, vma) {
@@ -688,8 +690,9 @@ void ksm_scan_batch(struct ksm_scan *scan, unsigned int nr_pages)
 static int unmerge_areas(struct mm_struct *mm)
 {
 	struct vm_area_struct *vma;
-	VMA_ITERATOR(vmi, mm, 0);
 	int err;
+
+	VMA_ITERATOR(vmi, mm, 0);
 
 	for_each_vma(vmi, vma) {
 		if (!(vma->vm_flags & VM_MERGEABLE) || !vma->anon_vma)

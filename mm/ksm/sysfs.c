@@ -27,32 +27,92 @@ static ssize_t _name##_show(struct kobject *kobj, struct kobj_attribute *attr,	\
 }										\
 KSM_ATTR_RO(_name)
 
-/* A number that takes effect the next time it is looked at. */
-#define KSM_KNOB(_name, _type, _format, _parse, _variable, _valid)		\
-static ssize_t _name##_show(struct kobject *kobj, struct kobj_attribute *attr,	\
-			    char *buf)						\
-{										\
-	return sysfs_emit(buf, _format "\n", READ_ONCE(_variable));		\
-}										\
-										\
-static ssize_t _name##_store(struct kobject *kobj, struct kobj_attribute *attr,	\
-			     const char *buf, size_t count)			\
-{										\
-	_type value;								\
-										\
-	if (_parse || !(_valid))						\
-		return -EINVAL;							\
-	WRITE_ONCE(_variable, value);						\
-	return count;								\
-}										\
-KSM_ATTR_RW(_name)
+/**
+ * struct ksm_knob - a number that takes effect the next time it is looked at
+ * @attr: the file
+ * @value: where the number is
+ * @least: the least that is taken, for a number that is an unsigned long
+ */
+struct ksm_knob {
+	struct kobj_attribute attr;
+	void *value;
+	unsigned long least;
+};
 
-#define KSM_KNOB_UINT(_name, _variable) \
-	KSM_KNOB(_name, unsigned int, "%u", kstrtouint(buf, 10, &value), _variable, true)
-#define KSM_KNOB_ULONG(_name, _variable, _valid) \
-	KSM_KNOB(_name, unsigned long, "%lu", kstrtoul(buf, 10, &value), _variable, _valid)
-#define KSM_KNOB_BOOL(_name, _variable) \
-	KSM_KNOB(_name, bool, "%u", kstrtobool(buf, &value), _variable, true)
+#define KSM_KNOB(_name, _type, _value, _least)					\
+	static struct ksm_knob _name##_knob = {					\
+		.attr = __ATTR(_name, 0644, knob_##_type##_show,		\
+			       knob_##_type##_store),				\
+		.value = &(_value),						\
+		.least = _least,						\
+	}
+
+static struct ksm_knob *to_knob(struct kobj_attribute *attr)
+{
+	return container_of(attr, struct ksm_knob, attr);
+}
+
+static ssize_t knob_uint_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	unsigned int *value = to_knob(attr)->value;
+
+	return sysfs_emit(buf, "%u\n", READ_ONCE(*value));
+}
+
+static ssize_t knob_uint_store(struct kobject *kobj, struct kobj_attribute *attr,
+			       const char *buf, size_t count)
+{
+	unsigned int value;
+
+	if (kstrtouint(buf, 10, &value))
+		return -EINVAL;
+	WRITE_ONCE(*(unsigned int *)to_knob(attr)->value, value);
+	return count;
+}
+
+static ssize_t knob_ulong_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	unsigned long *value = to_knob(attr)->value;
+
+	return sysfs_emit(buf, "%lu\n", READ_ONCE(*value));
+}
+
+static ssize_t knob_ulong_store(struct kobject *kobj, struct kobj_attribute *attr,
+				const char *buf, size_t count)
+{
+	unsigned long value;
+
+	if (kstrtoul(buf, 10, &value) || value < to_knob(attr)->least)
+		return -EINVAL;
+	WRITE_ONCE(*(unsigned long *)to_knob(attr)->value, value);
+	return count;
+}
+
+static ssize_t knob_bool_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	bool *value = to_knob(attr)->value;
+
+	return sysfs_emit(buf, "%u\n", READ_ONCE(*value));
+}
+
+static ssize_t knob_bool_store(struct kobject *kobj, struct kobj_attribute *attr,
+			       const char *buf, size_t count)
+{
+	bool value;
+
+	if (kstrtobool(buf, &value))
+		return -EINVAL;
+	WRITE_ONCE(*(bool *)to_knob(attr)->value, value);
+	return count;
+}
+
+KSM_KNOB(stable_node_chains_prune_millisecs, uint, ksm.prune_millisecs, 0);
+KSM_KNOB(use_zero_pages, bool, ksm.use_zero_pages, 0);
+KSM_KNOB(smart_scan, bool, ksm.smart_scan, 0);
+KSM_KNOB(advisor_max_cpu, ulong, ksm.advisor.max_cpu, 0);
+KSM_KNOB(advisor_min_pages_to_scan, ulong, ksm.advisor.min_pages_to_scan, 0);
+KSM_KNOB(advisor_max_pages_to_scan, ulong, ksm.advisor.max_pages_to_scan, 0);
+KSM_KNOB(advisor_target_scan_time, ulong, ksm.advisor.target_scan_time, 1);
 
 KSM_FIGURE(full_scans, "%lu", READ_ONCE(ksm.scan.seqnr));
 KSM_FIGURE(pages_scanned, "%lu", READ_ONCE(ksm.domain.counters.scanned));
@@ -65,14 +125,6 @@ KSM_FIGURE(ksm_zero_pages, "%ld", atomic_long_read(&ksm_zero_pages));
 KSM_FIGURE(stable_node_chains, "%lu", READ_ONCE(ksm.domain.counters.chains));
 KSM_FIGURE(stable_node_dups, "%lu", READ_ONCE(ksm.domain.counters.dups));
 KSM_FIGURE(general_profit, "%ld", ksm_general_profit(&ksm.domain));
-
-KSM_KNOB_UINT(stable_node_chains_prune_millisecs, ksm.prune_millisecs);
-KSM_KNOB_BOOL(use_zero_pages, ksm.use_zero_pages);
-KSM_KNOB_BOOL(smart_scan, ksm.smart_scan);
-KSM_KNOB_ULONG(advisor_max_cpu, ksm.advisor.max_cpu, true);
-KSM_KNOB_ULONG(advisor_min_pages_to_scan, ksm.advisor.min_pages_to_scan, true);
-KSM_KNOB_ULONG(advisor_max_pages_to_scan, ksm.advisor.max_pages_to_scan, true);
-KSM_KNOB_ULONG(advisor_target_scan_time, ksm.advisor.target_scan_time, value);
 
 static ssize_t sleep_millisecs_show(struct kobject *kobj,
 				    struct kobj_attribute *attr, char *buf)
@@ -242,15 +294,15 @@ static struct attribute *ksm_attrs[] = {
 #ifdef CONFIG_NUMA
 	&merge_across_nodes_attr.attr,
 #endif
-	&use_zero_pages_attr.attr,
+	&use_zero_pages_knob.attr.attr,
 	&max_page_sharing_attr.attr,
-	&stable_node_chains_prune_millisecs_attr.attr,
-	&smart_scan_attr.attr,
+	&stable_node_chains_prune_millisecs_knob.attr.attr,
+	&smart_scan_knob.attr.attr,
 	&advisor_mode_attr.attr,
-	&advisor_max_cpu_attr.attr,
-	&advisor_min_pages_to_scan_attr.attr,
-	&advisor_max_pages_to_scan_attr.attr,
-	&advisor_target_scan_time_attr.attr,
+	&advisor_max_cpu_knob.attr.attr,
+	&advisor_min_pages_to_scan_knob.attr.attr,
+	&advisor_max_pages_to_scan_knob.attr.attr,
+	&advisor_target_scan_time_knob.attr.attr,
 	&full_scans_attr.attr,
 	&pages_scanned_attr.attr,
 	&pages_skipped_attr.attr,

@@ -22,15 +22,15 @@
 /**
  * struct ksm_stable_test - what a test has
  * @domain: its trees and counters
- * @mm: whose pages these would be
  * @folio: its pages
  * @nr: how many of those there are
+ * @mm: whose pages these would be
  */
 struct ksm_stable_test {
 	struct ksm_domain domain;
-	struct mm_struct mm;
 	struct folio *folio[KSM_TEST_PAGES];
 	unsigned int nr;
+	struct mm_struct mm;
 };
 
 static int ksm_stable_test_init(struct kunit *test)

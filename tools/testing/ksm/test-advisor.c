@@ -9,8 +9,6 @@
 
 #include "harness.h"
 
-#define u128 unsigned __int128
-
 /* A pass that began when nothing had been scanned, in whole seconds. */
 static bool pass(struct ksm_advisor *advisor, u64 seconds, u64 busy_percent,
 		 struct ksm_advice *advice)

@@ -437,7 +437,9 @@ static void op_folio(void)
 		CHECK(memory_was_busy());
 		return;
 	}
-	CHECK(ksm_folio_node(folio) == model->node || lock == KSM_FOLIO_NOLOCK);
+	/* Without the lock it may have been migrated since. */
+	CHECK(ksm_folio_node(folio) == model->node ||
+	      (lock == KSM_FOLIO_NOLOCK && folio_test_ksm(folio)));
 	if (lock != KSM_FOLIO_NOLOCK)
 		folio_unlock(folio);
 	folio_put(folio);

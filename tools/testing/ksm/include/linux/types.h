@@ -24,6 +24,7 @@ typedef __s16 s16;
 typedef __u8 u8;
 typedef __s8 s8;
 
+#define u128		unsigned __int128
 #define gfp_t		unsigned int
 #define vm_fault_t	unsigned int
 #define vm_flags_t	unsigned long
