@@ -62,17 +62,28 @@ static bool ksmd_should_run(void)
 	return READ_ONCE(ksm.run) == KSM_RUN_MERGE && !ksm_slots_empty();
 }
 
-static void ksmd_sleep(void)
+/*
+ * Between two passes there is a pause of a tick at least.  Where there is little
+ * to scan, passes would chase each other for nothing; and who changed a page and
+ * saw full_scans go up would often have seen the end of a pass that had been at
+ * that page before.
+ */
+static void ksmd_sleep(bool between_passes)
 {
 	unsigned int millisecs = READ_ONCE(ksm.sleep_millisecs);
+	unsigned long pause = msecs_to_jiffies(millisecs);
 
+	if (between_passes && !pause)
+		pause = 1;
 	wait_event_freezable_timeout(ksm.sleep_wait,
 				     millisecs != READ_ONCE(ksm.sleep_millisecs),
-				     msecs_to_jiffies(millisecs));
+				     pause);
 }
 
 static int ksmd(void *unused)
 {
+	bool between_passes;
+
 	set_freezable();
 	set_user_nice(current, KSM_NICE);
 	while (!kthread_should_stop()) {
@@ -81,9 +92,10 @@ static int ksmd(void *unused)
 		ksm_lock();
 		if (ksmd_should_run())
 			ksm_scan_batch(&ksm.scan, READ_ONCE(ksm.advisor.pages_to_scan));
+		between_passes = !ksm.scan.slot;
 		ksm_unlock();
 		if (ksmd_should_run())
-			ksmd_sleep();
+			ksmd_sleep(between_passes);
 		else
 			wait_event_freezable(ksm.thread_wait,
 					     ksmd_should_run() || kthread_should_stop());

@@ -95,8 +95,6 @@ static struct page *subject_page(struct vm_area_struct *vma, unsigned long addre
 	folio = folio_walk_start(&fw, vma, address, 0);
 	if (!folio)
 		return NULL;
-	/* For sparse, which does not see that the walk has locked it. */
-	__acquire(fw.ptl);
 	page = ksm_mergeable_page(fw.page);
 	if (page)
 		folio_get(folio);

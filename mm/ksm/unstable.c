@@ -23,8 +23,8 @@
 #include "ksm.h"
 
 #define KSM_UNSTABLE_MIN_BITS	10
-/* Bounded by the tag, whose top bits choose the bucket and the bit of the filter. */
-#define KSM_UNSTABLE_MAX_BITS	28
+/* kvcalloc() has no more than 2 GiB to give, and a tag no more than 32 bits. */
+#define KSM_UNSTABLE_MAX_BITS	27
 /* Mean length of a chain that makes the table grow. */
 #define KSM_UNSTABLE_LOAD	3
 /* Bits of the filter for each bucket, as a power of two. */
@@ -73,10 +73,12 @@ static int alloc_tables(struct ksm_unstable *unstable, unsigned int bits)
 	const gfp_t gfp = GFP_KERNEL | __GFP_NOWARN;
 
 	unstable->bucket = kvcalloc(1UL << bits, sizeof(*unstable->bucket), gfp);
+	if (!unstable->bucket)
+		return -ENOMEM;
 	unstable->met = kvcalloc(BITS_TO_LONGS(nr_met_bits(bits)),
 				 sizeof(*unstable->met), gfp);
-	if (!unstable->bucket || !unstable->met) {
-		free_tables(unstable);
+	if (!unstable->met) {
+		kvfree(unstable->bucket);
 		return -ENOMEM;
 	}
 	unstable->bits = bits;

@@ -8,7 +8,6 @@
  * in an order that no prefetcher guesses.
  */
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +15,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <linux/rmap.h>
 #include <linux/slab.h>
 
 #include "shim.h"
@@ -26,7 +24,7 @@
 
 static struct ksm_key key;
 /* What is computed has to end up somewhere, or it is not computed. */
-static volatile u64 sink;
+u64 sink;
 
 static double now(void)
 {
@@ -183,11 +181,10 @@ static double time_find(const struct ksm_record *records, unsigned long nr)
 
 	/* The next tag depends on what was found, so that lookups don't overlap. */
 	for (i = 0; i < NR_LOOKUPS; i++) {
-		u32 tag = rnd();
+		u64 pick = rnd() + (sum & 1);
+		u32 tag = records ? records[pick % nr].tag : pick;
 
-		if (records)
-			tag = records[(rnd() + (sum & 1)) % nr].tag;
-		sum += (unsigned long)ksm_unstable_find(&table, tag + (sum & 0), false);
+		sum += (unsigned long)ksm_unstable_find(&table, tag, false);
 	}
 	sink = sum;
 	return (now() - start) / NR_LOOKUPS;
