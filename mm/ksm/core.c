@@ -139,6 +139,7 @@ static int __init ksm_init_tables(void)
 {
 	int err;
 
+	ksm_fingerprint_init();
 	ksm_key_init(&ksm.key);
 	ksm.zero = ksm_fingerprint(&ksm.key, page_address(ZERO_PAGE(0)));
 	ksm.zero_sample = ksm_sample(&ksm.key, page_address(ZERO_PAGE(0)));

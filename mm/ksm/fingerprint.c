@@ -3,69 +3,100 @@
  * Kernel Samepage Merging: what a page holds, in 64 bits.
  *
  * The hash is NH (Black, Halevi, Krawczyk, Krovetz, Rogaway: "UMAC: Fast and
- * Secure Message Authentication", CRYPTO '99): words are added to secret words
- * in pairs, and the products of the pairs summed up.  Two pages that differ
- * collide with a chance that depends on the secret alone, so nobody who does
- * not know it can make pages that collide.  A CRC, although no faster where a
- * multiplication takes one cycle, would allow that whatever its seed: it is
- * linear.
+ * Secure Message Authentication", CRYPTO '99): words are added to secret words,
+ * and the products of their halves summed up.  Two pages that differ collide with
+ * a chance that depends on the secret alone, so nobody who does not know it can
+ * make pages that collide.  A CRC, although no faster where a multiplication
+ * takes one cycle, would allow that whatever its seed: it is linear.
  */
 
 #include <linux/build_bug.h>
+#include <linux/jump_label.h>
 #include <linux/random.h>
+#ifdef CONFIG_KSM_AVX2
+#include <linux/cpufeature.h>
+#include <asm/fpu/api.h>
+#include <asm/fpu/xstate.h>
+#endif
 
 #include "ksm.h"
 
 #define KSM_LINE_BYTES	(KSM_SAMPLE_WORDS * sizeof(u64))
 
-/* The sum of products: 128 bits wide where the machine multiplies that wide. */
-struct ksm_sum {
-#ifdef CONFIG_ARCH_SUPPORTS_INT128
-	u128 wide;
+#ifdef CONFIG_KSM_AVX2
+static DEFINE_STATIC_KEY_FALSE(have_avx2);
+
+static void __init detect_avx2(void)
+{
+	if (boot_cpu_has(X86_FEATURE_AVX2) &&
+	    cpu_has_xfeatures(XFEATURE_MASK_SSE | XFEATURE_MASK_YMM, NULL))
+		static_branch_enable(&have_avx2);
+}
+
+/* Whether the vector unit is there; it is ours then until avx2_end(). */
+static bool avx2_begin(void)
+{
+	if (!static_branch_likely(&have_avx2))
+		return false;
+	kernel_fpu_begin();
+	return true;
+}
+
+static void avx2_end(void)
+{
+	kernel_fpu_end();
+}
 #else
-	u64 low;
-	u64 high;
-#endif
-};
-
-#ifdef CONFIG_ARCH_SUPPORTS_INT128
-static __always_inline void ksm_sum_add(struct ksm_sum *sum, u64 a, u64 b)
+static void __init detect_avx2(void)
 {
-	sum->wide += (u128)a * b;
 }
 
-static __always_inline u64 ksm_sum_fold(const struct ksm_sum *sum,
-					const struct ksm_key *key)
+static bool avx2_begin(void)
 {
-	return (u64)sum->wide * key->fold[0] +
-	       (u64)(sum->wide >> 64) * key->fold[1];
-}
-#else
-/* NH over 32-bit words, twice, with the halves paired in two ways. */
-static __always_inline void ksm_sum_add(struct ksm_sum *sum, u64 a, u64 b)
-{
-	sum->low += (u64)(u32)a * (u32)(a >> 32);
-	sum->low += (u64)(u32)b * (u32)(b >> 32);
-	sum->high += (u64)(u32)a * (u32)(b >> 32);
-	sum->high += (u64)(u32)b * (u32)(a >> 32);
+	return false;
 }
 
-static __always_inline u64 ksm_sum_fold(const struct ksm_sum *sum,
-					const struct ksm_key *key)
+static void avx2_end(void)
 {
-	return sum->low * key->fold[0] + sum->high * key->fold[1];
 }
-#endif
+#endif /* CONFIG_KSM_AVX2 */
+
+static __always_inline u64 product(u64 text, u64 secret)
+{
+	u64 word = text + secret;
+
+	return (u64)(u32)word * (word >> 32);
+}
 
 /* One cache line, spelt out: a loop would take half as many instructions again. */
-static __always_inline void ksm_sum_line(struct ksm_sum *sum, const u64 *text,
-					 const u64 *secret)
+static __always_inline u64 sum_line(const u64 *text, const u64 *secret)
 {
 	BUILD_BUG_ON(KSM_SAMPLE_WORDS != 8);
-	ksm_sum_add(sum, text[0] + secret[0], text[1] + secret[1]);
-	ksm_sum_add(sum, text[2] + secret[2], text[3] + secret[3]);
-	ksm_sum_add(sum, text[4] + secret[4], text[5] + secret[5]);
-	ksm_sum_add(sum, text[6] + secret[6], text[7] + secret[7]);
+	return product(text[0], secret[0]) + product(text[1], secret[1]) +
+	       product(text[2], secret[2]) + product(text[3], secret[3]) +
+	       product(text[4], secret[4]) + product(text[5], secret[5]) +
+	       product(text[6], secret[6]) + product(text[7], secret[7]);
+}
+
+static u64 sum_block(const u64 *text, const u64 *secret)
+{
+	const u64 *end = text + KSM_KEY_WORDS;
+	u64 sum = 0;
+
+	for (; text < end; text += KSM_SAMPLE_WORDS, secret += KSM_SAMPLE_WORDS)
+		sum += sum_line(text, secret);
+	return sum;
+}
+
+/*
+ * Pages that hold little but a counter have sums in an arithmetic progression:
+ * this spreads them over the range, and keeps different sums different.
+ */
+static u64 finish(const struct ksm_key *key, u64 sum)
+{
+	sum ^= sum >> 32;
+	sum *= key->fold[1];
+	return sum ^ (sum >> 32);
 }
 
 /**
@@ -75,25 +106,33 @@ static __always_inline void ksm_sum_line(struct ksm_sum *sum, const u64 *text,
  *
  * A page is hashed in blocks as long as the secret, chained by a polynomial.
  *
- * Context: any.  The page may change meanwhile; the result then fits no
- * content in particular.
+ * Context: any but interrupts.  The page may change meanwhile; the result then
+ * fits no content in particular.
  * Return: the fingerprint.
  */
 u64 ksm_fingerprint(const struct ksm_key *key, const void *addr)
 {
 	const u64 *text = addr;
 	const u64 *end = addr + PAGE_SIZE;
+	bool avx2 = avx2_begin();
 	u64 hash = 0;
 
-	for (; text < end; text += KSM_KEY_WORDS) {
-		struct ksm_sum sum = {};
-		unsigned int i;
+	for (; text < end; text += KSM_KEY_WORDS)
+		hash = hash * key->fold[0] + (avx2 ? ksm_avx2_sum(text, key->word) :
+						     sum_block(text, key->word));
+	if (avx2)
+		avx2_end();
+	return finish(key, hash);
+}
 
-		for (i = 0; i < KSM_KEY_WORDS; i += KSM_SAMPLE_WORDS)
-			ksm_sum_line(&sum, text + i, key->word + i);
-		hash = hash * key->fold[0] + ksm_sum_fold(&sum, key);
-	}
-	return hash;
+static u64 sum_lines(const struct ksm_key *key, const void *addr)
+{
+	unsigned int i;
+	u64 sum = 0;
+
+	for (i = 0; i < KSM_SAMPLE_LINES; i++)
+		sum += sum_line(addr + key->line[i], key->word + i * KSM_SAMPLE_WORDS);
+	return sum;
 }
 
 /**
@@ -109,13 +148,26 @@ u64 ksm_fingerprint(const struct ksm_key *key, const void *addr)
  */
 u64 ksm_sample(const struct ksm_key *key, const void *addr)
 {
-	struct ksm_sum sum = {};
-	unsigned int i;
+	u64 sum;
 
-	for (i = 0; i < KSM_SAMPLE_LINES; i++)
-		ksm_sum_line(&sum, addr + key->line[i],
-			     key->word + i * KSM_SAMPLE_WORDS);
-	return ksm_sum_fold(&sum, key);
+	if (avx2_begin()) {
+		sum = ksm_avx2_sum_lines(key, addr);
+		avx2_end();
+	} else {
+		sum = sum_lines(key, addr);
+	}
+	return finish(key, sum);
+}
+
+static bool blocks_equal(const u64 *a, const u64 *b)
+{
+	const u64 *end = a + KSM_KEY_WORDS;
+
+	for (; a < end; a += 8, b += 8)
+		if ((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]) |
+		    (a[4] ^ b[4]) | (a[5] ^ b[5]) | (a[6] ^ b[6]) | (a[7] ^ b[7]))
+			return false;
+	return true;
 }
 
 /**
@@ -126,19 +178,32 @@ u64 ksm_sample(const struct ksm_key *key, const void *addr)
  * Pages that get here are almost always equal, and memcmp() takes three times as
  * many instructions to find so, since it wants to know which one is greater.
  *
- * Context: any; the answer holds for as long as neither page changes.
+ * Context: any but interrupts; the answer holds for as long as neither page
+ * changes.
  * Return: true where all bytes are equal.
  */
 bool ksm_equal(const void *one, const void *other)
 {
 	const u64 *a = one, *b = other;
 	const u64 *end = one + PAGE_SIZE;
+	bool avx2 = avx2_begin();
 
-	for (; a < end; a += 8, b += 8)
-		if ((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]) |
-		    (a[4] ^ b[4]) | (a[5] ^ b[5]) | (a[6] ^ b[6]) | (a[7] ^ b[7]))
-			return false;
-	return true;
+	for (; a < end; a += KSM_KEY_WORDS, b += KSM_KEY_WORDS)
+		if (avx2 ? !ksm_avx2_equal(a, b) : !blocks_equal(a, b))
+			break;
+	if (avx2)
+		avx2_end();
+	return a == end;
+}
+
+/**
+ * ksm_fingerprint_init - find out which instructions there are
+ *
+ * Context: once, at boot, before the first page is hashed.
+ */
+void __init ksm_fingerprint_init(void)
+{
+	detect_avx2();
 }
 
 /**

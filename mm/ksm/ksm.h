@@ -46,7 +46,7 @@ struct anon_vma;
 /**
  * struct ksm_key - the secret of this boot that fingerprints depend on
  * @word: addends of the hash
- * @fold: odd multipliers that fold its two halves
+ * @fold: odd multipliers: one chains blocks, one spreads the result
  * @line: byte offset in a page of each sampled line
  */
 struct ksm_key {
@@ -59,6 +59,12 @@ void ksm_key_init(struct ksm_key *key);
 u64 ksm_fingerprint(const struct ksm_key *key, const void *addr);
 u64 ksm_sample(const struct ksm_key *key, const void *addr);
 bool ksm_equal(const void *one, const void *other);
+void ksm_fingerprint_init(void);
+
+/* avx2.c */
+u64 ksm_avx2_sum(const u64 *text, const u64 *secret);
+u64 ksm_avx2_sum_lines(const struct ksm_key *key, const void *addr);
+bool ksm_avx2_equal(const u64 *a, const u64 *b);
 
 /* record.c */
 

@@ -240,20 +240,19 @@ static void look_unshared(struct ksm_scan *scan, struct ksm_record *record, u64 
 }
 
 /*
- * The usual case of a record that is KSM_SHARED: the entry maps the page where
- * its node says that it is, and that page says so too.
+ * The usual case of a record that is KSM_SHARED: the entry maps a page that says
+ * that it is the one of the record's node, and it lies where that belongs.
  */
-static bool pte_maps_shared(pte_t pte, const struct ksm_record *record)
+static bool pte_maps_shared(pte_t pte, const struct ksm_record *record, bool any_nid)
 {
 	const struct ksm_stable_node *node = record->item->node;
-	unsigned long kpfn;
+	const struct page *page;
 
-	if (!node || !pte_present(pte))
+	if (!pte_present(pte) || !node)
 		return false;
-	kpfn = READ_ONCE(node->kpfn);
-	return pte_pfn(pte) == kpfn &&
-	       READ_ONCE(pfn_to_page(kpfn)->mapping) == ksm_node_mapping(node) &&
-	       node->nid == ksm_page_nid(pfn_to_page(kpfn));
+	page = pfn_to_page(pte_pfn(pte));
+	return READ_ONCE(page->mapping) == ksm_node_mapping(node) &&
+	       (any_nid || node->nid == ksm_page_nid(page));
 }
 
 /*
@@ -264,39 +263,47 @@ static struct ksm_record *pass_over(struct ksm_scan *scan, struct ksm_chunk *chu
 				    struct ksm_record *record,
 				    const struct ksm_record *end, bool may_skip)
 {
-	unsigned int merged = 0, skipped = 0;
-	unsigned int at = chunk->at;
+	const bool any_nid = ksm.merge_across_nodes;
+	const unsigned int first = chunk->at;
+	unsigned int at, skipped = 0;
 
-	for (; record < end && record->offset == at && at < chunk->end; record++, at++) {
+	end = min(end, record + min3(chunk->end - first, scan->budget, scan->skip_budget));
+	for (at = first; record < end && record->offset == at; record++, at++) {
 		pte_t pte = ptep_get(chunk->pte + at);
 
 		if (record->state == KSM_SHARED) {
-			if (!pte_maps_shared(pte, record) || merged == scan->budget)
+			if (!pte_maps_shared(pte, record, any_nid))
 				break;
-			merged++;
 		} else {
 			if (!may_skip || !record->skips || pte_young(pte) ||
-			    !pte_present(pte) || skipped == scan->skip_budget)
+			    !pte_present(pte))
 				break;
 			record->skips--;
 			skipped++;
 		}
 	}
 	chunk->at = at;
-	scan->budget -= merged;
+	scan->budget -= at - first - skipped;
 	scan->skip_budget -= skipped;
-	ksm.domain.counters.scanned += merged;
+	ksm.domain.counters.scanned += at - first - skipped;
 	ksm.domain.counters.skipped += skipped;
 	return record;
 }
 
-static unsigned int skips_for(unsigned int age, bool young)
+/*
+ * A page that nobody used is what it was, and its like will find its record in
+ * the unstable tree; without one there, it may be that a merge has to be tried
+ * again.
+ */
+static unsigned int skips_for(const struct ksm_record *record, bool young)
 {
 	unsigned int most = young ? KSM_MAX_SKIPS_YOUNG : KSM_MAX_SKIPS_OLD;
 
-	if (age < KSM_LOOKS_BEFORE_SKIP)
+	if (record->age < KSM_LOOKS_BEFORE_SKIP)
 		return 0;
-	return min(2U << min(age - KSM_LOOKS_BEFORE_SKIP, 5U), most);
+	if (!young && record->state == KSM_UNSHARED)
+		return most;
+	return min(2U << min(record->age - KSM_LOOKS_BEFORE_SKIP, 5U), most);
 }
 
 static void look(struct ksm_scan *scan, struct ksm_chunk *chunk,
@@ -315,7 +322,7 @@ static void look(struct ksm_scan *scan, struct ksm_chunk *chunk,
 	look_unshared(scan, record, page_sample(chunk, page, record->offset));
 	if (record->age < KSM_MAX_AGE)
 		record->age++;
-	record->skips = skips_for(record->age, young);
+	record->skips = skips_for(record, young);
 }
 
 /* There is no page to merge at this address any more. */

@@ -75,6 +75,39 @@ static void ksm_test_one_bit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ksm_fingerprint(key, page), before);
 }
 
+/* Both ways to sum up and to compare a block, held against each other. */
+static void ksm_test_avx2(struct kunit *test)
+{
+	const struct ksm_key *key = ksm_test_key(test);
+	u64 *page = ksm_test_page(test), *other = ksm_test_page(test);
+	unsigned int i;
+
+	if (!avx2_begin())
+		kunit_skip(test, "no AVX2");
+	avx2_end();
+	memcpy(other, page, PAGE_SIZE);
+	for (i = 0; i < KSM_KEY_WORDS; i++) {
+		u64 sum, lines;
+		bool equal;
+
+		page[i] ^= BIT_ULL(i % 64);
+		avx2_begin();
+		sum = ksm_avx2_sum(page, key->word);
+		lines = ksm_avx2_sum_lines(key, page);
+		equal = ksm_avx2_equal(page, other);
+		avx2_end();
+		KUNIT_EXPECT_EQ(test, sum, sum_block(page, key->word));
+		KUNIT_EXPECT_EQ(test, lines, sum_lines(key, page));
+		KUNIT_EXPECT_FALSE(test, equal);
+		page[i] = i % 3 ? U64_MAX : 0;
+		other[i] = page[i];
+		avx2_begin();
+		equal = ksm_avx2_equal(page, other);
+		avx2_end();
+		KUNIT_EXPECT_TRUE(test, equal);
+	}
+}
+
 static bool ksm_test_word_in_sample(const struct ksm_key *key, unsigned int word)
 {
 	unsigned int i;
@@ -125,6 +158,7 @@ static struct kunit_case ksm_fingerprint_cases[] = {
 	KUNIT_CASE(ksm_test_key_init),
 	KUNIT_CASE(ksm_test_equal),
 	KUNIT_CASE(ksm_test_one_bit),
+	KUNIT_CASE(ksm_test_avx2),
 	KUNIT_CASE(ksm_test_sample),
 	KUNIT_CASE(ksm_test_keys_differ),
 	KUNIT_CASE(ksm_test_zero_page),

@@ -154,6 +154,7 @@ int main(int argc, char **argv)
 	unsigned int nr;
 	int option;
 
+	ksm_fingerprint_init();
 	clock_gettime(CLOCK_REALTIME, &now);
 	seed = (unsigned int)(now.tv_sec ^ now.tv_nsec);
 	while ((option = getopt_long(argc, argv, "s:r:t:", options, NULL)) != -1) {

@@ -45,8 +45,8 @@ long shim_objects_of(const char *cache);
 
 extern struct folio frames[NR_FRAMES];
 
-/* fingerprint.c once more, with products of 32 bits. */
+/* fingerprint.c once more, without AVX2. */
 u64 portable_fingerprint(const struct ksm_key *key, const void *addr);
-u64 portable_sample(const struct ksm_key *key, const void *addr);
+bool portable_equal(const void *one, const void *other);
 
 #endif /* _KSM_TEST_SHIM_H */
