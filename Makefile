@@ -8,7 +8,7 @@ Q :=
 endif
 
 help: ## this list
-	$(Q)sed -n -E 's/^([a-z][a-z-]*):.*## (.*)/  make \1|\2/p' Makefile | \
+	$(Q)sed -n -E 's/^([a-z][a-z-]*):.*## (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | \
 		while IFS='|' read -r name text; do printf '%-16s %s\n' "$$name" "$$text"; done
 
 packages: ## install the Debian packages that are missing

@@ -32,11 +32,21 @@ die()
 	exit 1
 }
 
+if [ ! -w "$BUILD" ] || [ ! -w "$LOGS" ]; then
+	die "build/ in $TOP cannot be written to: whose is it?"
+fi
+
 # The header comment of a script is its help text.
 usage()
 {
 	sed -n '3,/^[^#]/s/^# \{0,1\}//p' "$0"
 	exit "${1:-0}"
+}
+
+base_version()
+{
+	awk '$1 == "VERSION" { v = $3 } $1 == "PATCHLEVEL" { p = $3 }
+	     $1 == "SUBLEVEL" { print v "." p "." $3; exit }' "$BASE/Makefile"
 }
 
 # need_space MIB PURPOSE: a build that fills the disk half way helps nobody.

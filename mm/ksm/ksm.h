@@ -167,8 +167,9 @@ void ksm_leaves_forget(struct ksm_domain *domain, struct ksm_leaf **link,
 /**
  * struct ksm_unstable - pages that may have their like, found by tag
  * @bucket: heads of chains of records; a tag's top bits choose one
- * @met: a bit for each sample that more than one page was found to have
+ * @met: the filter: what was found out about samples
  * @bits: log2 of the number of buckets
+ * @most: records beyond which it has to grow
  * @nr: records in it
  * @nr_met: bits set in @met
  */
@@ -176,13 +177,14 @@ struct ksm_unstable {
 	struct ksm_record **bucket;
 	unsigned long *met;
 	unsigned int bits;
+	unsigned long most;
 	unsigned long nr;
 	unsigned long nr_met;
 };
 
 int ksm_unstable_init(struct ksm_unstable *unstable);
 void ksm_unstable_shrink(struct ksm_unstable *unstable);
-void ksm_unstable_reserve(struct ksm_unstable *unstable);
+void ksm_unstable_reserve(struct ksm_unstable *unstable, unsigned long nr_nodes);
 void ksm_unstable_insert(struct ksm_unstable *unstable, struct ksm_record *record);
 void ksm_unstable_remove(struct ksm_unstable *unstable, struct ksm_record *record);
 void ksm_unstable_move(struct ksm_unstable *unstable, struct ksm_record *from,
@@ -192,6 +194,8 @@ struct ksm_record *ksm_unstable_find(const struct ksm_unstable *unstable,
 struct ksm_record *ksm_unstable_next(struct ksm_record *record);
 bool ksm_unstable_met(const struct ksm_unstable *unstable, u32 tag);
 void ksm_unstable_set_met(struct ksm_unstable *unstable, u32 tag);
+bool ksm_unstable_mixed(const struct ksm_unstable *unstable, u32 tag);
+void ksm_unstable_set_mixed(struct ksm_unstable *unstable, u32 tag);
 bool ksm_unstable_met_crowded(const struct ksm_unstable *unstable);
 void ksm_unstable_clear_met(struct ksm_unstable *unstable);
 unsigned long ksm_unstable_bytes(const struct ksm_unstable *unstable);
@@ -222,7 +226,7 @@ struct ksm_rmap_item {
  * @dups: the other nodes of that content; also where they hang
  * @items: the rmap_items
  * @unmapped: in ksm_domain.unmapped while there is no rmap_item
- * @key: fingerprint of the content, for the pages of NUMA node @nid
+ * @key: fingerprint of the content, for the pages of NUMA node @nid; or @sample
  * @sample: likewise, of the sample of the content
  * @kpfn: where the page is
  * @pruned: in jiffies, when the dups were last looked through
@@ -300,6 +304,7 @@ void ksm_stable_rekey(struct ksm_domain *domain, struct ksm_stable_node *node,
 struct folio *ksm_stable_folio(struct ksm_domain *domain,
 			       struct ksm_stable_node *node,
 			       enum ksm_folio_lock lock);
+void ksm_stable_set_key(struct ksm_domain *domain, u64 from, u64 to);
 struct folio *ksm_stable_candidate(struct ksm_domain *domain, u64 key);
 void ksm_stable_append(struct ksm_domain *domain, struct ksm_stable_node *node,
 		       struct ksm_rmap_item *item);

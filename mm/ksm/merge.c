@@ -40,7 +40,8 @@
  * @KSM_MERGED: the entry maps the shared page now
  * @KSM_GONE: the area or the page is no longer there
  * @KSM_BUSY: the page is locked, pinned, or cannot be split
- * @KSM_DIFFERENT: the contents are not equal
+ * @KSM_DIFFERENT: the contents are not equal, or there is nothing to merge with
+ * @KSM_MIXED: the contents are not equal, and only their samples were compared
  * @KSM_NO_MEMORY: there was no memory for what has to be noted
  */
 enum ksm_result {
@@ -48,6 +49,7 @@ enum ksm_result {
 	KSM_GONE,
 	KSM_BUSY,
 	KSM_DIFFERENT,
+	KSM_MIXED,
 	KSM_NO_MEMORY,
 };
 
@@ -61,6 +63,18 @@ struct ksm_subject {
 	struct vm_area_struct *vma;
 	unsigned long address;
 	struct page *page;
+};
+
+/**
+ * struct ksm_content - what a page holds, as far as it was read
+ * @sample: key of its sample
+ * @key: key of all of it; @sample again where that was enough
+ * @whole: all of it was read
+ */
+struct ksm_content {
+	u64 sample;
+	u64 key;
+	bool whole;
 };
 
 static int result_to_errno(enum ksm_result result)
@@ -112,8 +126,11 @@ static bool subject_get(struct ksm_subject *subject, const struct ksm_record *re
 	subject->vma = ksm_find_vma(mm, subject->address);
 	if (subject->vma) {
 		subject->page = subject_page(subject->vma, subject->address);
-		if (subject->page)
+		if (subject->page) {
+			flush_anon_page(subject->vma, subject->page, subject->address);
+			flush_dcache_page(subject->page);
 			return true;
+		}
 	}
 	mmap_read_unlock(mm);
 	return false;
@@ -127,18 +144,26 @@ static void subject_put(struct ksm_subject *subject)
 	mmap_read_unlock(mm);
 }
 
-static u64 page_key(struct ksm_subject *subject,
-		    u64 (*hash)(const struct ksm_key *key, const void *addr))
+static u64 hash_of(struct page *page,
+		   u64 (*hash)(const struct ksm_key *key, const void *addr))
 {
-	void *addr;
-	u64 fingerprint;
+	void *addr = kmap_local_page(page);
+	u64 fingerprint = hash(&ksm.key, addr);
 
-	flush_anon_page(subject->vma, subject->page, subject->address);
-	flush_dcache_page(subject->page);
-	addr = kmap_local_page(subject->page);
-	fingerprint = hash(&ksm.key, addr);
 	kunmap_local(addr);
-	return ksm_key_on_node(fingerprint, ksm_page_nid(subject->page));
+	return fingerprint;
+}
+
+static u64 key_of(struct page *page,
+		  u64 (*hash)(const struct ksm_key *key, const void *addr))
+{
+	return ksm_key_on_node(hash_of(page, hash), ksm_page_nid(page));
+}
+
+static void read_whole(struct ksm_content *content, struct page *page)
+{
+	content->key = key_of(page, ksm_fingerprint);
+	content->whole = true;
 }
 
 #ifdef CONFIG_ARM64_MTE
@@ -366,8 +391,9 @@ static enum ksm_result merge_into(struct ksm_domain *domain, struct ksm_record *
 	return KSM_MERGED;
 }
 
-static enum ksm_result merge_stable(struct ksm_domain *domain, struct ksm_record *record,
-				    struct ksm_subject *subject, u64 key)
+/* Merge with a page that is shared under @key. */
+static enum ksm_result merge_key(struct ksm_domain *domain, struct ksm_record *record,
+				 struct ksm_subject *subject, u64 key)
 {
 	struct folio *kfolio = ksm_stable_candidate(domain, key);
 	enum ksm_result result;
@@ -377,6 +403,8 @@ static enum ksm_result merge_stable(struct ksm_domain *domain, struct ksm_record
 	if (IS_ERR(kfolio))
 		return KSM_BUSY;
 	result = merge_into(domain, record, subject, kfolio);
+	if (result == KSM_DIFFERENT)
+		result = KSM_MIXED;
 	folio_unlock(kfolio);
 	folio_put(kfolio);
 	return result;
@@ -410,7 +438,8 @@ static void folio_become_shared(struct folio *folio, struct ksm_stable_node *nod
 
 /* First step: the page becomes a shared one.  @node and @item are used then. */
 static enum ksm_result make_shared(struct ksm_domain *domain, struct ksm_record *record,
-				   struct ksm_subject *subject, u64 key, u64 sample,
+				   struct ksm_subject *subject,
+				   const struct ksm_content *content,
 				   struct ksm_stable_node *node,
 				   struct ksm_rmap_item *item)
 {
@@ -422,10 +451,10 @@ static enum ksm_result make_shared(struct ksm_domain *domain, struct ksm_record 
 	folio = page_folio(subject->page);
 	result = replace_locked(subject, NULL);
 	/* If it has changed meanwhile, it is just write-protected for nothing. */
-	if (result == KSM_MERGED && page_key(subject, ksm_sample) != sample)
+	if (result == KSM_MERGED && key_of(subject->page, ksm_sample) != content->sample)
 		result = KSM_DIFFERENT;
 	if (result == KSM_MERGED) {
-		ksm_stable_insert(domain, node, folio, key, sample);
+		ksm_stable_insert(domain, node, folio, content->key, content->sample);
 		folio_become_shared(folio, node);
 		item_fill(item, subject);
 		record_share(domain, record, node, item);
@@ -475,7 +504,7 @@ static enum ksm_result join_shared(struct ksm_domain *domain, struct ksm_record 
 }
 
 static enum ksm_result share_first(struct ksm_domain *domain, struct ksm_record *record,
-				   u64 key, u64 sample)
+				   const struct ksm_content *content)
 {
 	struct ksm_stable_node *node = ksm_node_alloc();
 	struct ksm_rmap_item *item = ksm_item_alloc();
@@ -485,7 +514,7 @@ static enum ksm_result share_first(struct ksm_domain *domain, struct ksm_record 
 	if (node && item) {
 		result = KSM_GONE;
 		if (subject_get(&subject, record)) {
-			result = make_shared(domain, record, &subject, key, sample,
+			result = make_shared(domain, record, &subject, content,
 					     node, item);
 			subject_put(&subject);
 		}
@@ -498,27 +527,29 @@ static enum ksm_result share_first(struct ksm_domain *domain, struct ksm_record 
 }
 
 /*
- * What the page of @other, which has the tag of @key, holds now.  KSM_MERGED
- * stands for the same content in another page, KSM_BUSY for the very same page,
- * which two processes map after a fork, KSM_DIFFERENT for a content that has that
- * tag by chance, and KSM_GONE for any that has not.
+ * Compare the page of @other, which has the tag of @content, with @page.
+ * KSM_MERGED stands for the same content in another page, KSM_BUSY for the very
+ * same page, which two processes map after a fork, KSM_GONE for a page of either
+ * that holds something else by now.
  */
-static enum ksm_result check_other(const struct ksm_record *other,
-				   const struct page *page, u64 key)
+static enum ksm_result check_other(const struct ksm_record *other, struct page *page,
+				   const struct ksm_content *content)
 {
-	enum ksm_result result = KSM_MERGED;
+	u64 (*hash)(const struct ksm_key *key, const void *addr) =
+		content->whole ? ksm_fingerprint : ksm_sample;
+	enum ksm_result result;
 	struct ksm_subject subject;
-	u64 other_key;
 
 	if (!subject_get(&subject, other))
 		return KSM_GONE;
-	other_key = page_key(&subject, ksm_fingerprint);
 	if (subject.page == page)
 		result = KSM_BUSY;
-	else if (ksm_tag(other_key) != other->tag)
+	else if (pages_equal(page, subject.page))
+		result = KSM_MERGED;
+	else if (ksm_tag(key_of(subject.page, hash)) != other->tag)
 		result = KSM_GONE;
-	else if (other_key != key)
-		result = KSM_DIFFERENT;
+	else
+		result = content->whole ? KSM_DIFFERENT : KSM_MIXED;
 	subject_put(&subject);
 	return result;
 }
@@ -527,31 +558,33 @@ static enum ksm_result check_other(const struct ksm_record *other,
  * Find the record of a page with the same content.  Those whose page no longer
  * holds what their tag says leave the table.
  */
-static enum ksm_result find_other(struct ksm_domain *domain, u64 key,
-				  const struct page *page, struct ksm_record **found)
+static enum ksm_result find_other(struct ksm_domain *domain, struct page *page,
+				  const struct ksm_content *content,
+				  struct ksm_record **found)
 {
 	struct ksm_record *other, *next;
 	unsigned int i = 0;
 
-	other = ksm_unstable_find(&domain->unstable, ksm_tag(key), true);
+	other = ksm_unstable_find(&domain->unstable, ksm_tag(content->key),
+				  content->whole);
 	for (; other && i < KSM_MAX_PROBES; other = next, i++) {
-		enum ksm_result result = check_other(other, page, key);
+		enum ksm_result result = check_other(other, page, content);
 
 		next = ksm_unstable_next(other);
 		*found = other;
-		if (result == KSM_MERGED || result == KSM_BUSY)
-			return result;
 		if (result == KSM_GONE)
 			ksm_unstable_remove(&domain->unstable, other);
+		else if (result != KSM_DIFFERENT)
+			return result;
 	}
 	return other ? KSM_BUSY : KSM_DIFFERENT;
 }
 
 /* Merge the pages of two records; undo it where the second does not come along. */
 static void merge_pair(struct ksm_domain *domain, struct ksm_record *record,
-		       struct ksm_record *other, u64 key, u64 sample)
+		       struct ksm_record *other, const struct ksm_content *content)
 {
-	if (share_first(domain, record, key, sample) != KSM_MERGED)
+	if (share_first(domain, record, content) != KSM_MERGED)
 		return;
 	if (join_shared(domain, record, other) == KSM_MERGED)
 		return;
@@ -562,8 +595,8 @@ static void merge_pair(struct ksm_domain *domain, struct ksm_record *record,
 }
 
 /*
- * A record stands in the unstable tree by the sample of its page, which has met
- * its like now: make it stand there by the whole page.
+ * A record stands in the unstable tree by the sample of its page, which another
+ * content has as well: make it stand there by the whole page.
  */
 static void convert(struct ksm_domain *domain, struct ksm_record *record)
 {
@@ -573,8 +606,8 @@ static void convert(struct ksm_domain *domain, struct ksm_record *record)
 	ksm_unstable_remove(&domain->unstable, record);
 	if (!subject_get(&subject, record))
 		return;
-	sample = page_key(&subject, ksm_sample);
-	key = page_key(&subject, ksm_fingerprint);
+	sample = key_of(subject.page, ksm_sample);
+	key = key_of(subject.page, ksm_fingerprint);
 	subject_put(&subject);
 	if (ksm_tag(sample) != record->tag) {
 		record->tag = ksm_tag(sample);
@@ -599,26 +632,68 @@ static void convert_sampled(struct ksm_domain *domain, u64 sample)
 }
 
 /*
- * The page of @record is settled and in no tree, its tag that of the whole page.
- * Where its like cannot be merged with it now, it stays out of the table: one of
- * them in there is enough to be found by the next.
+ * The page of @record is settled and in no tree, its tag that of @content.  Where
+ * its like cannot be merged with it now, it stays out of the table: one of them
+ * in there is enough to be found by the next.  @page has a reference, dropped
+ * here: nobody but its mappings may have one when it is merged.
  */
-static void merge_unstable(struct ksm_domain *domain, struct ksm_record *record,
-			   const struct page *page, u64 key, u64 sample)
+static enum ksm_result merge_unstable(struct ksm_domain *domain,
+				      struct ksm_record *record, struct page *page,
+				      const struct ksm_content *content)
 {
 	struct ksm_record *other;
+	enum ksm_result result;
 
-	convert_sampled(domain, sample);
-	switch (find_other(domain, key, page, &other)) {
-	case KSM_MERGED:
-		merge_pair(domain, record, other, key, sample);
-		break;
-	case KSM_DIFFERENT:
+	if (content->whole)
+		convert_sampled(domain, content->sample);
+	result = find_other(domain, page, content, &other);
+	if (result == KSM_MIXED && key_of(page, ksm_sample) != content->sample)
+		result = KSM_GONE;
+	put_page(page);
+	if (result == KSM_MERGED)
+		merge_pair(domain, record, other, content);
+	else if (result == KSM_DIFFERENT)
 		ksm_unstable_insert(&domain->unstable, record);
-		break;
-	default:
-		break;
+	return result;
+}
+
+/* A page that is shared under @key, with a reference; NULL where there is none. */
+static struct folio *shared_folio(struct ksm_domain *domain, u64 key,
+				  struct ksm_stable_node **node)
+{
+	struct folio *folio = NULL;
+
+	while (!folio) {
+		*node = ksm_stable_find(domain, key);
+		if (!*node)
+			break;
+		folio = ksm_stable_folio(domain, *node, KSM_FOLIO_NOLOCK);
 	}
+	return folio;
+}
+
+/* Two contents turned out to have a sample: from now on whole pages are read. */
+static void set_mixed(struct ksm_domain *domain, u64 sample)
+{
+	struct ksm_stable_node *node;
+	struct folio *kfolio = shared_folio(domain, sample, &node);
+	u64 fingerprint;
+
+	ksm_unstable_set_mixed(&domain->unstable, ksm_tag(sample));
+	if (!kfolio)
+		return;
+	fingerprint = hash_of(&kfolio->page, ksm_fingerprint);
+	ksm_stable_set_key(domain, sample, ksm_key_on_node(fingerprint, node->nid));
+	folio_put(kfolio);
+}
+
+/* On another NUMA node the sample may be that of another content. */
+static void rekey_shared(struct ksm_domain *domain, struct ksm_stable_node *node,
+			 const struct folio *folio)
+{
+	if (node->nid != ksm_page_nid(&folio->page) && node->key == node->sample)
+		set_mixed(domain, node->sample);
+	ksm_stable_rekey(domain, node, folio);
 }
 
 /*
@@ -634,7 +709,7 @@ static void adopt_shared(struct ksm_domain *domain, struct ksm_record *record,
 
 	if (record->state == KSM_SHARED && record->item->node &&
 	    record->item->node == ksm_folio_node(folio)) {
-		ksm_stable_rekey(domain, record->item->node, folio);
+		rekey_shared(domain, record->item->node, folio);
 		return;
 	}
 	ksm_record_unshare(domain, record);
@@ -647,7 +722,7 @@ static void adopt_shared(struct ksm_domain *domain, struct ksm_record *record,
 	if (node) {
 		item_fill(item, subject);
 		record_share(domain, record, node, item);
-		ksm_stable_rekey(domain, node, folio);
+		rekey_shared(domain, node, folio);
 	} else {
 		ksm_item_free(item);
 	}
@@ -656,33 +731,114 @@ static void adopt_shared(struct ksm_domain *domain, struct ksm_record *record,
 
 /* Compare a page with what the record says, and note what it holds now. */
 static bool record_settled(struct ksm_domain *domain, struct ksm_record *record,
-			   u64 key, u64 sample, bool settled)
+			   const struct ksm_content *content, bool settled)
 {
-	bool changed = record->full && record->tag != ksm_tag(key);
-
+	if (record->full && record->tag != ksm_tag(content->key))
+		settled = false;
 	ksm_record_unshare(domain, record);
-	record->full = settled && !changed;
-	record->tag = ksm_tag(record->full ? key : sample);
-	return record->full;
+	record->full = settled && content->whole;
+	record->tag = ksm_tag(record->full ? content->key : content->sample);
+	return settled;
 }
 
-/* KSM_DIFFERENT means that there is nothing yet to merge the page with. */
+/* Merge with the zero page; KSM_DIFFERENT where that is not to be done. */
+static enum ksm_result merge_zeroed(struct ksm_domain *domain, struct ksm_record *record,
+				    struct ksm_subject *subject)
+{
+	enum ksm_result result = KSM_DIFFERENT;
+
+	if (READ_ONCE(ksm.use_zero_pages))
+		result = merge_zero(record, subject);
+	if (result != KSM_MERGED)
+		return KSM_DIFFERENT;
+	ksm_record_forget(domain, record);
+	return KSM_MERGED;
+}
+
+/* Whether the pages that are shared under @sample hold something else. */
+static bool differs_from_shared(struct ksm_domain *domain, struct page *page, u64 sample)
+{
+	struct ksm_stable_node *node;
+	struct folio *kfolio = shared_folio(domain, sample, &node);
+	bool equal;
+
+	if (!kfolio)
+		return false;
+	equal = pages_equal(page, &kfolio->page);
+	folio_put(kfolio);
+	return !equal;
+}
+
+/*
+ * Merge with a page that is shared already.  KSM_DIFFERENT means that there is
+ * none with room, KSM_MIXED that all of the page has to be read to find one.
+ */
+static enum ksm_result merge_stable(struct ksm_domain *domain, struct ksm_record *record,
+				    struct ksm_subject *subject,
+				    const struct ksm_content *content)
+{
+	enum ksm_result result = merge_key(domain, record, subject, content->sample);
+
+	if (result == KSM_DIFFERENT &&
+	    differs_from_shared(domain, subject->page, content->sample))
+		result = KSM_MIXED;
+	if (result == KSM_MIXED && key_of(subject->page, ksm_sample) != content->sample)
+		return KSM_GONE;
+	if (result != KSM_DIFFERENT || !content->whole)
+		return result;
+	result = merge_key(domain, record, subject, content->key);
+	return result == KSM_MIXED ? KSM_BUSY : result;
+}
+
 static enum ksm_result merge_known(struct ksm_domain *domain, struct ksm_record *record,
-				   struct ksm_subject *subject, u64 key, bool settled)
+				   struct ksm_subject *subject,
+				   const struct ksm_content *content, bool settled)
 {
 	int nid = ksm_page_nid(subject->page);
 
-	if (key == ksm_key_on_node(ksm.zero, nid)) {
+	if (content->whole && content->key == ksm_key_on_node(ksm.zero, nid)) {
 		/* Zeroed pages are often about to be written to. */
 		if (!settled)
 			return KSM_BUSY;
-		if (READ_ONCE(ksm.use_zero_pages) &&
-		    merge_zero(record, subject) == KSM_MERGED) {
-			ksm_record_forget(domain, record);
+		if (merge_zeroed(domain, record, subject) == KSM_MERGED)
 			return KSM_MERGED;
-		}
 	}
-	return merge_stable(domain, record, subject, key);
+	return merge_stable(domain, record, subject, content);
+}
+
+static enum ksm_result cmp_and_merge(struct ksm_domain *domain, struct ksm_record *record,
+				     struct ksm_content *content, bool settled)
+{
+	struct ksm_subject subject;
+	enum ksm_result result;
+
+	if (!subject_get(&subject, record)) {
+		ksm_record_forget(domain, record);
+		return KSM_GONE;
+	}
+	if (PageKsm(subject.page)) {
+		adopt_shared(domain, record, &subject);
+		subject_put(&subject);
+		return KSM_MERGED;
+	}
+	if (record->state == KSM_SHARED) {
+		ksm_record_unshare(domain, record);
+		record->full = false;
+	}
+	if (!content->sample)
+		content->sample = key_of(subject.page, ksm_sample);
+	content->key = content->sample;
+	if (ksm_unstable_mixed(&domain->unstable, ksm_tag(content->sample)))
+		read_whole(content, subject.page);
+	settled = record_settled(domain, record, content, settled);
+	result = merge_known(domain, record, &subject, content, settled);
+	if (!settled || result != KSM_DIFFERENT) {
+		subject_put(&subject);
+		return result;
+	}
+	get_page(subject.page);
+	subject_put(&subject);
+	return merge_unstable(domain, record, subject.page, content);
 }
 
 /**
@@ -693,38 +849,21 @@ static enum ksm_result merge_known(struct ksm_domain *domain, struct ksm_record 
  * First the pages that are shared already are asked, then those in the unstable
  * tree, which the page joins where it finds nothing.
  *
+ * Most samples belong to a single content, and what is found by one is compared
+ * without further ado.  Where it differs, pages with that sample are looked up
+ * by a fingerprint of all they hold.
+ *
  * Context: ksmd; may sleep; under ksm.lock, with no mmap_lock held.
  */
 void ksm_cmp_and_merge(struct ksm_domain *domain, struct ksm_candidate *candidate)
 {
-	struct ksm_record *record = candidate->record;
-	u64 key, sample = candidate->sample;
-	struct ksm_subject subject;
-	enum ksm_result result;
-	bool settled;
+	struct ksm_content content = { .sample = candidate->sample };
 
-	if (!subject_get(&subject, record)) {
-		ksm_record_forget(domain, record);
+	if (cmp_and_merge(domain, candidate->record, &content,
+			  candidate->settled) != KSM_MIXED)
 		return;
-	}
-	if (PageKsm(subject.page)) {
-		adopt_shared(domain, record, &subject);
-		subject_put(&subject);
-		return;
-	}
-	if (record->state == KSM_SHARED) {
-		ksm_record_unshare(domain, record);
-		record->full = false;
-	}
-	if (!sample)
-		sample = page_key(&subject, ksm_sample);
-	key = page_key(&subject, ksm_fingerprint);
-	settled = record_settled(domain, record, key, sample, candidate->settled);
-	result = merge_known(domain, record, &subject, key, settled);
-	subject_put(&subject);
-	/* The page may go now: its address only serves to tell it from another. */
-	if (settled && result == KSM_DIFFERENT)
-		merge_unstable(domain, record, subject.page, key, sample);
+	set_mixed(domain, content.sample);
+	cmp_and_merge(domain, candidate->record, &content, candidate->settled);
 }
 
 /* Whether an entry maps a page of ours, or will once its migration is over. */

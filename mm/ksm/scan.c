@@ -230,7 +230,7 @@ static void look_unshared(struct ksm_scan *scan, struct ksm_record *record, u64 
 		look_first(scan, record, sample);
 	} else if (record->full) {
 		/* Where the filter has been renewed, this page counts again. */
-		ksm_unstable_set_met(&ksm.domain.unstable, ksm_tag(sample));
+		ksm_unstable_set_mixed(&ksm.domain.unstable, ksm_tag(sample));
 		add_candidate(scan, record, sample, true);
 	} else if (record->tag != ksm_tag(sample)) {
 		look_changed(record, sample);
@@ -680,10 +680,10 @@ void ksm_scan_batch(struct ksm_scan *scan, unsigned int nr_pages)
 	scan->budget = nr_pages;
 	scan->skip_budget = min(nr_pages, UINT_MAX / KSM_SKIPS_PER_LOOK) *
 			    KSM_SKIPS_PER_LOOK;
-	ksm_unstable_reserve(&ksm.domain.unstable);
 	if (!scan->slot && !begin_pass(scan))
 		return;
 	while (scan->budget && scan->skip_budget && !freezing(current)) {
+		ksm_unstable_reserve(&ksm.domain.unstable, ksm.domain.counters.shared);
 		scan_mm(scan);
 		merge_candidates(scan);
 		if (!scan->slot) {

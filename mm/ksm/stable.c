@@ -190,7 +190,8 @@ static void stable_unlink(struct ksm_domain *domain, struct ksm_stable_node *nod
  * @domain: the trees
  * @node: new; filled in
  * @folio: the page, locked
- * @key: from ksm_key_on_node() for the NUMA node of @folio
+ * @key: from ksm_key_on_node() for the NUMA node of @folio, of all it holds, or
+ *       @sample where no other content is known to have that
  * @sample: likewise, of the sample
  *
  * Cannot fail, so that the folio may be made to point at the node afterwards.
@@ -207,6 +208,15 @@ void ksm_stable_insert(struct ksm_domain *domain, struct ksm_stable_node *node,
 	node->pruned = jiffies;
 	stable_link(domain, node);
 	list_add(&node->unmapped, &domain->unmapped);
+}
+
+/* Have the tree searched for pages with the sample of a node. */
+static void note_sample(struct ksm_unstable *unstable, const struct ksm_stable_node *node)
+{
+	if (node->key == node->sample)
+		ksm_unstable_set_met(unstable, ksm_tag(node->sample));
+	else
+		ksm_unstable_set_mixed(unstable, ksm_tag(node->sample));
 }
 
 /**
@@ -231,7 +241,28 @@ void ksm_stable_rekey(struct ksm_domain *domain, struct ksm_stable_node *node,
 	node->key += offset;
 	node->sample += offset;
 	stable_link(domain, node);
-	ksm_unstable_set_met(&domain->unstable, ksm_tag(node->sample));
+	note_sample(&domain->unstable, node);
+}
+
+/**
+ * ksm_stable_set_key - let the pages with a content be found by another key
+ * @domain: the trees
+ * @from: the key by which they are found now
+ * @to: the key to be
+ *
+ * Context: under ksm.lock.
+ */
+void ksm_stable_set_key(struct ksm_domain *domain, u64 from, u64 to)
+{
+	struct ksm_stable_node *node;
+
+	if (WARN_ON_ONCE(from == to))
+		return;
+	while ((node = ksm_stable_find(domain, from))) {
+		stable_unlink(domain, node);
+		node->key = to;
+		stable_link(domain, node);
+	}
 }
 
 static void count_unlinked(struct ksm_domain *domain, struct ksm_rmap_item *item)
@@ -577,7 +608,8 @@ void ksm_stable_forget_pfns(struct ksm_domain *domain, unsigned long start,
  * @domain: the trees
  *
  * These are the samples of shared pages; and that of a zeroed page, which may
- * be merged with the zero page before it meets another like it.
+ * be merged with the zero page before it meets another like it, and which pages
+ * that are all but empty have as well.
  *
  * Context: may sleep; under ksm.lock.
  */
@@ -589,12 +621,13 @@ void ksm_stable_renew_met(struct ksm_domain *domain)
 
 	ksm_unstable_clear_met(unstable);
 	for (nid = 0; nid < nr_node_ids; nid++)
-		ksm_unstable_set_met(unstable, ksm_tag(ksm_key_on_node(ksm.zero_sample, nid)));
+		ksm_unstable_set_mixed(unstable,
+				       ksm_tag(ksm_key_on_node(ksm.zero_sample, nid)));
 	for (rb = rb_first(&domain->stable); rb; rb = rb_next(rb)) {
 		struct ksm_stable_node *node;
 
 		node = rb_entry(rb, struct ksm_stable_node, rb);
-		ksm_unstable_set_met(unstable, ksm_tag(node->sample));
+		note_sample(unstable, node);
 		cond_resched();
 	}
 }

@@ -7,12 +7,14 @@
  * Here the key is a tag that stands in the record: a hash table of records,
  * chained through themselves, which stays right whatever becomes of the pages.
  *
- * Beside it stands a filter with a bit for each sample that more than one page
- * was found to have.  While a sample's bit is clear, reading more than the sample
- * of a page is in vain: no page in either tree has it, or only one that stands
- * in the table by its sample.  A bit set for nothing costs the reading of whole
- * pages.  A bit lost, as happens when the filter is renewed, delays a merge until
- * a page that stands in the table by its whole content is looked at again.
+ * Beside it stands a filter with two bits for each sample.  The first says that
+ * more than one page was found to have it: while it is clear, looking further is
+ * in vain, since no page in either tree has that sample, or only one that stands
+ * in the table by it.  The second says that more than one content was found to
+ * have it: while it is clear, pages need not be read as a whole to be found.  A bit
+ * set for nothing costs just that.  A bit lost, as happens when the filter is
+ * renewed, delays a merge until a page that stands in the table by its whole
+ * content is looked at again.
  */
 
 #include <linux/bitmap.h>
@@ -25,10 +27,10 @@
 #define KSM_UNSTABLE_MIN_BITS	10
 /* kvcalloc() has no more than 2 GiB to give, and a tag no more than 32 bits. */
 #define KSM_UNSTABLE_MAX_BITS	27
-/* Mean length of a chain that makes the table grow. */
-#define KSM_UNSTABLE_LOAD	3
+/* So many records for each bucket make the table grow; a stable node counts twice. */
+#define KSM_UNSTABLE_LOAD	3UL
 /* Bits of the filter for each bucket, as a power of two. */
-#define KSM_MET_SHIFT		3
+#define KSM_MET_SHIFT		4
 /* The filter is made anew when more than one bit in so many is set. */
 #define KSM_MET_SPARSE		8
 
@@ -82,6 +84,7 @@ static int alloc_tables(struct ksm_unstable *unstable, unsigned int bits)
 		return -ENOMEM;
 	}
 	unstable->bits = bits;
+	unstable->most = bits < KSM_UNSTABLE_MAX_BITS ? KSM_UNSTABLE_LOAD << bits : ULONG_MAX;
 	return 0;
 }
 
@@ -100,7 +103,7 @@ int ksm_unstable_init(struct ksm_unstable *unstable)
 
 /**
  * ksm_unstable_shrink - give back the memory of a table that is empty
- * @unstable: the table; its filter is empty afterwards
+ * @unstable: the table; where it shrinks, its filter is empty afterwards
  *
  * Context: may sleep; under ksm.lock.
  */
@@ -141,23 +144,25 @@ static void move_records(struct ksm_unstable *to, const struct ksm_unstable *fro
 }
 
 /**
- * ksm_unstable_reserve - grow the table where its chains have got long
+ * ksm_unstable_reserve - grow the table where it has got too small
  * @unstable: the table
+ * @nr_nodes: stable nodes, whose samples the filter has to hold as well
  *
  * Insertion never allocates; without memory for a larger table the chains just
- * get longer.
+ * get longer, and it is asked for again once there are a quarter more records.
  *
  * Context: may sleep; under ksm.lock.
  */
-void ksm_unstable_reserve(struct ksm_unstable *unstable)
+void ksm_unstable_reserve(struct ksm_unstable *unstable, unsigned long nr_nodes)
 {
 	struct ksm_unstable grown = {};
 
-	if (unstable->nr <= nr_buckets(unstable) * KSM_UNSTABLE_LOAD ||
-	    unstable->bits == KSM_UNSTABLE_MAX_BITS)
+	if (unstable->nr + 2 * nr_nodes <= unstable->most)
 		return;
-	if (alloc_tables(&grown, unstable->bits + 1))
+	if (alloc_tables(&grown, unstable->bits + 1)) {
+		unstable->most += unstable->most / 4;
 		return;
+	}
 	spread_met(&grown, unstable);
 	move_records(&grown, unstable);
 	free_tables(unstable);
@@ -282,6 +287,38 @@ void ksm_unstable_set_met(struct ksm_unstable *unstable, u32 tag)
 		return;
 	__set_bit(bit, unstable->met);
 	unstable->nr_met++;
+}
+
+/* The second bit of a sample is the first of another, any one. */
+static u32 mixed_tag(u32 tag)
+{
+	return ~tag;
+}
+
+/**
+ * ksm_unstable_mixed - whether pages that differ have this sample
+ * @unstable: the table
+ * @tag: of the sample
+ *
+ * Context: any; under ksm.lock.
+ * Return: true where only the whole page tells what it may be merged with.
+ */
+bool ksm_unstable_mixed(const struct ksm_unstable *unstable, u32 tag)
+{
+	return ksm_unstable_met(unstable, mixed_tag(tag));
+}
+
+/**
+ * ksm_unstable_set_mixed - note that pages that differ have this sample
+ * @unstable: the table
+ * @tag: of the sample
+ *
+ * Context: any; under ksm.lock.
+ */
+void ksm_unstable_set_mixed(struct ksm_unstable *unstable, u32 tag)
+{
+	ksm_unstable_set_met(unstable, tag);
+	ksm_unstable_set_met(unstable, mixed_tag(tag));
 }
 
 /**

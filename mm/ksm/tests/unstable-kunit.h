@@ -128,7 +128,7 @@ static void ksm_test_growth(struct kunit *test)
 
 	for (i = 0; i < KSM_TEST_RECORDS; i++) {
 		ksm_unstable_insert(unstable, &record[i]);
-		ksm_unstable_reserve(unstable);
+		ksm_unstable_reserve(unstable, 0);
 	}
 	KUNIT_EXPECT_GT(test, unstable->bits, (unsigned int)KSM_UNSTABLE_MIN_BITS);
 	KUNIT_EXPECT_GT(test, ksm_unstable_bytes(unstable), 0UL);
@@ -153,7 +153,7 @@ static void ksm_test_filter(struct kunit *test)
 		ksm_unstable_set_met(unstable, record[i].tag);
 	for (i = 0; i < KSM_TEST_RECORDS; i++) {
 		ksm_unstable_insert(unstable, &record[i]);
-		ksm_unstable_reserve(unstable);
+		ksm_unstable_reserve(unstable, 0);
 	}
 	for (i = 0; i < 10; i++)
 		KUNIT_EXPECT_TRUE(test, ksm_unstable_met(unstable, record[i].tag));
@@ -166,6 +166,20 @@ static void ksm_test_filter(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, unstable->nr_met, 0UL);
 }
 
+static void ksm_test_mixed(struct kunit *test)
+{
+	struct ksm_unstable *unstable = test->priv;
+	const u32 tag = 0x12345678;
+
+	ksm_unstable_set_met(unstable, tag);
+	KUNIT_EXPECT_FALSE(test, ksm_unstable_mixed(unstable, tag));
+	ksm_unstable_clear_met(unstable);
+	ksm_unstable_set_mixed(unstable, tag);
+	KUNIT_EXPECT_TRUE(test, ksm_unstable_met(unstable, tag));
+	KUNIT_EXPECT_TRUE(test, ksm_unstable_mixed(unstable, tag));
+	KUNIT_EXPECT_FALSE(test, ksm_unstable_mixed(unstable, tag + (1U << 30)));
+}
+
 static struct kunit_case ksm_unstable_cases[] = {
 	KUNIT_CASE(ksm_test_insert_find_remove),
 	KUNIT_CASE(ksm_test_chain),
@@ -173,6 +187,7 @@ static struct kunit_case ksm_unstable_cases[] = {
 	KUNIT_CASE(ksm_test_move),
 	KUNIT_CASE(ksm_test_growth),
 	KUNIT_CASE(ksm_test_filter),
+	KUNIT_CASE(ksm_test_mixed),
 	{ }
 };
 

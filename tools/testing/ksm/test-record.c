@@ -520,7 +520,7 @@ static unsigned long scan(struct owner *owner, unsigned long nr, unsigned long d
 		ksm_record_seen(&domain, record);
 		record->tag = rnd();
 		ksm_unstable_insert(&domain.unstable, record);
-		ksm_unstable_reserve(&domain.unstable);
+		ksm_unstable_reserve(&domain.unstable, 0);
 	}
 	return metadata_bytes();
 }

@@ -22,11 +22,13 @@
  * struct model_node - a stable node as it should be
  * @node: where it is; freed once its page was found to have gone
  * @content: which content its page has
+ * @by_sample: its key is that of the sample
  * @nid: NUMA node it was last told of
  */
 struct model_node {
 	struct ksm_stable_node *node;
 	unsigned int content;
+	bool by_sample;
 	int nid;
 };
 
@@ -78,7 +80,13 @@ static u64 content_key(unsigned int content)
 
 static u64 content_sample(unsigned int content)
 {
-	return content_key(content) * 0x2545f4914f6cdd1dULL;
+	return content_key(content) * 0x2545f4914f6cdd1dULL + 0x1000;
+}
+
+static u64 any_key(unsigned int content, bool by_sample, int nid)
+{
+	return ksm_key_on_node(by_sample ? content_sample(content) : content_key(content),
+			       nid);
 }
 
 static int nid_of(const struct folio *folio)
@@ -98,7 +106,7 @@ static struct model_node *model_of(const struct ksm_stable_node *node)
 
 static u64 model_key(const struct model_node *model)
 {
-	return ksm_key_on_node(content_key(model->content), model->nid);
+	return any_key(model->content, model->by_sample, model->nid);
 }
 
 static unsigned int nr_items_of(const struct ksm_stable_node *node)
@@ -293,7 +301,7 @@ static void detach(struct model_item *model)
 }
 
 /* As a page becomes a shared one.  NULL where there is no room in the test. */
-static struct model_node *insert(unsigned int content)
+static struct model_node *insert(unsigned int content, bool by_sample)
 {
 	struct model_node *model = free_node();
 	struct folio *folio = page_new();
@@ -308,11 +316,12 @@ static struct model_node *insert(unsigned int content)
 	*model = (struct model_node){
 		.node = ksm_node_alloc(),
 		.content = content,
+		.by_sample = by_sample,
 		.nid = nid,
 	};
 	CHECK(model->node);
 	ksm_stable_insert(&domain, model->node, folio,
-			  ksm_key_on_node(content_key(content), nid),
+			  any_key(content, by_sample, nid),
 			  ksm_key_on_node(content_sample(content), nid));
 	page_share(folio, model->node);
 	return model;
@@ -320,7 +329,7 @@ static struct model_node *insert(unsigned int content)
 
 static void op_insert(void)
 {
-	struct model_node *model = insert(rnd_below(NR_CONTENTS));
+	struct model_node *model = insert(rnd_below(NR_CONTENTS), one_in(3));
 
 	/* Merging gives it a mapping at once. */
 	if (model && !one_in(8))
@@ -341,8 +350,8 @@ static bool room_in_chain(u64 key)
 
 static void op_candidate(void)
 {
-	u64 key = ksm_key_on_node(content_key(rnd_below(NR_CONTENTS)),
-				  ksm.merge_across_nodes ? 0 : rnd_below(nr_node_ids));
+	u64 key = any_key(rnd_below(NR_CONTENTS), one_in(3),
+			  ksm.merge_across_nodes ? 0 : rnd_below(nr_node_ids));
 	struct ksm_stable_node *node;
 	struct folio *folio;
 
@@ -402,11 +411,31 @@ static void op_rekey(void)
 	CHECK(ksm_unstable_met(&domain.unstable, ksm_tag(model->node->sample)));
 }
 
+/* Another content was found to have the sample: nobody is found by it any more. */
+static void op_set_key(void)
+{
+	struct model_node *model = random_node();
+	u64 from, to;
+	unsigned int i;
+
+	check_world();
+	if (!model || !model->by_sample || !model->node)
+		return;
+	from = model_key(model);
+	to = any_key(model->content, false, model->nid);
+	ksm_stable_set_key(&domain, from, to);
+	CHECK(!ksm_stable_find(&domain, from));
+	for (i = 0; i < NR_NODES; i++)
+		if (nodes[i].node && model_key(&nodes[i]) == from)
+			nodes[i].by_sample = false;
+	check_world();
+}
+
 static void op_find(void)
 {
 	unsigned int content = rnd_below(NR_CONTENTS), i;
 	int nid = ksm.merge_across_nodes ? 0 : rnd_below(nr_node_ids);
-	u64 key = ksm_key_on_node(content_key(content), nid);
+	u64 key = any_key(content, one_in(3), nid);
 	struct ksm_stable_node *node = ksm_stable_find(&domain, key);
 	bool expected = false;
 
@@ -461,6 +490,13 @@ static void op_forget(void)
 	memory_online();
 }
 
+static void check_noted(u64 sample, bool mixed)
+{
+	CHECK(ksm_unstable_met(&domain.unstable, ksm_tag(sample)));
+	if (mixed)
+		CHECK(ksm_unstable_mixed(&domain.unstable, ksm_tag(sample)));
+}
+
 static void op_renew(void)
 {
 	unsigned int i;
@@ -471,12 +507,10 @@ static void op_renew(void)
 	check_world();
 	for (i = 0; i < NR_NODES; i++)
 		if (nodes[i].node)
-			CHECK(ksm_unstable_met(&domain.unstable,
-					       ksm_tag(nodes[i].node->sample)));
+			check_noted(nodes[i].node->sample, !nodes[i].by_sample);
 	for (i = 0; i < (unsigned int)nr_node_ids; i++)
-		CHECK(ksm_unstable_met(&domain.unstable,
-				       ksm_tag(ksm_key_on_node(ksm.zero_sample, i))));
-	CHECK_LE(domain.unstable.nr_met, NR_NODES + nr_node_ids);
+		check_noted(ksm_key_on_node(ksm.zero_sample, i), true);
+	CHECK_LE(domain.unstable.nr_met, 2 * (NR_NODES + nr_node_ids));
 }
 
 static void op_reap(void)
@@ -525,6 +559,7 @@ static const struct {
 	{ op_detach, 150 },
 	{ op_adopt, 20 },
 	{ op_rekey, 20 },
+	{ op_set_key, 20 },
 	{ op_find, 20 },
 	{ op_folio, 30 },
 	{ op_memory, 60 },
@@ -638,7 +673,7 @@ static void test_bound(void)
 			folio_unlock(folio);
 			folio_put(folio);
 		} else {
-			append(insert(3)->node);
+			append(insert(3, false)->node);
 		}
 		check_world();
 	}
@@ -657,7 +692,7 @@ static void test_room(void)
 	world_init(false);
 	ksm.max_page_sharing = 3;
 	for (i = 0; i < 30; i++) {
-		struct ksm_stable_node *node = insert(3)->node;
+		struct ksm_stable_node *node = insert(3, false)->node;
 
 		append(node);
 		append(node);
@@ -691,7 +726,7 @@ static void test_prune(void)
 	ksm.max_page_sharing = 2;
 	ksm.prune_millisecs = 1000;
 	for (i = 0; i < 20; i++) {
-		struct ksm_stable_node *node = insert(5)->node;
+		struct ksm_stable_node *node = insert(5, false)->node;
 
 		append(node);
 		append(node);
@@ -721,7 +756,7 @@ static void test_clear(void)
 	world_init(false);
 	ksm.max_page_sharing = 2;
 	for (i = 0; i < 60; i++)
-		append(insert(rnd_below(NR_CONTENTS))->node);
+		append(insert(rnd_below(NR_CONTENTS), one_in(3))->node);
 	CHECK(!ksm_stable_clear(&domain));
 	check_world();
 	/* Nothing maps them any more, but they live, as in the swap cache. */

@@ -98,6 +98,28 @@ static void several_chains(void)
 		ksm_check_same(area + 20 * i * psize(), 20, SEED + i);
 }
 
+/* Full chains of one content are no place for another that looks like it. */
+static void alike_but_for_the_end(void)
+{
+	const size_t last = psize() - sizeof(long);
+	char *area = ksm_map_mergeable(60);
+	long i;
+
+	ksm_set("max_page_sharing", 2);
+	ksm_fill_same(area, 60, SEED);
+	for (i = 0; i < 60; i++)
+		*(long *)(area + i * psize() + last) = i / 2 % 3;
+	ksm_settle();
+	ksm_expect_figures(30, 30, 0);
+	check_bound(area, 60, 2);
+	for (i = 0; i < 60; i++)
+		ksm_expect("the last word", *(long *)(area + i * psize() + last), i / 2 % 3);
+	for (i = 0; i < 60; i++)
+		*(long *)(area + i * psize() + last) = 0;
+	ksm_settle();
+	ksm_expect_figures(30, 30, 0);
+}
+
 static void sharing_child(int fd, void *arg)
 {
 	size_t pages = (uintptr_t)arg;
@@ -242,6 +264,7 @@ static const struct ksm_case cases[] = {
 	{ "a few more pages than the bound", bound_just_passed },
 	{ "fewer pages than the bound", bound_never_reached },
 	{ "several contents have a chain each", several_chains },
+	{ "contents that differ in their last word share no chain", alike_but_for_the_end },
 	{ "the bound holds across processes", across_processes },
 	{ "fork may go past the bound", fork_may_exceed },
 	{ "shares that nobody has are pruned", pruned },

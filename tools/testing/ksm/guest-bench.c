@@ -1,0 +1,548 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What KSM costs, measured in a booted kernel, by its public interface alone: the
+ * same program runs on any kernel.
+ *
+ * Under QEMU's -icount a nanosecond is an instruction, of the whole machine by the
+ * monotonic clock, and of ksmd by its schedstat.
+ *
+ *	guest-bench			names the workloads
+ *	guest-bench WORKLOAD		runs one: prints "RESULT workload value" and,
+ *					for some, "CURVE workload instructions pages"
+ */
+
+#define _GNU_SOURCE
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#ifndef PR_SET_MEMORY_MERGE
+#define PR_SET_MEMORY_MERGE	67
+#endif
+
+#define KSM		"/sys/kernel/mm/ksm/"
+#define PAGE		4096UL
+#define WORDS		(PAGE / sizeof(uint64_t))
+#define PMD		(2UL << 20)
+
+static uint64_t state = 88172645463325252ULL;
+
+static void die(const char *format, ...)
+{
+	va_list args;
+
+	va_start(args, format);
+	fprintf(stderr, "guest-bench: ");
+	vfprintf(stderr, format, args);
+	fprintf(stderr, "\n");
+	va_end(args);
+	exit(1);
+}
+
+/* xorshift64: Marsaglia, "Xorshift RNGs", 2003. */
+static uint64_t rnd(void)
+{
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	return state;
+}
+
+static long knob(const char *name)
+{
+	char path[100];
+	long value = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), KSM "%s", name);
+	file = fopen(path, "r");
+	if (!file || fscanf(file, "%ld", &value) != 1)
+		die("cannot read %s: %s", path, strerror(errno));
+	fclose(file);
+	return value;
+}
+
+static void set_knob(const char *name, long value)
+{
+	char path[100];
+	FILE *file;
+
+	snprintf(path, sizeof(path), KSM "%s", name);
+	file = fopen(path, "w");
+	if (!file)
+		die("cannot open %s: %s", path, strerror(errno));
+	fprintf(file, "%ld", value);
+	if (fclose(file))
+		die("cannot write %ld to %s: %s", value, path, strerror(errno));
+}
+
+static int find_ksmd(void)
+{
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+	int pid = 0;
+
+	while (!pid && (entry = readdir(proc))) {
+		char path[300], name[32] = "";
+		FILE *file;
+
+		if (!isdigit(entry->d_name[0]))
+			continue;
+		snprintf(path, sizeof(path), "/proc/%s/comm", entry->d_name);
+		file = fopen(path, "r");
+		if (!file)
+			continue;
+		if (fgets(name, sizeof(name), file) && !strcmp(name, "ksmd\n"))
+			pid = atoi(entry->d_name);
+		fclose(file);
+	}
+	closedir(proc);
+	if (!pid)
+		die("there is no ksmd");
+	return pid;
+}
+
+/* Instructions that ksmd has executed. */
+static double ksmd_work(void)
+{
+	static char path[40];
+	double work = 0;
+	FILE *file;
+
+	if (!*path)
+		snprintf(path, sizeof(path), "/proc/%d/schedstat", find_ksmd());
+	file = fopen(path, "r");
+	if (!file || fscanf(file, "%lf", &work) != 1)
+		die("cannot read %s", path);
+	fclose(file);
+	return work;
+}
+
+/* Instructions that the machine has executed. */
+static double now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1e9 + ts.tv_nsec;
+}
+
+static void passes(long nr)
+{
+	long until = knob("full_scans") + nr;
+
+	while (knob("full_scans") < until)
+		usleep(20000);
+}
+
+static void result(const char *name, double value)
+{
+	printf("RESULT %s %.1f\n", name, value);
+}
+
+static char *map(unsigned long bytes)
+{
+	char *addr = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (addr == MAP_FAILED)
+		die("no area of %lu bytes: %s", bytes, strerror(errno));
+	if (madvise(addr, bytes, MADV_NOHUGEPAGE))
+		die("MADV_NOHUGEPAGE: %s", strerror(errno));
+	return addr;
+}
+
+static void mergeable(char *addr, unsigned long bytes)
+{
+	if (madvise(addr, bytes, MADV_MERGEABLE))
+		die("MADV_MERGEABLE: %s", strerror(errno));
+}
+
+static void fill_random(char *page)
+{
+	uint64_t *word = (uint64_t *)page;
+	unsigned int i;
+
+	for (i = 0; i < WORDS; i++)
+		word[i] = rnd();
+}
+
+/* Pages of which each @group in a row are alike. */
+static char *map_groups(unsigned long nr, unsigned long group)
+{
+	char *addr = map(nr * PAGE);
+	unsigned long i;
+
+	for (i = 0; i < nr; i++) {
+		if (i % group)
+			memcpy(addr + i * PAGE, addr + (i - 1) * PAGE, PAGE);
+		else
+			fill_random(addr + i * PAGE);
+	}
+	mergeable(addr, nr * PAGE);
+	return addr;
+}
+
+/* Instructions of ksmd in so many passes, a page and pass. */
+static double pass_work(long nr_passes, unsigned long nr_pages)
+{
+	long before = knob("full_scans");
+	double work = ksmd_work();
+
+	passes(nr_passes);
+	return (ksmd_work() - work) / (knob("full_scans") - before) / nr_pages;
+}
+
+static void unique(const char *name, unsigned long nr)
+{
+	map_groups(nr, 1);
+	set_knob("run", 1);
+	passes(3);
+	result(name, pass_work(3, nr));
+}
+
+static void bench_unique_10k(const char *name)
+{
+	unique(name, 10000);
+}
+
+static void bench_unique_40k(const char *name)
+{
+	unique(name, 40000);
+}
+
+static void bench_unique_160k(const char *name)
+{
+	unique(name, 160000);
+}
+
+static void bench_idle(const char *name)
+{
+	const unsigned long nr = 100000;
+	double work = ksmd_work();
+	long before = knob("full_scans");
+
+	map_groups(nr, 1);
+	set_knob("smart_scan", 1);
+	set_knob("run", 1);
+	passes(60);
+	result(name, (ksmd_work() - work) / (knob("full_scans") - before) / nr);
+}
+
+static void bench_merged(const char *name)
+{
+	const unsigned long nr = 40000;
+
+	map_groups(nr, 4);
+	set_knob("run", 1);
+	passes(4);
+	result(name, pass_work(3, nr));
+}
+
+/* Until @sharing pages are saved, noting on the way how many were. */
+static void merge_all(const char *name, unsigned long nr, long sharing)
+{
+	double began = ksmd_work(), work;
+	long saved, last = -1;
+
+	set_knob("run", 1);
+	do {
+		usleep(2000);
+		saved = knob("pages_sharing");
+		work = ksmd_work() - began;
+		if (saved != last)
+			printf("CURVE %s %.0f %ld\n", name, work, saved);
+		last = saved;
+	} while (saved < sharing);
+	set_knob("run", 0);
+	result(name, work / nr);
+}
+
+static void bench_groups(const char *name)
+{
+	map_groups(100000, 4);
+	merge_all(name, 100000, 75000);
+}
+
+static void bench_same(const char *name)
+{
+	const long nr = 100000, most = knob("max_page_sharing");
+
+	map_groups(nr, nr);
+	merge_all(name, nr, nr - (nr + most - 1) / most);
+}
+
+static void bench_volatile(const char *name)
+{
+	const unsigned long nr = 20000;
+	char *addr = map_groups(nr, 1);
+	double work = 0;
+	unsigned long i;
+	int round;
+
+	set_knob("run", 1);
+	passes(2);
+	for (round = 0; round < 3; round++) {
+		set_knob("run", 0);
+		for (i = 0; i < nr; i++)
+			((uint64_t *)(addr + i * PAGE))[rnd() % WORDS] = rnd();
+		set_knob("run", 1);
+		work += pass_work(1, nr);
+	}
+	result(name, work / 3);
+}
+
+/* Alike but for the last word: made to defeat whoever looks at samples. */
+static void bench_tail(const char *name)
+{
+	const unsigned long nr = 20000;
+	char *addr = map(nr * PAGE);
+	unsigned long i;
+
+	fill_random(addr);
+	for (i = 1; i < nr; i++) {
+		memcpy(addr + i * PAGE, addr, PAGE);
+		((uint64_t *)(addr + i * PAGE))[WORDS - 1] = i;
+	}
+	mergeable(addr, nr * PAGE);
+	set_knob("run", 1);
+	passes(3);
+	result(name, pass_work(3, nr));
+}
+
+/* Pages that lie next to each other, and the same number all over 32 TiB. */
+static void scattered(const char *name, unsigned long step)
+{
+	const unsigned long nr = 1000;
+	char *addr = map(nr * step);
+	unsigned long i;
+
+	for (i = 0; i < nr; i++)
+		fill_random(addr + i * step);
+	mergeable(addr, nr * step);
+	set_knob("run", 1);
+	passes(3);
+	result(name, pass_work(20, nr));
+}
+
+static void bench_side_by_side(const char *name)
+{
+	scattered(name, PAGE);
+}
+
+static void bench_sparse(const char *name)
+{
+	scattered(name, (32UL << 40) / 1000 / PAGE * PAGE);
+}
+
+static void merged_100m(char **addr, unsigned long *bytes)
+{
+	*bytes = 100UL << 20;
+	*addr = map_groups(*bytes / PAGE, 4);
+	set_knob("run", 1);
+	while (knob("pages_sharing") < (long)(*bytes / PAGE / 4 * 3))
+		usleep(10000);
+	set_knob("run", 0);
+}
+
+static void bench_unmerge_run(const char *name)
+{
+	unsigned long bytes;
+	double began;
+	char *addr;
+
+	merged_100m(&addr, &bytes);
+	began = now();
+	set_knob("run", 2);
+	result(name, (now() - began) / (bytes / PAGE));
+}
+
+static void bench_unmerge_madvise(const char *name)
+{
+	unsigned long bytes;
+	double began;
+	char *addr;
+
+	merged_100m(&addr, &bytes);
+	began = now();
+	if (madvise(addr, bytes, MADV_UNMERGEABLE))
+		die("MADV_UNMERGEABLE: %s", strerror(errno));
+	result(name, (now() - began) / (bytes / PAGE));
+}
+
+static void bench_unmerge_prctl(const char *name)
+{
+	unsigned long bytes;
+	double began;
+	char *addr;
+
+	if (prctl(PR_SET_MEMORY_MERGE, 1, 0, 0, 0))
+		die("PR_SET_MEMORY_MERGE: %s", strerror(errno));
+	merged_100m(&addr, &bytes);
+	began = now();
+	if (prctl(PR_SET_MEMORY_MERGE, 0, 0, 0, 0))
+		die("PR_SET_MEMORY_MERGE: %s", strerror(errno));
+	result(name, (now() - began) / (bytes / PAGE));
+}
+
+/* With nothing saved, the profit is what book-keeping takes. */
+static void metadata(const char *name, unsigned long nr, unsigned long step)
+{
+	char *addr = map(nr * step);
+	unsigned long i;
+
+	for (i = 0; i < nr; i++)
+		fill_random(addr + i * step);
+	mergeable(addr, nr * step);
+	set_knob("run", 1);
+	passes(4);
+	result(name, -(double)knob("general_profit") / knob("pages_unshared"));
+}
+
+static void bench_metadata_dense(const char *name)
+{
+	metadata(name, 100000, PAGE);
+}
+
+static void bench_metadata_sparse(const char *name)
+{
+	metadata(name, 10000, PMD);
+}
+
+static void bench_write_fault(const char *name)
+{
+	unsigned long bytes, i;
+	double began;
+	char *addr;
+
+	merged_100m(&addr, &bytes);
+	began = now();
+	for (i = 0; i < bytes; i += PAGE)
+		addr[i]++;
+	result(name, (now() - began) / (bytes / PAGE));
+}
+
+static uint64_t pfn_of(const char *addr)
+{
+	int fd = open("/proc/self/pagemap", O_RDONLY);
+	uint64_t entry = 0;
+
+	if (fd < 0 || pread(fd, &entry, sizeof(entry), (uintptr_t)addr / PAGE * sizeof(entry)) !=
+		      sizeof(entry))
+		die("cannot read the pagemap: %s", strerror(errno));
+	close(fd);
+	return entry & ((1ULL << 55) - 1);
+}
+
+/* Reading the idle bit of a page walks its reverse map. */
+static double rmap_work(const char *addr)
+{
+	static const char path[] = "/sys/kernel/mm/page_idle/bitmap";
+	const uint64_t pfn = pfn_of(addr);
+	const off_t at = pfn / 64 * sizeof(uint64_t);
+	uint64_t bits = 1ULL << pfn % 64;
+	int fd = open(path, O_RDWR);
+	double began;
+
+	if (fd < 0 || pwrite(fd, &bits, sizeof(bits), at) != sizeof(bits))
+		die("cannot write %s: %s", path, strerror(errno));
+	began = now();
+	if (pread(fd, &bits, sizeof(bits), at) != sizeof(bits))
+		die("cannot read %s: %s", path, strerror(errno));
+	began = now() - began;
+	close(fd);
+	return began;
+}
+
+/* A page with two mappings, in an area that was split into so many. */
+static void rmap_walk(const char *name, unsigned long nr_vmas)
+{
+	char *addr = map(nr_vmas * PAGE);
+	double work = 0;
+	unsigned long i;
+
+	for (i = 0; i < nr_vmas; i++)
+		*(uint64_t *)(addr + i * PAGE) = i + 1;
+	fill_random(addr);
+	memcpy(addr + PAGE, addr, PAGE);
+	for (i = 0; i < nr_vmas; i += 2)
+		if (mprotect(addr + i * PAGE, PAGE, PROT_READ))
+			die("mprotect: %s", strerror(errno));
+	mergeable(addr, 2 * PAGE);
+	set_knob("run", 1);
+	while (knob("pages_sharing") < 1)
+		usleep(10000);
+	set_knob("run", 0);
+	for (i = 0; i < 10; i++)
+		work += rmap_work(addr);
+	result(name, work / 10);
+}
+
+static void bench_rmap_2(const char *name)
+{
+	rmap_walk(name, 2);
+}
+
+static void bench_rmap_20k(const char *name)
+{
+	rmap_walk(name, 20000);
+}
+
+static const struct {
+	const char *name;
+	void (*run)(const char *name);
+} workloads[] = {
+	{ "unique-10k", bench_unique_10k },
+	{ "unique-40k", bench_unique_40k },
+	{ "unique-160k", bench_unique_160k },
+	{ "idle", bench_idle },
+	{ "merged", bench_merged },
+	{ "groups", bench_groups },
+	{ "same", bench_same },
+	{ "volatile", bench_volatile },
+	{ "tail", bench_tail },
+	{ "side-by-side", bench_side_by_side },
+	{ "sparse", bench_sparse },
+	{ "unmerge-run", bench_unmerge_run },
+	{ "unmerge-madvise", bench_unmerge_madvise },
+	{ "unmerge-prctl", bench_unmerge_prctl },
+	{ "metadata-dense", bench_metadata_dense },
+	{ "metadata-sparse", bench_metadata_sparse },
+	{ "rmap-2", bench_rmap_2 },
+	{ "rmap-20k", bench_rmap_20k },
+	{ "write-fault", bench_write_fault },
+	{ }
+};
+
+int main(int argc, char **argv)
+{
+	unsigned int i;
+
+	if (argc == 1) {
+		for (i = 0; workloads[i].name; i++)
+			printf("%s\n", workloads[i].name);
+		return 0;
+	}
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	set_knob("run", 0);
+	set_knob("pages_to_scan", 10000);
+	set_knob("sleep_millisecs", 1);
+	set_knob("smart_scan", 0);
+	for (i = 0; workloads[i].name; i++) {
+		if (strcmp(argv[1], workloads[i].name))
+			continue;
+		workloads[i].run(argv[1]);
+		return 0;
+	}
+	die("there is no workload %s; without an argument all are named", argv[1]);
+}
