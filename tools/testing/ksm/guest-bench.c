@@ -226,17 +226,18 @@ static void bench_unique_160k(const char *name)
 	unique(name, 160000);
 }
 
-static void bench_idle(const char *name)
+/* From the first pass on, with smart_scan. */
+static void idle(const char *name, unsigned long nr)
 {
-	const unsigned long nr = 100000;
-	double work = ksmd_work();
-	long before = knob("full_scans");
-
-	map_groups(nr, 1);
 	set_knob("smart_scan", 1);
 	set_knob("run", 1);
-	passes(60);
-	result(name, (ksmd_work() - work) / (knob("full_scans") - before) / nr);
+	result(name, pass_work(60, nr));
+}
+
+static void bench_idle(const char *name)
+{
+	map_groups(100000, 1);
+	idle(name, 100000);
 }
 
 static void bench_merged(const char *name)
@@ -303,9 +304,8 @@ static void bench_volatile(const char *name)
 }
 
 /* Alike but for the last word: made to defeat whoever looks at samples. */
-static void bench_tail(const char *name)
+static void map_tail(unsigned long nr)
 {
-	const unsigned long nr = 20000;
 	char *addr = map(nr * PAGE);
 	unsigned long i;
 
@@ -315,9 +315,20 @@ static void bench_tail(const char *name)
 		((uint64_t *)(addr + i * PAGE))[WORDS - 1] = i;
 	}
 	mergeable(addr, nr * PAGE);
+}
+
+static void bench_tail(const char *name)
+{
+	map_tail(20000);
 	set_knob("run", 1);
 	passes(3);
-	result(name, pass_work(3, nr));
+	result(name, pass_work(3, 20000));
+}
+
+static void bench_tail_idle(const char *name)
+{
+	map_tail(20000);
+	idle(name, 20000);
 }
 
 /* Pages that lie next to each other, and the same number all over 32 TiB. */
@@ -511,6 +522,7 @@ static const struct {
 	{ "same", bench_same },
 	{ "volatile", bench_volatile },
 	{ "tail", bench_tail },
+	{ "tail-idle", bench_tail_idle },
 	{ "side-by-side", bench_side_by_side },
 	{ "sparse", bench_sparse },
 	{ "unmerge-run", bench_unmerge_run },
