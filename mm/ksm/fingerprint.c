@@ -68,7 +68,7 @@ static __always_inline u64 product(u64 text, u64 secret)
 	return (u64)(u32)word * (word >> 32);
 }
 
-/* One cache line, spelt out: a loop would take half as many instructions again. */
+/* One cache line, spelt out: a loop takes more instructions. */
 static __always_inline u64 sum_line(const u64 *text, const u64 *secret)
 {
 	BUILD_BUG_ON(KSM_SAMPLE_WORDS != 8);
@@ -175,8 +175,8 @@ static bool blocks_equal(const u64 *a, const u64 *b)
  * @one: a page, mapped
  * @other: another
  *
- * Pages that get here are almost always equal, and memcmp() takes three times as
- * many instructions to find so, since it wants to know which one is greater.
+ * Pages that get here are almost always equal.  Which one is greater, as memcmp()
+ * would find out, does not matter.
  *
  * Context: any but interrupts; the answer holds for as long as neither page
  * changes.

@@ -331,16 +331,23 @@ static void bench_tail_idle(const char *name)
 	idle(name, 20000);
 }
 
-/* Pages that lie next to each other, and the same number all over 32 TiB. */
-static void scattered(const char *name, unsigned long step)
+/* Unique pages, one at each @step bytes. */
+static void map_scattered(unsigned long nr, unsigned long step)
 {
-	const unsigned long nr = 1000;
 	char *addr = map(nr * step);
 	unsigned long i;
 
 	for (i = 0; i < nr; i++)
 		fill_random(addr + i * step);
 	mergeable(addr, nr * step);
+}
+
+/* Pages that lie next to each other, and the same number all over 32 TiB. */
+static void scattered(const char *name, unsigned long step)
+{
+	const unsigned long nr = 1000;
+
+	map_scattered(nr, step);
 	set_knob("run", 1);
 	passes(3);
 	result(name, pass_work(20, nr));
@@ -409,12 +416,7 @@ static void bench_unmerge_prctl(const char *name)
 /* With nothing saved, the profit is what book-keeping takes. */
 static void metadata(const char *name, unsigned long nr, unsigned long step)
 {
-	char *addr = map(nr * step);
-	unsigned long i;
-
-	for (i = 0; i < nr; i++)
-		fill_random(addr + i * step);
-	mergeable(addr, nr * step);
+	map_scattered(nr, step);
 	set_knob("run", 1);
 	passes(4);
 	result(name, -(double)knob("general_profit") / knob("pages_unshared"));
