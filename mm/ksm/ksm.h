@@ -458,6 +458,7 @@ void ksm_slot_first(struct ksm_scan *scan);
 void ksm_slot_none(struct ksm_scan *scan);
 void ksm_slot_leave(struct ksm_scan *scan, bool forget);
 bool ksm_slots_empty(void);
+struct vm_area_struct *ksm_next_area(struct vma_iterator *vmi);
 bool ksm_has_mergeable_area(struct mm_struct *mm);
 
 /* rmap.c */

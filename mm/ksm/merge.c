@@ -166,6 +166,12 @@ static void read_whole(struct ksm_content *content, struct page *page)
 	content->whole = true;
 }
 
+/* @page differs from one with the same sample, unless it has changed meanwhile. */
+static enum ksm_result mixed_or_gone(struct page *page, const struct ksm_content *content)
+{
+	return key_of(page, ksm_sample) == content->sample ? KSM_MIXED : KSM_GONE;
+}
+
 #ifdef CONFIG_ARM64_MTE
 /* Tags are content too, which a look at the bytes does not see. */
 static bool never_equal(struct page *page)
@@ -410,17 +416,22 @@ static enum ksm_result merge_key(struct ksm_domain *domain, struct ksm_record *r
 	return result;
 }
 
-static enum ksm_result merge_zero(struct ksm_record *record, struct ksm_subject *subject)
+/* Merge a zeroed page with the zero page, where that is wanted and can be done. */
+static bool merge_zero(struct ksm_domain *domain, struct ksm_record *record,
+		       struct ksm_subject *subject)
 {
 	struct mm_struct *mm = subject->vma->vm_mm;
 	struct page *zero = ZERO_PAGE(subject->address);
 	enum ksm_result result;
 
-	if (mm_forbids_zeropage(mm))
-		return KSM_BUSY;
+	if (!READ_ONCE(ksm.use_zero_pages) || mm_forbids_zeropage(mm))
+		return false;
 	result = merge_with(subject, zero);
 	trace_ksm_merge_one_page(page_to_pfn(zero), record, mm, result_to_errno(result));
-	return result;
+	if (result != KSM_MERGED)
+		return false;
+	ksm_record_forget(domain, record);
+	return true;
 }
 
 /*
@@ -647,8 +658,8 @@ static enum ksm_result merge_unstable(struct ksm_domain *domain,
 	if (content->whole)
 		convert_sampled(domain, content->sample);
 	result = find_other(domain, page, content, &other);
-	if (result == KSM_MIXED && key_of(page, ksm_sample) != content->sample)
-		result = KSM_GONE;
+	if (result == KSM_MIXED)
+		result = mixed_or_gone(page, content);
 	put_page(page);
 	if (result == KSM_MERGED)
 		merge_pair(domain, record, other, content);
@@ -741,20 +752,6 @@ static bool record_settled(struct ksm_domain *domain, struct ksm_record *record,
 	return settled;
 }
 
-/* Merge with the zero page; KSM_DIFFERENT where that is not to be done. */
-static enum ksm_result merge_zeroed(struct ksm_domain *domain, struct ksm_record *record,
-				    struct ksm_subject *subject)
-{
-	enum ksm_result result = KSM_DIFFERENT;
-
-	if (READ_ONCE(ksm.use_zero_pages))
-		result = merge_zero(record, subject);
-	if (result != KSM_MERGED)
-		return KSM_DIFFERENT;
-	ksm_record_forget(domain, record);
-	return KSM_MERGED;
-}
-
 /* Whether the pages that are shared under @sample hold something else. */
 static bool differs_from_shared(struct ksm_domain *domain, struct page *page, u64 sample)
 {
@@ -782,8 +779,8 @@ static enum ksm_result merge_stable(struct ksm_domain *domain, struct ksm_record
 	if (result == KSM_DIFFERENT &&
 	    differs_from_shared(domain, subject->page, content->sample))
 		result = KSM_MIXED;
-	if (result == KSM_MIXED && key_of(subject->page, ksm_sample) != content->sample)
-		return KSM_GONE;
+	if (result == KSM_MIXED)
+		return mixed_or_gone(subject->page, content);
 	if (result != KSM_DIFFERENT || !content->whole)
 		return result;
 	result = merge_key(domain, record, subject, content->key);
@@ -800,7 +797,7 @@ static enum ksm_result merge_known(struct ksm_domain *domain, struct ksm_record 
 		/* Zeroed pages are often about to be written to. */
 		if (!settled)
 			return KSM_BUSY;
-		if (merge_zeroed(domain, record, subject) == KSM_MERGED)
+		if (merge_zero(domain, record, subject))
 			return KSM_MERGED;
 	}
 	return merge_stable(domain, record, subject, content);

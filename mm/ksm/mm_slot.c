@@ -71,6 +71,23 @@ struct vm_area_struct *ksm_find_vma(struct mm_struct *mm, unsigned long address)
 }
 
 /**
+ * ksm_next_area - the next area that may be merged
+ * @vmi: iterator over the areas of an mm
+ *
+ * Context: mmap_lock held.
+ * Return: the area, with or without pages in it, or NULL.
+ */
+struct vm_area_struct *ksm_next_area(struct vma_iterator *vmi)
+{
+	struct vm_area_struct *vma;
+
+	do {
+		vma = vma_next(vmi);
+	} while (vma && !(vma->vm_flags & VM_MERGEABLE));
+	return vma;
+}
+
+/**
  * ksm_has_mergeable_area - whether an mm has an area that may be merged
  * @mm: the mm
  *
@@ -79,15 +96,10 @@ struct vm_area_struct *ksm_find_vma(struct mm_struct *mm, unsigned long address)
  */
 bool ksm_has_mergeable_area(struct mm_struct *mm)
 {
-	struct vm_area_struct *vma;
-
 	VMA_ITERATOR(vmi, mm, 0);
 
 	mmap_assert_locked(mm);
-	for_each_vma(vmi, vma)
-		if (vma->vm_flags & VM_MERGEABLE)
-			return true;
-	return false;
+	return ksm_next_area(&vmi);
 }
 
 /**
@@ -348,9 +360,7 @@ static int unmark_areas(struct mm_struct *mm)
 
 	VMA_ITERATOR(vmi, mm, 0);
 
-	for_each_vma(vmi, vma) {
-		if (!(vma->vm_flags & VM_MERGEABLE))
-			continue;
+	while ((vma = ksm_next_area(&vmi))) {
 		err = unmerge_range(vma, vma->vm_start, vma->vm_end);
 		if (err)
 			return err;

@@ -549,11 +549,9 @@ static bool scan_areas(struct ksm_scan *scan, struct mm_struct *mm)
 
 	VMA_ITERATOR(vmi, mm, scan->address);
 
-	for_each_vma(vmi, vma) {
+	while ((vma = ksm_next_area(&vmi))) {
 		unsigned long start = max(scan->address, vma->vm_start);
 
-		if (!(vma->vm_flags & VM_MERGEABLE))
-			continue;
 		scan->found_area = true;
 		if (vma->anon_vma &&
 		    walk_page_range_vma(vma, start, vma->vm_end, &scan_ops, scan) > 0)
@@ -697,18 +695,14 @@ void ksm_scan_batch(struct ksm_scan *scan, unsigned int nr_pages)
 static int unmerge_areas(struct mm_struct *mm)
 {
 	struct vm_area_struct *vma;
-	int err;
+	int err = 0;
 
 	VMA_ITERATOR(vmi, mm, 0);
 
-	for_each_vma(vmi, vma) {
-		if (!(vma->vm_flags & VM_MERGEABLE) || !vma->anon_vma)
-			continue;
-		err = ksm_break_range(vma, vma->vm_start, vma->vm_end);
-		if (err)
-			return err;
-	}
-	return 0;
+	while (!err && (vma = ksm_next_area(&vmi)))
+		if (vma->anon_vma)
+			err = ksm_break_range(vma, vma->vm_start, vma->vm_end);
+	return err;
 }
 
 /* Unmerge the mm that the cursor is in and go on to the next. */

@@ -120,6 +120,29 @@ static void alike_but_for_the_end(void)
 	ksm_expect_figures(30, 30, 0);
 }
 
+/*
+ * The second content comes when the chain of the first has no room to be tried.
+ * They differ in one byte, each time in another cache line: one may be sampled.
+ */
+static void alike_but_for_a_byte_when_full(void)
+{
+	static const char content[] = "000011001111";
+	const size_t pages = sizeof(content) - 1;
+	char *area = ksm_map_mergeable(3 * pages);
+	size_t i;
+
+	ksm_set("max_page_sharing", 4);
+	for (i = 0; i < 3; i++)
+		ksm_fill_same(area + i * pages * psize(), pages, SEED + i);
+	for (i = 0; i < 3 * pages; i++)
+		area[(i + 1) * psize() - 1 - 64 * (i / pages)] = content[i % pages];
+	ksm_settle();
+	ksm_expect_figures(12, 24, 0);
+	for (i = 0; i < 3 * pages; i++)
+		ksm_expect("the byte", area[(i + 1) * psize() - 1 - 64 * (i / pages)],
+			   content[i % pages]);
+}
+
 static void sharing_child(int fd, void *arg)
 {
 	size_t pages = (uintptr_t)arg;
@@ -265,6 +288,7 @@ static const struct ksm_case cases[] = {
 	{ "fewer pages than the bound", bound_never_reached },
 	{ "several contents have a chain each", several_chains },
 	{ "contents that differ in their last word share no chain", alike_but_for_the_end },
+	{ "a full chain is no place for another content", alike_but_for_a_byte_when_full },
 	{ "the bound holds across processes", across_processes },
 	{ "fork may go past the bound", fork_may_exceed },
 	{ "shares that nobody has are pruned", pruned },
