@@ -141,8 +141,10 @@ static int __init ksm_init_tables(void)
 
 	ksm_fingerprint_init();
 	ksm_key_init(&ksm.key);
+	ksm_hash_begin();
 	ksm.zero = ksm_fingerprint(&ksm.key, page_address(ZERO_PAGE(0)));
 	ksm.zero_sample = ksm_sample(&ksm.key, page_address(ZERO_PAGE(0)));
+	ksm_hash_end();
 	ksm_advisor_init(&ksm.advisor);
 	err = ksm_record_init();
 	err = err ?: ksm_stable_init();

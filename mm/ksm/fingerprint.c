@@ -33,31 +33,43 @@ static void __init detect_avx2(void)
 		static_branch_enable(&have_avx2);
 }
 
-/* Whether the vector unit is there; it is ours then until avx2_end(). */
-static bool avx2_begin(void)
+static bool use_avx2(void)
 {
 	if (!static_branch_likely(&have_avx2))
 		return false;
-	kernel_fpu_begin();
+	VM_WARN_ON_ONCE(irq_fpu_usable());	/* not between begin and end */
 	return true;
 }
 
-static void avx2_end(void)
+/**
+ * ksm_hash_begin - get ready to hash and compare pages
+ *
+ * Taking the vector unit takes about as long as hashing a sample does.
+ *
+ * Context: a task.  Until ksm_hash_end() it must not sleep.
+ */
+void ksm_hash_begin(void)
 {
-	kernel_fpu_end();
+	if (static_branch_likely(&have_avx2))
+		kernel_fpu_begin();
+}
+
+/**
+ * ksm_hash_end - give up what ksm_hash_begin() took
+ */
+void ksm_hash_end(void)
+{
+	if (static_branch_likely(&have_avx2))
+		kernel_fpu_end();
 }
 #else
 static void __init detect_avx2(void)
 {
 }
 
-static bool avx2_begin(void)
+static bool use_avx2(void)
 {
 	return false;
-}
-
-static void avx2_end(void)
-{
 }
 #endif /* CONFIG_KSM_AVX2 */
 
@@ -106,22 +118,20 @@ static u64 finish(const struct ksm_key *key, u64 sum)
  *
  * A page is hashed in blocks as long as the secret, chained by a polynomial.
  *
- * Context: any but interrupts.  The page may change meanwhile; the result then
- * fits no content in particular.
+ * Context: between ksm_hash_begin() and ksm_hash_end().  The page may change
+ * meanwhile; the result then fits no content in particular.
  * Return: the fingerprint.
  */
 u64 ksm_fingerprint(const struct ksm_key *key, const void *addr)
 {
 	const u64 *text = addr;
 	const u64 *end = addr + PAGE_SIZE;
-	bool avx2 = avx2_begin();
+	bool avx2 = use_avx2();
 	u64 hash = 0;
 
 	for (; text < end; text += KSM_KEY_WORDS)
 		hash = hash * key->fold[0] + (avx2 ? ksm_avx2_sum(text, key->word) :
 						     sum_block(text, key->word));
-	if (avx2)
-		avx2_end();
 	return finish(key, hash);
 }
 
@@ -143,20 +153,13 @@ static u64 sum_lines(const struct ksm_key *key, const void *addr)
  * Most pages differ from all others in any place one looks at.  Pages with
  * equal samples need ksm_fingerprint() to be told apart.
  *
- * Context: any, as for ksm_fingerprint().
+ * Context: as for ksm_fingerprint().
  * Return: the fingerprint of the sample.
  */
 u64 ksm_sample(const struct ksm_key *key, const void *addr)
 {
-	u64 sum;
-
-	if (avx2_begin()) {
-		sum = ksm_avx2_sum_lines(key, addr);
-		avx2_end();
-	} else {
-		sum = sum_lines(key, addr);
-	}
-	return finish(key, sum);
+	return finish(key, use_avx2() ? ksm_avx2_sum_lines(key, addr) :
+					sum_lines(key, addr));
 }
 
 static bool blocks_equal(const u64 *a, const u64 *b)
@@ -178,22 +181,20 @@ static bool blocks_equal(const u64 *a, const u64 *b)
  * Pages that get here are almost always equal.  Which one is greater, as memcmp()
  * would find out, does not matter.
  *
- * Context: any but interrupts; the answer holds for as long as neither page
- * changes.
+ * Context: between ksm_hash_begin() and ksm_hash_end().  The answer holds for as
+ * long as neither page changes.
  * Return: true where all bytes are equal.
  */
 bool ksm_equal(const void *one, const void *other)
 {
 	const u64 *a = one, *b = other;
 	const u64 *end = one + PAGE_SIZE;
-	bool avx2 = avx2_begin();
+	bool avx2 = use_avx2();
 
 	for (; a < end; a += KSM_KEY_WORDS, b += KSM_KEY_WORDS)
 		if (avx2 ? !ksm_avx2_equal(a, b) : !blocks_equal(a, b))
-			break;
-	if (avx2)
-		avx2_end();
-	return a == end;
+			return false;
+	return true;
 }
 
 /**

@@ -55,6 +55,19 @@ struct ksm_key {
 	unsigned int line[KSM_SAMPLE_LINES];
 };
 
+#ifdef CONFIG_KSM_AVX2
+void ksm_hash_begin(void);
+void ksm_hash_end(void);
+#else
+static inline void ksm_hash_begin(void)
+{
+}
+
+static inline void ksm_hash_end(void)
+{
+}
+#endif
+
 void ksm_key_init(struct ksm_key *key);
 u64 ksm_fingerprint(const struct ksm_key *key, const void *addr);
 u64 ksm_sample(const struct ksm_key *key, const void *addr);

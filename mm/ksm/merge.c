@@ -148,8 +148,11 @@ static u64 hash_of(struct page *page,
 		   u64 (*hash)(const struct ksm_key *key, const void *addr))
 {
 	void *addr = kmap_local_page(page);
-	u64 fingerprint = hash(&ksm.key, addr);
+	u64 fingerprint;
 
+	ksm_hash_begin();
+	fingerprint = hash(&ksm.key, addr);
+	ksm_hash_end();
 	kunmap_local(addr);
 	return fingerprint;
 }
@@ -189,8 +192,11 @@ static bool pages_equal(struct page *page, struct page *kpage)
 {
 	void *one = kmap_local_page(page);
 	void *other = kmap_local_page(kpage);
-	bool equal = ksm_equal(one, other);
+	bool equal;
 
+	ksm_hash_begin();
+	equal = ksm_equal(one, other);
+	ksm_hash_end();
 	kunmap_local(other);
 	kunmap_local(one);
 	return equal;
@@ -626,7 +632,9 @@ static void convert(struct ksm_domain *domain, struct ksm_record *record)
 	}
 	record->tag = ksm_tag(key);
 	record->full = true;
-	ksm_unstable_insert(&domain->unstable, record);
+	/* Where its like stands there, the next look at this page will find that. */
+	if (!ksm_unstable_find(&domain->unstable, record->tag, true))
+		ksm_unstable_insert(&domain->unstable, record);
 }
 
 static void convert_sampled(struct ksm_domain *domain, u64 sample)

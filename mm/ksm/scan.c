@@ -178,17 +178,18 @@ static void add_candidate(struct ksm_scan *scan, struct ksm_record *record,
 	};
 }
 
-static u64 page_sample(struct ksm_chunk *chunk, struct page *page, unsigned int offset)
+static u64 page_key(struct ksm_chunk *chunk, struct page *page, unsigned int offset,
+		    u64 (*hash)(const struct ksm_key *key, const void *addr))
 {
 	void *addr;
-	u64 sample;
+	u64 fingerprint;
 
 	flush_anon_page(chunk->vma, page, chunk->base + offset * PAGE_SIZE);
 	flush_dcache_page(page);
 	addr = kmap_local_page(page);
-	sample = ksm_sample(&ksm.key, addr);
+	fingerprint = hash(&ksm.key, addr);
 	kunmap_local(addr);
-	return ksm_key_on_node(sample, ksm_page_nid(page));
+	return ksm_key_on_node(fingerprint, ksm_page_nid(page));
 }
 
 static void look_first(struct ksm_scan *scan, struct ksm_record *record, u64 sample)
@@ -205,9 +206,10 @@ static void look_changed(struct ksm_record *record, u64 sample)
 	if (record->state == KSM_UNSHARED)
 		ksm_unstable_remove(&ksm.domain.unstable, record);
 	record->tag = ksm_tag(sample);
+	record->full = false;
 }
 
-/* The sample is what it was; has its like turned up? */
+/* The page is what it was; has its like turned up? */
 static void look_again(struct ksm_scan *scan, struct ksm_record *record, u64 sample)
 {
 	struct ksm_unstable *unstable = &ksm.domain.unstable;
@@ -215,7 +217,7 @@ static void look_again(struct ksm_scan *scan, struct ksm_record *record, u64 sam
 	if (!ksm_unstable_met(unstable, record->tag)) {
 		if (record->state == KSM_UNSHARED)
 			return;
-		if (!ksm_unstable_find(unstable, record->tag, false)) {
+		if (!ksm_unstable_find(unstable, record->tag, record->full)) {
 			ksm_unstable_insert(unstable, record);
 			return;
 		}
@@ -224,19 +226,25 @@ static void look_again(struct ksm_scan *scan, struct ksm_record *record, u64 sam
 	add_candidate(scan, record, sample, true);
 }
 
-static void look_unshared(struct ksm_scan *scan, struct ksm_record *record, u64 sample)
+static void look_unshared(struct ksm_scan *scan, struct ksm_chunk *chunk,
+			  struct ksm_record *record, struct page *page)
 {
+	u64 sample = page_key(chunk, page, record->offset, ksm_sample);
+	u64 key = sample;
+
 	if (record->state == KSM_NONE) {
 		look_first(scan, record, sample);
-	} else if (record->full) {
+		return;
+	}
+	if (record->full) {
 		/* Where the filter has been renewed, this page counts again. */
 		ksm_unstable_set_mixed(&ksm.domain.unstable, ksm_tag(sample));
-		add_candidate(scan, record, sample, true);
-	} else if (record->tag != ksm_tag(sample)) {
-		look_changed(record, sample);
-	} else {
-		look_again(scan, record, sample);
+		key = page_key(chunk, page, record->offset, ksm_fingerprint);
 	}
+	if (record->tag == ksm_tag(key))
+		look_again(scan, record, sample);
+	else
+		look_changed(record, sample);
 }
 
 /*
@@ -319,7 +327,7 @@ static void look(struct ksm_scan *scan, struct ksm_chunk *chunk,
 		add_candidate(scan, record, 0, false);
 		return;
 	}
-	look_unshared(scan, record, page_sample(chunk, page, record->offset));
+	look_unshared(scan, chunk, record, page);
 	if (record->age < KSM_MAX_AGE)
 		record->age++;
 	record->skips = skips_for(record, young);
@@ -332,6 +340,19 @@ static void look_missing(struct ksm_scan *scan, struct ksm_record *record)
 		add_candidate(scan, record, 0, false);
 	else
 		ksm_record_forget(&ksm.domain, record);
+}
+
+/* The next page that is there, or that was there when its record was made. */
+static unsigned int next_page(const struct ksm_chunk *chunk,
+			      const struct ksm_record *record,
+			      const struct ksm_record *end)
+{
+	unsigned int until = record < end ? min(record->offset, chunk->end) : chunk->end;
+	unsigned int at = chunk->at;
+
+	while (at < until && pte_none(ptep_get(chunk->pte + at)))
+		at++;
+	return at;
 }
 
 /* The page is neither merged nor idle, or not there: see what has become of it. */
@@ -364,6 +385,7 @@ static enum ksm_chunk_result scan_chunk(struct ksm_scan *scan, struct ksm_chunk 
 {
 	struct ksm_leaf *leaf = *scan->leaf;
 	const bool smart = READ_ONCE(ksm.smart_scan);
+	const bool may_skip = smart && !chunk->young;
 	struct ksm_record *record = NULL, *end = NULL;
 
 	if (ksm_leaf_covers(leaf, chunk->base)) {
@@ -374,8 +396,9 @@ static enum ksm_chunk_result scan_chunk(struct ksm_scan *scan, struct ksm_chunk 
 		record++;
 	for (; chunk->at < chunk->end; chunk->at++) {
 		if (chunk->pte) {
-			record = pass_over(scan, chunk, record, end,
-					   smart && !chunk->young);
+			if (record < end && (may_skip || record->state == KSM_SHARED))
+				record = pass_over(scan, chunk, record, end, may_skip);
+			chunk->at = next_page(chunk, record, end);
 			if (chunk->at == chunk->end)
 				break;
 		}
@@ -503,7 +526,9 @@ static unsigned long scan_range(struct ksm_scan *scan, struct vm_area_struct *vm
 	}
 	if (chunk.young)
 		chunk_hand_on_young(&chunk);
+	ksm_hash_begin();
 	result = scan_chunk(scan, &chunk);
+	ksm_hash_end();
 	if (result == KSM_CHUNK_NO_RECORD && !scan->nr_candidates)
 		missing = chunk_present(&chunk);
 	chunk_unlock(&chunk, ptl);

@@ -185,6 +185,14 @@ static void stable_unlink(struct ksm_domain *domain, struct ksm_stable_node *nod
 	}
 }
 
+/* Have the tree searched for pages with the key of a node, or with its sample. */
+static void note_keys(struct ksm_unstable *unstable, const struct ksm_stable_node *node)
+{
+	ksm_unstable_set_met(unstable, ksm_tag(node->key));
+	if (node->key != node->sample)
+		ksm_unstable_set_mixed(unstable, ksm_tag(node->sample));
+}
+
 /**
  * ksm_stable_insert - add a page to the stable tree
  * @domain: the trees
@@ -208,15 +216,7 @@ void ksm_stable_insert(struct ksm_domain *domain, struct ksm_stable_node *node,
 	node->pruned = jiffies;
 	stable_link(domain, node);
 	list_add(&node->unmapped, &domain->unmapped);
-}
-
-/* Have the tree searched for pages with the sample of a node. */
-static void note_sample(struct ksm_unstable *unstable, const struct ksm_stable_node *node)
-{
-	if (node->key == node->sample)
-		ksm_unstable_set_met(unstable, ksm_tag(node->sample));
-	else
-		ksm_unstable_set_mixed(unstable, ksm_tag(node->sample));
+	note_keys(&domain->unstable, node);
 }
 
 /**
@@ -241,7 +241,7 @@ void ksm_stable_rekey(struct ksm_domain *domain, struct ksm_stable_node *node,
 	node->key += offset;
 	node->sample += offset;
 	stable_link(domain, node);
-	note_sample(&domain->unstable, node);
+	note_keys(&domain->unstable, node);
 }
 
 /**
@@ -262,6 +262,7 @@ void ksm_stable_set_key(struct ksm_domain *domain, u64 from, u64 to)
 		stable_unlink(domain, node);
 		node->key = to;
 		stable_link(domain, node);
+		note_keys(&domain->unstable, node);
 	}
 }
 
@@ -607,9 +608,9 @@ void ksm_stable_forget_pfns(struct ksm_domain *domain, unsigned long start,
  * ksm_stable_renew_met - reduce the filter of samples to those that matter
  * @domain: the trees
  *
- * These are the samples of shared pages; and that of a zeroed page, which may
- * be merged with the zero page before it meets another like it, and which pages
- * that are all but empty have as well.
+ * These are those of shared pages; and that of a zeroed page, which may be merged
+ * with the zero page before it meets another like it, and which pages that are all
+ * but empty have as well.
  *
  * Context: may sleep; under ksm.lock.
  */
@@ -620,14 +621,16 @@ void ksm_stable_renew_met(struct ksm_domain *domain)
 	int nid;
 
 	ksm_unstable_clear_met(unstable);
-	for (nid = 0; nid < nr_node_ids; nid++)
+	for (nid = 0; nid < nr_node_ids; nid++) {
+		ksm_unstable_set_met(unstable, ksm_tag(ksm_key_on_node(ksm.zero, nid)));
 		ksm_unstable_set_mixed(unstable,
 				       ksm_tag(ksm_key_on_node(ksm.zero_sample, nid)));
+	}
 	for (rb = rb_first(&domain->stable); rb; rb = rb_next(rb)) {
 		struct ksm_stable_node *node;
 
 		node = rb_entry(rb, struct ksm_stable_node, rb);
-		note_sample(unstable, node);
+		note_keys(unstable, node);
 		cond_resched();
 	}
 }

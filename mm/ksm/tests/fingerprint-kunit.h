@@ -46,33 +46,63 @@ static void ksm_test_key_init(struct kunit *test)
 	}
 }
 
+static u64 ksm_test_whole(const struct ksm_key *key, const void *page)
+{
+	u64 fingerprint;
+
+	ksm_hash_begin();
+	fingerprint = ksm_fingerprint(key, page);
+	ksm_hash_end();
+	return fingerprint;
+}
+
+static u64 ksm_test_sampled(const struct ksm_key *key, const void *page)
+{
+	u64 fingerprint;
+
+	ksm_hash_begin();
+	fingerprint = ksm_sample(key, page);
+	ksm_hash_end();
+	return fingerprint;
+}
+
+static bool ksm_test_same(const void *one, const void *other)
+{
+	bool same;
+
+	ksm_hash_begin();
+	same = ksm_equal(one, other);
+	ksm_hash_end();
+	return same;
+}
+
 static void ksm_test_equal(struct kunit *test)
 {
 	const struct ksm_key *key = ksm_test_key(test);
 	u64 *page = ksm_test_page(test), *other = ksm_test_page(test);
 
-	KUNIT_EXPECT_FALSE(test, ksm_equal(page, other));
+	KUNIT_EXPECT_FALSE(test, ksm_test_same(page, other));
 	memcpy(other, page, PAGE_SIZE);
-	KUNIT_EXPECT_TRUE(test, ksm_equal(page, other));
-	KUNIT_EXPECT_EQ(test, ksm_fingerprint(key, page), ksm_fingerprint(key, other));
-	KUNIT_EXPECT_EQ(test, ksm_sample(key, page), ksm_sample(key, other));
+	KUNIT_EXPECT_TRUE(test, ksm_test_same(page, other));
+	KUNIT_EXPECT_EQ(test, ksm_test_whole(key, page), ksm_test_whole(key, other));
+	KUNIT_EXPECT_EQ(test, ksm_test_sampled(key, page), ksm_test_sampled(key, other));
 }
 
 static void ksm_test_one_bit(struct kunit *test)
 {
 	const struct ksm_key *key = ksm_test_key(test);
 	u64 *page = ksm_test_page(test), *other = ksm_test_page(test);
-	const u64 before = ksm_fingerprint(key, page);
+	const u64 before = ksm_test_whole(key, page);
 	unsigned int i;
 
 	memcpy(other, page, PAGE_SIZE);
 	for (i = 0; i < KSM_TEST_WORDS; i++) {
 		page[i] ^= BIT_ULL(i % 64);
-		KUNIT_EXPECT_NE(test, ksm_fingerprint(key, page), before);
-		KUNIT_EXPECT_FALSE(test, ksm_equal(page, other));
+		KUNIT_EXPECT_NE(test, ksm_test_whole(key, page), before);
+		KUNIT_EXPECT_FALSE(test, ksm_test_same(page, other));
 		page[i] ^= BIT_ULL(i % 64);
 	}
-	KUNIT_EXPECT_EQ(test, ksm_fingerprint(key, page), before);
+	KUNIT_EXPECT_EQ(test, ksm_test_whole(key, page), before);
 }
 
 /* Both ways to sum up and to compare a block, held against each other. */
@@ -81,29 +111,32 @@ static void ksm_test_avx2(struct kunit *test)
 	const struct ksm_key *key = ksm_test_key(test);
 	u64 *page = ksm_test_page(test), *other = ksm_test_page(test);
 	unsigned int i;
+	bool avx2;
 
-	if (!avx2_begin())
+	ksm_hash_begin();
+	avx2 = use_avx2();
+	ksm_hash_end();
+	if (!avx2)
 		kunit_skip(test, "no AVX2");
-	avx2_end();
 	memcpy(other, page, PAGE_SIZE);
 	for (i = 0; i < KSM_KEY_WORDS; i++) {
 		u64 sum, lines;
 		bool equal;
 
 		page[i] ^= BIT_ULL(i % 64);
-		avx2_begin();
+		ksm_hash_begin();
 		sum = ksm_avx2_sum(page, key->word);
 		lines = ksm_avx2_sum_lines(key, page);
 		equal = ksm_avx2_equal(page, other);
-		avx2_end();
+		ksm_hash_end();
 		KUNIT_EXPECT_EQ(test, sum, sum_block(page, key->word));
 		KUNIT_EXPECT_EQ(test, lines, sum_lines(key, page));
 		KUNIT_EXPECT_FALSE(test, equal);
 		page[i] = i % 3 ? U64_MAX : 0;
 		other[i] = page[i];
-		avx2_begin();
+		ksm_hash_begin();
 		equal = ksm_avx2_equal(page, other);
-		avx2_end();
+		ksm_hash_end();
 		KUNIT_EXPECT_TRUE(test, equal);
 	}
 }
@@ -122,12 +155,12 @@ static void ksm_test_sample(struct kunit *test)
 {
 	const struct ksm_key *key = ksm_test_key(test);
 	u64 *page = ksm_test_page(test);
-	const u64 before = ksm_sample(key, page);
+	const u64 before = ksm_test_sampled(key, page);
 	unsigned int i;
 
 	for (i = 0; i < KSM_TEST_WORDS; i++) {
 		page[i] = ~page[i];
-		KUNIT_EXPECT_EQ(test, ksm_sample(key, page) != before,
+		KUNIT_EXPECT_EQ(test, ksm_test_sampled(key, page) != before,
 				ksm_test_word_in_sample(key, i));
 		page[i] = ~page[i];
 	}
@@ -138,8 +171,8 @@ static void ksm_test_keys_differ(struct kunit *test)
 	const struct ksm_key *key = ksm_test_key(test), *other = ksm_test_key(test);
 	u64 *page = ksm_test_page(test);
 
-	KUNIT_EXPECT_NE(test, ksm_fingerprint(key, page), ksm_fingerprint(other, page));
-	KUNIT_EXPECT_NE(test, ksm_sample(key, page), ksm_sample(other, page));
+	KUNIT_EXPECT_NE(test, ksm_test_whole(key, page), ksm_test_whole(other, page));
+	KUNIT_EXPECT_NE(test, ksm_test_sampled(key, page), ksm_test_sampled(other, page));
 }
 
 /* What was hashed at boot is what a zeroed page is found by now. */
@@ -147,10 +180,10 @@ static void ksm_test_zero_page(struct kunit *test)
 {
 	u64 *page = ksm_test_page(test);
 
-	KUNIT_EXPECT_NE(test, ksm_fingerprint(&ksm.key, page), ksm.zero);
+	KUNIT_EXPECT_NE(test, ksm_test_whole(&ksm.key, page), ksm.zero);
 	memset(page, 0, PAGE_SIZE);
-	KUNIT_EXPECT_EQ(test, ksm_fingerprint(&ksm.key, page), ksm.zero);
-	KUNIT_EXPECT_EQ(test, ksm_sample(&ksm.key, page), ksm.zero_sample);
+	KUNIT_EXPECT_EQ(test, ksm_test_whole(&ksm.key, page), ksm.zero);
+	KUNIT_EXPECT_EQ(test, ksm_test_sampled(&ksm.key, page), ksm.zero_sample);
 	KUNIT_EXPECT_NE(test, ksm.zero, 0ULL);
 }
 

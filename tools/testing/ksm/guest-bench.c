@@ -283,6 +283,7 @@ static void bench_same(const char *name)
 	merge_all(name, nr, nr - (nr + most - 1) / most);
 }
 
+/* A pass is one batch here, so that ksmd is stopped between two of them. */
 static void bench_volatile(const char *name)
 {
 	const unsigned long nr = 20000;
@@ -291,6 +292,8 @@ static void bench_volatile(const char *name)
 	unsigned long i;
 	int round;
 
+	set_knob("pages_to_scan", 2 * nr);
+	set_knob("sleep_millisecs", 500);
 	set_knob("run", 1);
 	passes(2);
 	for (round = 0; round < 3; round++) {
@@ -329,6 +332,35 @@ static void bench_tail_idle(const char *name)
 {
 	map_tail(20000);
 	idle(name, 20000);
+}
+
+/*
+ * The same words in another order: all the same to a sum, an exclusive or, or
+ * any other hash that forgets where a word stands.
+ */
+static void bench_collide(const char *name)
+{
+	const unsigned long nr = 40000;
+	char *addr = map(nr * PAGE);
+	unsigned long i, j;
+
+	fill_random(addr);
+	for (i = 1; i < nr; i++) {
+		uint64_t *word = (uint64_t *)(addr + i * PAGE);
+
+		memcpy(word, addr, PAGE);
+		for (j = WORDS - 1; j; j--) {
+			unsigned long other = rnd() % (j + 1);
+			uint64_t moved = word[j];
+
+			word[j] = word[other];
+			word[other] = moved;
+		}
+	}
+	mergeable(addr, nr * PAGE);
+	set_knob("run", 1);
+	passes(3);
+	result(name, pass_work(3, nr));
 }
 
 /* Unique pages, one at each @step bytes. */
@@ -511,6 +543,114 @@ static void bench_rmap_20k(const char *name)
 	rmap_walk(name, 20000);
 }
 
+#define TRACING		"/sys/kernel/tracing/"
+#define MAX_HOLDS	1000000
+
+static void trace(const char *file, const char *value)
+{
+	char path[100];
+	FILE *to;
+
+	snprintf(path, sizeof(path), TRACING "%s", file);
+	to = fopen(path, "w");
+	if (!to || fprintf(to, "%s", value) < 0 || fclose(to))
+		die("cannot write %s to %s: %s", value, path, strerror(errno));
+}
+
+/* Seconds at which a line of the trace was written; 0 where it is no event. */
+static double event_time(const char *line)
+{
+	const char *at = strstr(line, ": mmap_lock");
+
+	while (at && at > line && at[-1] != ' ')
+		at--;
+	return at ? strtod(at, NULL) : 0;
+}
+
+static int compare_holds(const void *one, const void *other)
+{
+	const double a = *(const double *)one, b = *(const double *)other;
+
+	return (a > b) - (a < b);
+}
+
+/* How long ksmd held mmap_lock each time, ascending, from the trace. */
+static unsigned long read_holds(double *hold)
+{
+	FILE *from = fopen(TRACING "trace", "r");
+	unsigned long nr = 0;
+	char line[500];
+	double taken = 0;
+
+	if (!from)
+		die("cannot read the trace: %s", strerror(errno));
+	while (nr < MAX_HOLDS && fgets(line, sizeof(line), from)) {
+		if (strstr(line, "mmap_lock_acquire_returned") && strstr(line, "success=true"))
+			taken = event_time(line);
+		else if (strstr(line, "mmap_lock_released") && taken)
+			hold[nr++] = (event_time(line) - taken) * 1e9;
+	}
+	fclose(from);
+	qsort(hold, nr, sizeof(*hold), compare_holds);
+	return nr;
+}
+
+/* Of 40,000 unique pages in one area: the hold that @share of all are shorter than. */
+static void lock_holds(const char *name, double share)
+{
+	double *hold = malloc(MAX_HOLDS * sizeof(*hold));
+	char pid[20];
+	unsigned long nr;
+
+	map_groups(40000, 1);
+	set_knob("run", 1);
+	passes(3);
+	snprintf(pid, sizeof(pid), "%d", find_ksmd());
+	trace("buffer_size_kb", "40000");
+	trace("set_event_pid", pid);
+	trace("events/mmap_lock/enable", "1");
+	passes(2);
+	trace("tracing_on", "0");
+	nr = read_holds(hold);
+	if (!nr)
+		die("the trace has no mmap_lock of ksmd");
+	result(name, hold[(unsigned long)((nr - 1) * share)]);
+}
+
+static void bench_lock_99(const char *name)
+{
+	lock_holds(name, 0.99);
+}
+
+static void bench_lock_longest(const char *name)
+{
+	lock_holds(name, 1);
+}
+
+/* What a program waits for longest that changes its areas while ksmd scans. */
+static void bench_lock_wait(const char *name)
+{
+	char *small = map(PAGE);
+	double longest = 0;
+	unsigned long i;
+
+	map_groups(40000, 1);
+	set_knob("run", 1);
+	passes(3);
+	for (i = 0; i < 2000; i++) {
+		double began;
+
+		usleep(1000);
+		began = now();
+		if (mprotect(small, PAGE, i % 2 ? PROT_READ : PROT_READ | PROT_WRITE))
+			die("mprotect: %s", strerror(errno));
+		began = now() - began;
+		if (began > longest)
+			longest = began;
+	}
+	result(name, longest);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(const char *name);
@@ -525,6 +665,7 @@ static const struct {
 	{ "volatile", bench_volatile },
 	{ "tail", bench_tail },
 	{ "tail-idle", bench_tail_idle },
+	{ "collide", bench_collide },
 	{ "side-by-side", bench_side_by_side },
 	{ "sparse", bench_sparse },
 	{ "unmerge-run", bench_unmerge_run },
@@ -535,6 +676,9 @@ static const struct {
 	{ "rmap-2", bench_rmap_2 },
 	{ "rmap-20k", bench_rmap_20k },
 	{ "write-fault", bench_write_fault },
+	{ "lock-99", bench_lock_99 },
+	{ "lock-longest", bench_lock_longest },
+	{ "lock-wait", bench_lock_wait },
 	{ }
 };
 

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=dash
+# shellcheck disable=SC2034	# much here is for the jobs that source it
+#
+# What the jobs that start KVM guests share. They run on the host, a booted
+# kernel, and take QEMU from the machine's own root, mounted over 9p.
+
+KSM=/sys/kernel/mm/ksm
+ROOT=/host
+
+# A parameter boot was given, or what else to take.
+parameter()
+{
+	local value
+
+	value=$(sed -n "s/.* $1=\([^ ]*\).*/\1/p" /proc/cmdline)
+	echo "${value:-$2}"
+}
+
+tell()
+{
+	echo "$*" > /dev/ttyS1
+}
+
+fail()
+{
+	tell "FAILED: $*"
+	exit 1
+}
+
+mount_root()
+{
+	mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=262144,cache=loose host $ROOT ||
+		fail "the machine's root did not mount over 9p; see the log"
+	mount -t proc proc $ROOT/proc
+	mount --bind /dev $ROOT/dev
+	mount -t tmpfs tmpfs $ROOT/tmp
+	cp /guest/* $ROOT/tmp/
+}
+
+# prepare_host GUESTS MEMORY PAGES_TO_SCAN: what boot's parameters do not say
+# otherwise; merging is on afterwards.
+prepare_host()
+{
+	GUESTS=$(parameter ksm_guests "$1")
+	MEMORY=$(parameter ksm_memory "$2")
+	[ -d $KSM ] || fail "this kernel has no KSM"
+	mount_root
+	[ -c /dev/kvm ] ||
+		fail "the emulated CPU offers no virtualisation, so that no KVM guest can run"
+	[ -x $ROOT/usr/bin/qemu-system-x86_64 ] ||
+		fail "QEMU is missing on this machine; install it with: apt-get install qemu-system-x86"
+	ksmd=$(pidof ksmd)
+	echo "$3" > $KSM/pages_to_scan
+	echo 20 > $KSM/sleep_millisecs
+	echo 1 > $KSM/run
+}
+
+start_guest()
+{
+	chroot $ROOT /usr/bin/qemu-system-x86_64 -nodefaults -no-user-config \
+		-display none -no-reboot -machine microvm -accel kvm -cpu host,-xsave,-svm \
+		-smp 1 -m "${MEMORY}M" -kernel /tmp/bzImage -initrd /tmp/initrd \
+		-append "console=ttyS0 panic=-1" \
+		-serial "file:/tmp/guest$1.log" > "/tmp/qemu$1.log" 2>&1 &
+	echo $! > "/tmp/qemu$1.pid"
+}
+
+guests_up()
+{
+	cat $ROOT/tmp/guest*.log 2> /dev/null | grep -c 'GUEST UP'
+}
+
+figure()
+{
+	cat "$KSM/$1" 2> /dev/null || echo 0
+}
+
+# Hundredths of a second ksmd has run.
+ksmd_ticks()
+{
+	awk '{ print $14 + $15 }' "/proc/$ksmd/stat"
+}
+
+hundredths()
+{
+	awk '{ printf "%d", $1 * 100 }' /proc/uptime
+}
+
+# KiB of memory of the guests that was really touched.
+resident()
+{
+	local pid sum=0 kib
+
+	for pid in $(pidof qemu-system-x86_64); do
+		kib=$(awk '/^Rss:/ { print $2 }' "/proc/$pid/smaps_rollup" 2> /dev/null)
+		sum=$((sum + ${kib:-0}))
+	done
+	echo $sum
+}
+
+mib()
+{
+	echo $(($1 * 4 / 1024))
+}
+
+dump_logs()
+{
+	local file
+
+	for file in /tmp/qemu*.log /host/tmp/guest*.log; do
+		[ ! -s "$file" ] || { echo "== $file"; cat "$file"; } > /dev/console
+	done
+}
