@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 
+deb: ## kernel packages in build/deb; CONFIG=path for another .config, BTF=n for none
+	$(Q)scripts/packages deb
+	$(Q)scripts/deb-kernel $(if $(filter n,$(BTF)),--no-btf) $(if $(CONFIG),'$(CONFIG)')
+
 deb-tools: packages ## a Debian package of ksmrun, ksmtop, ksm-apply, in build/deb
 	$(Q)scripts/deb-tools
 
-.PHONY: deb-tools
+.PHONY: deb deb-tools
