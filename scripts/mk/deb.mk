@@ -7,4 +7,8 @@ deb: ## kernel packages in build/deb; CONFIG=path for another .config, BTF=n for
 deb-tools: packages ## a Debian package of ksmrun, ksmtop, ksm-apply, in build/deb
 	$(Q)scripts/deb-tools
 
-.PHONY: deb deb-tools
+check-host: packages ## a Debian with both, booted under systemd: ksmtuned, libvirt ...
+	$(Q)scripts/packages host
+	$(Q)scripts/check-host
+
+.PHONY: deb deb-tools check-host
