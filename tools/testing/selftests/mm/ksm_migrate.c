@@ -333,6 +333,36 @@ static void compacted(void)
 	ksm_check_same(area, PAGES, SEED);
 }
 
+static unsigned long memory_block_bytes(void)
+{
+	FILE *file = fopen("/sys/devices/system/memory/block_size_bytes", "r");
+	unsigned long bytes = 0;
+
+	if (!file || fscanf(file, "%lx", &bytes) != 1 || !bytes)
+		ksm_skip("there are no memory blocks");
+	fclose(file);
+	return bytes;
+}
+
+/* Memory goes offline: what is shared moves away first, and KSM goes on. */
+static void offlined(void)
+{
+	char *area = ksm_merged_area(PAGES, SEED), path[128];
+	unsigned long pfn = ksm_pfn(area);
+
+	snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%lu/state",
+		 pfn * psize() / memory_block_bytes());
+	if (ksm_write_file(path, "offline"))
+		ksm_skip("the memory that the shared page is in cannot go offline");
+	ksm_check(!ksm_write_file(path, "online"), "it can be brought back");
+	ksm_check(ksm_pfn(area) != pfn, "the shared page has moved");
+	ksm_check_same(area, PAGES, SEED);
+	ksm_expect("merged pages", ksm_count_merged(area, PAGES), PAGES);
+	ksm_fill(area, SEED + 1);
+	ksm_settle();
+	ksm_expect_figures(1, PAGES - 2, 1);
+}
+
 static const struct ksm_case cases[] = {
 	{ "a shared page moves with all its mappings", moves_with_all },
 	{ "it stays merged however often it moves", stays_merged },
@@ -350,6 +380,7 @@ static const struct ksm_case cases[] = {
 	{ "migrate_pages moves shared pages", migrate_pages_moves },
 	{ "moves while ksmd is at work", moved_while_scanning },
 	{ "compaction keeps pages merged", compacted },
+	{ "memory goes offline under a shared page", offlined },
 };
 
 int main(void)
