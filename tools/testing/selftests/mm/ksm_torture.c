@@ -83,9 +83,18 @@ static pid_t start(void)
 {
 	pid_t pid = fork();
 
+	if (pid < 0)
+		torture_fail("fork: %s", strerror(errno));
 	if (!pid)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 	return pid;
+}
+
+/* 0 and -1 stand for whole groups of processes. */
+static void end_process(pid_t pid)
+{
+	if (pid > 0)
+		kill(pid, SIGKILL);
 }
 
 static uint64_t seed_of(uint64_t stream)
@@ -178,7 +187,7 @@ static void torment(long seconds)
 		collect();
 		watch_beats();
 		if (chance(&dice, 40))
-			kill(workers[roll(&dice, TORTURE_WORKERS)], SIGKILL);
+			end_process(workers[roll(&dice, TORTURE_WORKERS)]);
 		if (ksm_now_ms() > next) {
 			report(end - ksm_now_ms());
 			next = ksm_now_ms() + REPORT_MS;
@@ -205,7 +214,7 @@ static void come_to_an_end(void)
 
 	__atomic_store_n(&torture->stop, 1, __ATOMIC_RELAXED);
 	for (i = 0; i < ROLES; i++) {
-		kill(roles[i], SIGKILL);
+		end_process(roles[i]);
 		waitpid(roles[i], NULL, 0);
 	}
 	torture_tear_down();
@@ -215,8 +224,7 @@ static void come_to_an_end(void)
 	if (!all_ended(NULL) && !torture->reason[0])
 		snprintf(torture->reason, TORTURE_REASON, "a worker does not come to its end");
 	for (i = 0; i < TORTURE_WORKERS; i++)
-		if (workers[i] > 0)
-			kill(workers[i], SIGKILL);
+		end_process(workers[i]);
 	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
 		;
 }

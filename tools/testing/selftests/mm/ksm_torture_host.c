@@ -6,6 +6,7 @@
  */
 #include <dirent.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,10 +89,15 @@ void torture_knobs(uint64_t seed)
 static void offline_memory(struct dice *dice)
 {
 	char path[128];
-	unsigned int block = roll(dice, 64);
+	unsigned int block = roll(dice, 32);
+	int err;
 
 	snprintf(path, sizeof(path), MEMORY "memory%u/state", block);
-	if (ksm_write_file(path, "offline"))
+	/* It tries until all has moved away, or a signal comes. */
+	alarm(10);
+	err = ksm_write_file(path, "offline");
+	alarm(0);
+	if (err)
 		return;
 	usleep(roll(dice, 300000));
 	ksm_write_file(path, "online_movable");
@@ -106,11 +112,17 @@ static void renew_swap(struct dice *dice)
 	swapon(SWAP_DEVICE, 0);
 }
 
+static void on_alarm(int signal)
+{
+}
+
 void torture_machine(uint64_t seed)
 {
+	static const struct sigaction alarm_action = { .sa_handler = on_alarm };
 	const struct setting *setting;
 	struct dice dice;
 
+	sigaction(SIGALRM, &alarm_action, NULL);
 	dice_init(&dice, seed, 12);
 	for (;;) {
 		setting = &machine[roll(&dice, ARRAY_SIZE(machine))];

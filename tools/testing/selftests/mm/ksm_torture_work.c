@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -32,6 +33,7 @@
 #define CHILDREN	3
 #define POISON_BUDGET	48
 #define NO_WORD		0xffff
+#define PIN_TURN	"/tmp/ksm_torture.pin"
 #define PROT_RW		(PROT_READ | PROT_WRITE)
 
 #ifndef MADV_SOFT_OFFLINE
@@ -354,11 +356,14 @@ static void op_pin(struct area *area)
 		.size = range.pages * psize(),
 		.flags = PIN_LONGTERM_TEST_FLAG_USE_WRITE,
 	};
-	int fd = open("/sys/kernel/debug/gup_test", O_RDWR | O_CLOEXEC);
+	int turn = open(PIN_TURN, O_RDWR | O_CREAT | O_CLOEXEC, 0600), fd = -1;
 	char *copy = malloc(args.size);
 	uint64_t to = (uintptr_t)copy;
 	size_t i;
 
+	/* Opening it, and closing it again, ends what another one has pinned. */
+	if (!flock(turn, LOCK_EX | LOCK_NB))
+		fd = open("/sys/kernel/debug/gup_test", O_RDWR | O_CLOEXEC);
 	if (fd >= 0 && copy && !ioctl(fd, PIN_LONGTERM_TEST_START, &args)) {
 		usleep(roll(&dice, 20000));
 		for (i = range.from; i < range.from + range.pages; i++)
@@ -370,6 +375,7 @@ static void op_pin(struct area *area)
 	}
 	free(copy);
 	close(fd);
+	close(turn);
 }
 
 /* A write that asks nobody: it breaks the share all the same. */
