@@ -9,6 +9,7 @@ TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BUILD=$TOP/build
 BASE=$BUILD/base
 LINUX=$BUILD/linux
+MUTANT=$BUILD/mutant
 LOGS=$BUILD/log
 TARBALL=/usr/src/linux-source-6.12.tar.xz
 JOBS=${JOBS:-$(nproc)}

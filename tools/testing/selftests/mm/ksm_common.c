@@ -325,6 +325,24 @@ void ksm_passes(unsigned int count)
 	ksm_stop();
 }
 
+/*
+ * One pass and no more, for cases where a second one would matter: ksmd sleeps
+ * very long after it, and wakes when that time is changed.
+ */
+void ksm_one_pass(void)
+{
+	static unsigned int turn;
+	struct figure figure = { "full_scans", ksm_get("full_scans") + 1 };
+
+	/* After the pass before it has to have gone to sleep. */
+	usleep(20000);
+	ksm_set("sleep_millisecs", 1000000 + ++turn % 2);
+	ksm_set("run", 1);
+	if (!ksm_poll(figure_is, &figure))
+		ksm_fail("full_scans stands at %ld and not at %ld after %ld s",
+			 ksm_get("full_scans"), figure.value, KSM_PATIENCE_MS / 1000);
+}
+
 /* The three passes after which the figures have to be exact. */
 void ksm_settle(void)
 {

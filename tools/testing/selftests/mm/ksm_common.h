@@ -69,6 +69,7 @@ long ksm_now_ms(void);
 bool ksm_poll(bool (*condition)(void *arg), void *arg);
 bool ksm_wait_figure(const char *name, long want);
 void ksm_passes(unsigned int count);
+void ksm_one_pass(void);
 void ksm_settle(void);
 void ksm_stop(void);
 void ksm_unmerge_all(void);

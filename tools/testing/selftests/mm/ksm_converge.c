@@ -352,6 +352,26 @@ static void smart_scan_late_twins(void)
 	ksm_check_unique(area + 100 * psize(), 100, SEED_UNIQUE);
 }
 
+/* Late pages that differ in one word from a page that is shared already. */
+static void differ_from_shared(void)
+{
+	char *shared = ksm_map_mergeable(2), *late = ksm_map_mergeable(32);
+	size_t i, apart = WORDS / 32;
+
+	ksm_fill_same(shared, 2, SEED_GROUP);
+	ksm_settle();
+	ksm_expect_figures(1, 1, 0);
+	ksm_fill_same(late, 32, SEED_GROUP);
+	for (i = 0; i < 32; i++)
+		page_words(late, i)[i * apart] = SEED_UNIQUE + i;
+	ksm_settle();
+	ksm_expect_figures(1, 1, 32);
+	for (i = 0; i < 32; i++)
+		ksm_check(page_words(late, i)[i * apart] == SEED_UNIQUE + i,
+			  "the word in which the pages differ is as written");
+	ksm_check_same(shared, 2, SEED_GROUP);
+}
+
 static const struct ksm_case cases[] = {
 	{ "groups and unique pages in one process", mixture },
 	{ "unique pages alone", only_unique },
@@ -366,6 +386,7 @@ static const struct ksm_case cases[] = {
 	{ "pages that differ in one word anywhere", differ_walking },
 	{ "a bit of every word tells pages apart", one_bit_each_word },
 	{ "pairs that differ from others in the last word", differ_last_in_twos },
+	{ "late pages that differ in one word from a shared one", differ_from_shared },
 	{ "new content is counted anew", changes_then_settles },
 	{ "pages changed at every pass stay unmerged until they rest", changes_between_passes },
 	{ "figures stay exact over many passes", stays_so },

@@ -400,6 +400,21 @@ static void free_then_merge(void)
 	ksm_check_same(kept, PAGES, SEED);
 }
 
+/* The shared page is one that was free to go, and others come to share it. */
+static void free_then_shared_reclaimed(void)
+{
+	char *freed = ksm_map_mergeable(2), *kept;
+
+	ksm_need_reclaim();
+	ksm_fill_same(freed, 2, SEED);
+	madvise(freed, 2 * psize(), MADV_FREE);
+	ksm_settle();
+	ksm_expect("merged pages", ksm_count_merged(freed, 2), 2);
+	kept = ksm_merged_area(PAGES, SEED);
+	ksm_check(ksm_reclaim(kept, PAGES), "the pages go out");
+	ksm_check_same(kept, PAGES, SEED);
+}
+
 static void populate_write(void)
 {
 	char *area = ksm_merged_area(PAGES, SEED);
@@ -820,6 +835,7 @@ static const struct ksm_case cases[] = {
 	{ "MADV_FREE", free_advice },
 	{ "MADV_FREE of pages that others share, and reclaim", free_advice_reclaimed },
 	{ "MADV_FREE before merging", free_then_merge },
+	{ "MADV_FREE before merging, and reclaim", free_then_shared_reclaimed },
 	{ "MADV_POPULATE_WRITE gives pages back", populate_write },
 	{ "MADV_COLD and MADV_PAGEOUT", cold_and_pageout },
 	{ "MADV_WIPEONFORK", wipe_on_fork },

@@ -333,6 +333,36 @@ static void compacted(void)
 	ksm_check_same(area, PAGES, SEED);
 }
 
+/* Takes a block of memory offline, any that can be, and brings it back. */
+static bool offline_any(void)
+{
+	char path[128];
+	unsigned int block;
+
+	for (block = 0; block < 256; block++) {
+		snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%u/state", block);
+		if (ksm_write_file(path, "offline"))
+			continue;
+		ksm_check(!ksm_write_file(path, "online"), "memory can be brought back");
+		return true;
+	}
+	return false;
+}
+
+/* What is shared there moves away first, and KSM goes on afterwards. */
+static void offlined(void)
+{
+	char *area = ksm_merged_area(PAGES, SEED);
+
+	if (!offline_any())
+		ksm_skip("no memory can go offline");
+	ksm_check_same(area, PAGES, SEED);
+	ksm_expect("merged pages", ksm_count_merged(area, PAGES), PAGES);
+	ksm_fill(area, SEED + 1);
+	ksm_settle();
+	ksm_expect_figures(1, PAGES - 2, 1);
+}
+
 static const struct ksm_case cases[] = {
 	{ "a shared page moves with all its mappings", moves_with_all },
 	{ "it stays merged however often it moves", stays_merged },
@@ -350,6 +380,7 @@ static const struct ksm_case cases[] = {
 	{ "migrate_pages moves shared pages", migrate_pages_moves },
 	{ "moves while ksmd is at work", moved_while_scanning },
 	{ "compaction keeps pages merged", compacted },
+	{ "memory goes offline and comes back", offlined },
 };
 
 int main(void)

@@ -262,6 +262,28 @@ static void moved_while_scanning(void)
 	ksm_check_same(area, PAGES, SEED);
 }
 
+/*
+ * The area that the pages came from stands in their anon_vma still, at the same
+ * offsets, and is locked: that is no reason to keep the pages it does not map.
+ */
+static void left_behind_locked(void)
+{
+	char *area = ksm_map_mergeable(PAGES + 1), *moved = free_range(PAGES);
+
+	ksm_need_reclaim();
+	ksm_fill_same(area, PAGES + 1, SEED);
+	if (mremap(area, PAGES * psize(), PAGES * psize(),
+		   MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, moved) != moved)
+		ksm_skip("MREMAP_DONTUNMAP is not known here");
+	ksm_fill_unique(area, PAGES + 1, SEED + 1);
+	ksm_check(!mlock(area, (PAGES + 1) * psize()), "mlock");
+	ksm_settle();
+	ksm_expect("merged pages", ksm_count_merged(moved, PAGES), PAGES);
+	ksm_check(ksm_reclaim(moved, PAGES), "the merged pages go out");
+	ksm_check_same(moved, PAGES, SEED);
+	ksm_check_unique(area, PAGES + 1, SEED + 1);
+}
+
 static const struct ksm_case cases[] = {
 	{ "an area moved before it merges", moved_then_merged },
 	{ "an area moved after it merged", merged_then_moved },
@@ -276,6 +298,7 @@ static const struct ksm_case cases[] = {
 	{ "merged, moved, merged, swapped out", merged_moved_swapped_out },
 	{ "moved, merged, migrated", moved_migrated },
 	{ "moved, forked, merged, swapped out", moved_forked_swapped_out },
+	{ "moved from an area that is locked, merged, swapped out", left_behind_locked },
 	{ "moved while ksmd is at work", moved_while_scanning },
 };
 

@@ -108,6 +108,28 @@ static void part_taken_out(void)
 	ksm_expect_figures(1, PAGES - 1, 0);
 }
 
+/*
+ * The upper page is well known. The lower one is seen to hold the same in one
+ * pass, and looks for its like in the next, which comes to it first: by then the
+ * advice for the upper one has been taken back.
+ */
+static void taken_out_is_no_match(void)
+{
+	char *area = ksm_map_mergeable(2), *old = area + psize();
+
+	ksm_fill_unique(area, 2, SEED);
+	ksm_one_pass();
+	ksm_one_pass();
+	ksm_expect_figures(0, 0, 2);
+	ksm_fill(area, SEED + 1);
+	ksm_one_pass();
+	ksm_unmergeable(old, 1);
+	ksm_one_pass();
+	ksm_expect("merged pages", ksm_count_merged(area, 2), 0);
+	ksm_expect_figures(0, 0, 1);
+	ksm_check_same(area, 2, SEED + 1);
+}
+
 static void advice_joins_neighbours(void)
 {
 	char *area = free_addresses(PAGES);
@@ -333,6 +355,7 @@ static void bad_ranges(void)
 static const struct ksm_case cases[] = {
 	{ "advice for a part of an area", part_is_split },
 	{ "a part taken out of a merged area", part_taken_out },
+	{ "a page taken out is no match for others", taken_out_is_no_match },
 	{ "areas with the same advice become one", advice_joins_neighbours },
 	{ "ranges that are refused", bad_ranges },
 	{ "MADV_UNMERGEABLE clears mg alone", unmergeable_clears_mg_alone },

@@ -82,6 +82,20 @@ static void turned_on_later(void)
 	ksm_check_same(area, 2 * PAGES, 0);
 }
 
+/* A page of zeros is often about to be filled: it has to stay one for a pass. */
+static void not_at_first_sight(void)
+{
+	char *area = ksm_map_mergeable(PAGES);
+
+	ksm_set("use_zero_pages", 1);
+	ksm_fill_same(area, PAGES, 0);
+	ksm_one_pass();
+	expect_zero_pages(0);
+	ksm_set("sleep_millisecs", 1);
+	ksm_settle();
+	expect_zero_pages(PAGES);
+}
+
 static void turned_off_later(void)
 {
 	char *area = zero_area();
@@ -279,6 +293,7 @@ static const struct ksm_case cases[] = {
 	{ "with use_zero_pages 0 they merge as ordinary pages", off_merges_as_ordinary },
 	{ "use_zero_pages turned on later", turned_on_later },
 	{ "use_zero_pages turned off later", turned_off_later },
+	{ "zeros do not merge at first sight", not_at_first_sight },
 	{ "run 2 gives each page back", run_two },
 	{ "MADV_UNMERGEABLE gives each page back", unmergeable },
 	{ "prctl off gives each page back", prctl_off },

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What ksmd must not get wrong while a process goes on with its memory: a write
+ * to a page that is being merged is never lost, new memory never gets the
+ * content of what was there before, and advice that comes while ksmd looks away
+ * counts. Each case hammers at one window for some seconds.
+ */
+#include <errno.h>
+#include <linux/mempolicy.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "ksm_common.h"
+
+#define RACE_MS		4000
+#define PAGES		128
+#define SEED		0x110000
+#define AREAS		4000
+#define ADVISED		60
+
+/* What the first word of each page was set to. */
+static uint64_t held[PAGES];
+
+static uint64_t *first_word(char *area, size_t page)
+{
+	return (uint64_t *)(area + page * psize());
+}
+
+static void set_word(char *area, size_t page, uint64_t value)
+{
+	*first_word(area, page) = value;
+	held[page] = value;
+}
+
+static void check_word(char *area, size_t page)
+{
+	uint64_t found = __atomic_load_n(first_word(area, page), __ATOMIC_RELAXED);
+
+	if (found != held[page])
+		ksm_fail("page %zu holds %llx where %llx was written", page,
+			 (unsigned long long)found, (unsigned long long)held[page]);
+}
+
+/* Pages that stay shared all the time, for others to be merged with. */
+static void keep_shared(uint64_t seed)
+{
+	char *kept = ksm_merged_area(4, seed);
+
+	ksm_expect("pages that stay merged", ksm_count_merged(kept, 4), 4);
+	ksm_set("sleep_millisecs", 0);
+	ksm_set("run", 1);
+}
+
+/* Each page differs from the others in turn, and is like them in turn. */
+static void toggle_words(char *area, uint64_t same, uint64_t other)
+{
+	size_t i;
+
+	for (i = 0; i < PAGES; i++) {
+		check_word(area, i);
+		set_word(area, i, held[i] == same ? other + i : same);
+	}
+}
+
+static void written_while_merged(void)
+{
+	char *area = ksm_map_mergeable(PAGES);
+	long end = ksm_now_ms() + RACE_MS;
+	uint64_t same, other;
+	size_t i;
+
+	keep_shared(SEED);
+	ksm_fill_same(area, PAGES, SEED);
+	same = *first_word(area, 0);
+	for (i = 0; i < PAGES; i++)
+		held[i] = same;
+	for (other = 1; ksm_now_ms() < end; other += PAGES)
+		toggle_words(area, same, other);
+	for (i = 0; i < PAGES; i++) {
+		check_word(area, i);
+		set_word(area, i, same);
+	}
+	ksm_check_same(area, PAGES, SEED);
+}
+
+/* Memory that is new holds what was written to it, and zeros. */
+static void check_new_page(char *area, size_t page)
+{
+	check_word(area, page);
+	if (first_word(area, page)[1])
+		ksm_fail("new memory holds what was there before");
+}
+
+static void replaced_while_merged(void)
+{
+	char *area = ksm_map_mergeable(PAGES);
+	long end = ksm_now_ms() + RACE_MS;
+	uint64_t value = 1;
+	size_t i;
+
+	keep_shared(SEED);
+	while (ksm_now_ms() < end) {
+		for (i = 0; i < PAGES; i++)
+			ksm_fill(area + i * psize(), SEED);
+		for (i = 0; i < PAGES; i++) {
+			madvise(area + i * psize(), psize(), MADV_DONTNEED);
+			set_word(area, i, value++);
+		}
+		for (i = 0; i < PAGES; i++)
+			check_new_page(area, i);
+	}
+}
+
+/* Many areas, so that a pass takes long to find that none is mergeable. */
+static void map_many_areas(void)
+{
+	char *area = mmap(NULL, AREAS * 2 * psize(), PROT_NONE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	size_t i;
+
+	ksm_check(area != MAP_FAILED, "mmap");
+	for (i = 0; i < AREAS; i++)
+		ksm_check(!mprotect(area + i * 2 * psize(), psize(), PROT_READ),
+			  "mprotect of every other page");
+}
+
+static bool both_merged(void *area)
+{
+	return ksm_count_merged(area, 2) == 2;
+}
+
+/* Advice comes at every moment of a pass that finds nothing to merge. */
+static void advised_while_nothing_found(void)
+{
+	char *area;
+	unsigned int i;
+
+	map_many_areas();
+	area = ksm_map(2);
+	ksm_fill_same(area, 2, SEED);
+	ksm_set("sleep_millisecs", 0);
+	ksm_set("run", 1);
+	for (i = 0; i < ADVISED; i++) {
+		ksm_mergeable(area, 2);
+		if (!ksm_poll(both_merged, area))
+			ksm_fail("pages advised %u times are not merged any more", i + 1);
+		ksm_unmergeable(area, 2);
+		usleep(i % 20 * 500);
+	}
+}
+
+/* Moves an area from one node to the other for as long as it is let. */
+static void keep_moving(int fd, void *arg)
+{
+	char *area = arg;
+	int nodes[2], status[4];
+	unsigned int i;
+
+	ksm_need_nodes(nodes);
+	ksm_child_pause(fd);
+	for (i = 0;; i++)
+		ksm_move_pages(area, 4, nodes[i % 2], MPOL_MF_MOVE_ALL, status);
+}
+
+/* Mappings leave a shared page and come to it while it moves. */
+static void moved_while_left(void)
+{
+	char *area = ksm_map_mergeable(PAGES), *kept;
+	struct ksm_child child;
+	long end;
+	size_t i;
+	int nodes[2];
+
+	ksm_need_nodes(nodes);
+	/* The child has all the mappings as well. */
+	ksm_set("max_page_sharing", 4 * PAGES);
+	ksm_fill_same(area, PAGES, SEED);
+	kept = ksm_merged_area(4, SEED);
+	ksm_child_start(&child, keep_moving, kept);
+	ksm_child_wait(&child);
+	ksm_set("sleep_millisecs", 0);
+	ksm_set("run", 1);
+	ksm_child_go(&child);
+	for (end = ksm_now_ms() + RACE_MS; ksm_now_ms() < end;) {
+		for (i = 0; i < PAGES; i++)
+			++*first_word(area, i);
+		for (i = 0; i < PAGES; i++)
+			--*first_word(area, i);
+		usleep(2000);
+	}
+	ksm_child_kill(&child);
+	ksm_check_same(area, PAGES, SEED);
+	ksm_check_same(kept, 4, SEED);
+	ksm_settle();
+	ksm_expect_figures(1, PAGES + 3, 0);
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+}
+
+static const struct ksm_case cases[] = {
+	{ "a write while a page is merged is not lost", written_while_merged },
+	{ "memory that is new stays new", replaced_while_merged },
+	{ "advice while ksmd finds nothing counts", advised_while_nothing_found },
+	{ "a page moves while mappings come and go", moved_while_left },
+};
+
+int main(void)
+{
+	return ksm_run_cases(cases, ARRAY_SIZE(cases));
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What the parts of ksm_torture share: ksm_torture.c starts, kills and watches,
+ * ksm_torture_work.c lives with mergeable memory and checks it, and
+ * ksm_torture_host.c does to both what the owner of a machine may do.
+ */
+#ifndef KSM_TORTURE_H
+#define KSM_TORTURE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define TORTURE_WORKERS		6
+#define TORTURE_REASON		256
+
+/**
+ * struct torture - what all processes see
+ * @stop: come to an end
+ * @faults: allocations are being made to fail
+ * @beats: operations that each worker has begun
+ * @doing: the operation that each worker is at
+ * @poisoned: pages that were taken out of use so far
+ * @reason: what went wrong, empty where nothing has
+ */
+struct torture {
+	int stop;
+	bool faults;
+	unsigned long beats[TORTURE_WORKERS];
+	const char *doing[TORTURE_WORKERS];
+	unsigned int poisoned;
+	char reason[TORTURE_REASON];
+};
+
+extern struct torture *torture;
+
+/* A source of choices: the same seed makes the same ones. */
+struct dice {
+	uint64_t state;
+};
+
+void dice_init(struct dice *dice, uint64_t seed, uint64_t stream);
+uint64_t roll(struct dice *dice, uint64_t sides);
+
+static inline bool chance(struct dice *dice, unsigned int percent)
+{
+	return roll(dice, 100) < percent;
+}
+
+static inline bool torture_over(void)
+{
+	return __atomic_load_n(&torture->stop, __ATOMIC_RELAXED);
+}
+
+__noreturn __printf(1, 2) void torture_fail(const char *fmt, ...);
+
+__noreturn void torture_work(unsigned int worker, uint64_t seed);
+__noreturn void torture_live_on(uint64_t seed);
+
+__noreturn void torture_knobs(uint64_t seed);
+__noreturn void torture_machine(uint64_t seed);
+__noreturn void torture_read(uint64_t seed);
+void torture_set_up(void);
+void torture_tear_down(void);
+void torture_confine(void);
+
+#endif /* KSM_TORTURE_H */

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the owner of a machine may do at any time: write to the knobs of KSM, have
+ * memory compacted, collapsed, balanced, swapped and taken offline, and look at
+ * every figure. What the machine does not have is left out.
+ */
+#include <dirent.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/swap.h>
+#include <unistd.h>
+
+#include "ksm_common.h"
+#include "ksm_torture.h"
+
+#define CGROUP		"/sys/fs/cgroup/"
+#define CONFINED	CGROUP "ksm_torture/"
+#define MEMORY		"/sys/devices/system/memory/"
+#define THP		"/sys/kernel/mm/transparent_hugepage/"
+#define SWAP_DEVICE	"/dev/zram0"
+#define FAULTS		"/sys/kernel/debug/"
+
+struct setting {
+	const char *path;
+	const char *values[6];
+};
+
+static const struct setting knobs[] = {
+	{ "run", { "1", "1", "1", "0", "2" } },
+	{ "run", { "1", "1", "1", "1", "1" } },
+	{ "pages_to_scan", { "1", "100", "10000", "4000000000", "nonsense" } },
+	{ "sleep_millisecs", { "0", "0", "1", "20" } },
+	{ "merge_across_nodes", { "0", "1", "2" } },
+	{ "use_zero_pages", { "0", "1" } },
+	{ "max_page_sharing", { "2", "3", "10", "256", "1" } },
+	{ "stable_node_chains_prune_millisecs", { "0", "1", "2000" } },
+	{ "smart_scan", { "0", "1" } },
+	{ "advisor_mode", { "none", "none", "scan-time", "no-mode" } },
+	{ "advisor_max_cpu", { "1", "70", "100" } },
+	{ "advisor_min_pages_to_scan", { "1", "500", "5000" } },
+	{ "advisor_max_pages_to_scan", { "100", "30000", "1000000" } },
+	{ "advisor_target_scan_time", { "0", "1", "200" } },
+};
+
+static const struct setting machine[] = {
+	{ "/proc/sys/vm/compact_memory", { "1" } },
+	{ "/proc/sys/vm/drop_caches", { "1", "2", "3" } },
+	{ "/proc/sys/kernel/numa_balancing", { "0", "1" } },
+	{ "/proc/sys/vm/swappiness", { "0", "60", "200" } },
+	{ THP "enabled", { "always", "madvise", "never" } },
+	{ THP "defrag", { "always", "madvise", "never" } },
+	{ THP "khugepaged/scan_sleep_millisecs", { "0", "100", "10000" } },
+	{ THP "khugepaged/alloc_sleep_millisecs", { "0", "100" } },
+	{ THP "khugepaged/max_ptes_shared", { "0", "256", "511" } },
+	{ CONFINED "memory.reclaim", { "1M", "8M" } },
+	{ CONFINED "memory.high", { "max", "8M", "16M" } },
+};
+
+static const char *any_value(struct dice *dice, const struct setting *setting)
+{
+	unsigned int count = 0;
+
+	while (count < ARRAY_SIZE(setting->values) && setting->values[count])
+		count++;
+	return setting->values[roll(dice, count)];
+}
+
+void torture_knobs(uint64_t seed)
+{
+	const struct setting *knob;
+	struct dice dice;
+
+	dice_init(&dice, seed, 11);
+	for (;;) {
+		knob = &knobs[roll(&dice, ARRAY_SIZE(knobs))];
+		ksm_try(knob->path, any_value(&dice, knob));
+		usleep(roll(&dice, 200000));
+		/* Most of the time it is to be at work. */
+		if (chance(&dice, 30))
+			ksm_try("run", "1");
+	}
+}
+
+/* Memory that can be taken offline is a matter of luck. */
+static void offline_memory(struct dice *dice)
+{
+	char path[128];
+	unsigned int block = roll(dice, 32);
+	int err;
+
+	snprintf(path, sizeof(path), MEMORY "memory%u/state", block);
+	/* It tries until all has moved away, or a signal comes. */
+	alarm(10);
+	err = ksm_write_file(path, "offline");
+	alarm(0);
+	if (err)
+		return;
+	usleep(roll(dice, 300000));
+	ksm_write_file(path, "online_movable");
+	ksm_write_file(path, "online");
+}
+
+static void renew_swap(struct dice *dice)
+{
+	if (swapoff(SWAP_DEVICE))
+		return;
+	usleep(roll(dice, 100000));
+	swapon(SWAP_DEVICE, 0);
+}
+
+static void on_alarm(int signal)
+{
+}
+
+void torture_machine(uint64_t seed)
+{
+	static const struct sigaction alarm_action = { .sa_handler = on_alarm };
+	const struct setting *setting;
+	struct dice dice;
+
+	sigaction(SIGALRM, &alarm_action, NULL);
+	dice_init(&dice, seed, 12);
+	for (;;) {
+		setting = &machine[roll(&dice, ARRAY_SIZE(machine))];
+		ksm_write_file(setting->path, any_value(&dice, setting));
+		if (chance(&dice, 10))
+			offline_memory(&dice);
+		if (chance(&dice, 3))
+			renew_swap(&dice);
+		usleep(roll(&dice, 400000));
+	}
+}
+
+static void read_all(const char *path)
+{
+	char text[4096];
+	int fd = open(path, O_RDONLY);
+
+	if (fd < 0)
+		return;
+	while (read(fd, text, sizeof(text)) > 0)
+		;
+	close(fd);
+}
+
+static void read_process(const char *pid, struct dice *dice)
+{
+	static const char *const files[] = {
+		"ksm_stat", "ksm_merging_pages", "smaps", "smaps_rollup", "numa_maps",
+	};
+	char path[300];
+
+	snprintf(path, sizeof(path), "/proc/%s/%s", pid, files[roll(dice, ARRAY_SIZE(files))]);
+	read_all(path);
+}
+
+static void read_processes(struct dice *dice)
+{
+	struct dirent *entry;
+	DIR *proc = opendir("/proc");
+
+	while (proc && (entry = readdir(proc)))
+		if (entry->d_name[0] >= '1' && entry->d_name[0] <= '9' && chance(dice, 30))
+			read_process(entry->d_name, dice);
+	if (proc)
+		closedir(proc);
+}
+
+void torture_read(uint64_t seed)
+{
+	struct dice dice;
+	char text[128];
+	unsigned int i;
+
+	dice_init(&dice, seed, 13);
+	for (;;) {
+		for (i = 0; i < KSM_NR_FILES; i++)
+			ksm_get_text(ksm_files[i], text, sizeof(text));
+		read_processes(&dice);
+		usleep(roll(&dice, 1000000));
+	}
+}
+
+/* Puts the caller, and what it forks, where memory is short. */
+void torture_confine(void)
+{
+	char pid[32];
+
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	ksm_write_file(CONFINED "cgroup.procs", pid);
+}
+
+/* Allocations of KSM's own objects fail one time in a few, and ksmd's of pages. */
+static void inject_faults(const char *percent)
+{
+	static const char *const caches[] = {
+		"ksm_mm_slot", "ksm_rmap_item", "ksm_stable_node", "ksm_leaf_1",
+		"ksm_leaf_4", "ksm_leaf_16", "ksm_leaf_64",
+	};
+	char path[128];
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(caches); i++) {
+		snprintf(path, sizeof(path), "/sys/kernel/slab/%s/failslab", caches[i]);
+		ksm_write_file(path, "1");
+	}
+	ksm_write_file(FAULTS "failslab/cache-filter", "Y");
+	ksm_write_file(FAULTS "failslab/ignore-gfp-wait", "N");
+	ksm_write_file(FAULTS "failslab/verbose", "0");
+	ksm_write_file(FAULTS "failslab/times", "-1");
+	ksm_write_file(FAULTS "failslab/probability", percent);
+}
+
+static bool is_ksmd(const char *pid)
+{
+	char path[300], name[16] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%s/comm", pid);
+	file = fopen(path, "r");
+	if (!file)
+		return false;
+	if (!fgets(name, sizeof(name), file))
+		name[0] = '\0';
+	fclose(file);
+	return !strcmp(name, "ksmd\n");
+}
+
+static void fail_pages_of_ksmd(const char *percent)
+{
+	struct dirent *entry;
+	DIR *proc = opendir("/proc");
+	char path[300];
+
+	while (proc && (entry = readdir(proc))) {
+		if (!is_ksmd(entry->d_name))
+			continue;
+		snprintf(path, sizeof(path), "/proc/%s/make-it-fail", entry->d_name);
+		ksm_write_file(path, "1");
+	}
+	if (proc)
+		closedir(proc);
+	ksm_write_file(FAULTS "fail_page_alloc/task-filter", "Y");
+	ksm_write_file(FAULTS "fail_page_alloc/ignore-gfp-wait", "N");
+	ksm_write_file(FAULTS "fail_page_alloc/ignore-gfp-highmem", "N");
+	ksm_write_file(FAULTS "fail_page_alloc/min-order", "0");
+	ksm_write_file(FAULTS "fail_page_alloc/verbose", "0");
+	ksm_write_file(FAULTS "fail_page_alloc/times", "-1");
+	ksm_write_file(FAULTS "fail_page_alloc/probability", percent);
+}
+
+void torture_set_up(void)
+{
+	ksm_write_file(CGROUP "cgroup.subtree_control", "+memory");
+	mkdir(CONFINED, 0755);
+	ksm_write_file(CONFINED "memory.max", "32M");
+	ksm_try("sleep_millisecs", "0");
+	ksm_try("pages_to_scan", "10000");
+	ksm_try("run", "1");
+	if (torture->faults) {
+		inject_faults("10");
+		fail_pages_of_ksmd("5");
+	}
+}
+
+/* The machine as it was, as far as that decides whether all comes to an end. */
+void torture_tear_down(void)
+{
+	char path[128];
+	unsigned int block;
+
+	if (torture->faults) {
+		inject_faults("0");
+		fail_pages_of_ksmd("0");
+	}
+	for (block = 0; block < 64; block++) {
+		snprintf(path, sizeof(path), MEMORY "memory%u/state", block);
+		ksm_write_file(path, "online");
+	}
+	swapon(SWAP_DEVICE, 0);
+	ksm_write_file(CONFINED "memory.high", "max");
+	ksm_try("advisor_mode", "none");
+	ksm_try("pages_to_scan", "10000");
+	ksm_try("sleep_millisecs", "0");
+}
