@@ -60,7 +60,7 @@ start_guest()
 {
 	chroot $ROOT /usr/bin/qemu-system-x86_64 -nodefaults -no-user-config \
 		-display none -no-reboot -machine microvm -accel kvm -cpu host,-xsave,-svm \
-		-smp 1 -m "${MEMORY}M" -kernel /tmp/bzImage -initrd /tmp/initrd \
+		-smp 1 -m "${MEMORY}M" -kernel /tmp/kernel -initrd /tmp/initrd \
 		-append "console=ttyS0 panic=-1" \
 		-serial "file:/tmp/guest$1.log" > "/tmp/qemu$1.log" 2>&1 &
 	echo $! > "/tmp/qemu$1.pid"
