@@ -19,6 +19,7 @@
 
 #define RACE_MS		4000
 #define PAGES		128
+#define REPLACED	48
 #define LAG		8
 #define SEED		0x110000
 #define AREAS		4000
@@ -150,25 +151,38 @@ static void check_new_page(char *area, size_t page)
 		ksm_fail("new memory holds what was there before");
 }
 
+/* Pages like those to come but for a word: from now on ksmd reads whole pages. */
+static void keep_alike(uint64_t seed)
+{
+	char *alike = ksm_map_mergeable(16);
+	size_t i;
+
+	ksm_fill_same(alike, 16, seed);
+	for (i = 0; i < 16; i++)
+		first_word(alike, i)[i * (psize() / 128)]++;
+	ksm_settle();
+}
+
 /*
  * Each page in turn is replaced by a new one. Some pages later, when ksmd is done
  * with what it may have been at, it is looked at, and becomes one to merge again.
  */
 static void replaced_while_merged(void)
 {
-	char *area = ksm_map_mergeable(PAGES);
+	char *area = ksm_map_mergeable(REPLACED);
 	long end = ksm_now_ms() + RACE_MS;
 	size_t n, page, then;
 
+	keep_alike(SEED);
 	keep_shared(SEED);
-	ksm_fill_same(area, PAGES, SEED);
-	for (n = 0; n % PAGES || ksm_now_ms() < end; n++) {
-		page = n % PAGES;
+	ksm_fill_same(area, REPLACED, SEED);
+	for (n = 0; n % REPLACED || ksm_now_ms() < end; n++) {
+		page = n % REPLACED;
 		madvise(area + page * psize(), psize(), MADV_DONTNEED);
 		set_word(area, page, n + 1);
 		if (n < LAG)
 			continue;
-		then = (n - LAG) % PAGES;
+		then = (n - LAG) % REPLACED;
 		check_new_page(area, then);
 		ksm_fill(area + then * psize(), SEED);
 	}
