@@ -5,8 +5,11 @@
  * content of what was there before, and advice that comes while ksmd looks away
  * counts. Each case hammers at one window for some seconds.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <linux/mempolicy.h>
+#include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -16,9 +19,64 @@
 
 #define RACE_MS		4000
 #define PAGES		128
+#define REPLACED	48
+#define LAG		8
 #define SEED		0x110000
 #define AREAS		4000
 #define ADVISED		60
+
+static pid_t ksmd;
+
+static bool is_ksmd(const char *pid)
+{
+	char path[300], name[16] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%s/comm", pid);
+	file = fopen(path, "r");
+	if (!file)
+		return false;
+	if (!fgets(name, sizeof(name), file))
+		name[0] = '\0';
+	fclose(file);
+	return !strcmp(name, "ksmd\n");
+}
+
+static void find_ksmd(void)
+{
+	struct dirent *entry;
+	DIR *proc = opendir("/proc");
+
+	while (proc && !ksmd && (entry = readdir(proc)))
+		if (is_ksmd(entry->d_name))
+			ksmd = atoi(entry->d_name);
+	if (proc)
+		closedir(proc);
+}
+
+/* Processes on one CPU don't race: ksmd leaves the first one to the cases. */
+static void part_cpus(void)
+{
+	cpu_set_t first, others;
+	int cpu;
+
+	CPU_ZERO(&first);
+	CPU_ZERO(&others);
+	CPU_SET(0, &first);
+	for (cpu = 1; cpu < CPU_SETSIZE; cpu++)
+		CPU_SET(cpu, &others);
+	if (ksmd && !sched_setaffinity(ksmd, sizeof(others), &others))
+		sched_setaffinity(0, sizeof(first), &first);
+}
+
+static void join_cpus(void)
+{
+	cpu_set_t all;
+
+	memset(&all, 0xff, sizeof(all));
+	if (ksmd)
+		sched_setaffinity(ksmd, sizeof(all), &all);
+}
 
 /* What the first word of each page was set to. */
 static uint64_t held[PAGES];
@@ -93,23 +151,40 @@ static void check_new_page(char *area, size_t page)
 		ksm_fail("new memory holds what was there before");
 }
 
-static void replaced_while_merged(void)
+/* Pages like those to come but for a word: from now on ksmd reads whole pages. */
+static void keep_alike(uint64_t seed)
 {
-	char *area = ksm_map_mergeable(PAGES);
-	long end = ksm_now_ms() + RACE_MS;
-	uint64_t value = 1;
+	char *alike = ksm_map_mergeable(16);
 	size_t i;
 
+	ksm_fill_same(alike, 16, seed);
+	for (i = 0; i < 16; i++)
+		first_word(alike, i)[i * (psize() / 128)]++;
+	ksm_settle();
+}
+
+/*
+ * Each page in turn is replaced by a new one. Some pages later, when ksmd is done
+ * with what it may have been at, it is looked at, and becomes one to merge again.
+ */
+static void replaced_while_merged(void)
+{
+	char *area = ksm_map_mergeable(REPLACED);
+	long end = ksm_now_ms() + RACE_MS;
+	size_t n, page, then;
+
+	keep_alike(SEED);
 	keep_shared(SEED);
-	while (ksm_now_ms() < end) {
-		for (i = 0; i < PAGES; i++)
-			ksm_fill(area + i * psize(), SEED);
-		for (i = 0; i < PAGES; i++) {
-			madvise(area + i * psize(), psize(), MADV_DONTNEED);
-			set_word(area, i, value++);
-		}
-		for (i = 0; i < PAGES; i++)
-			check_new_page(area, i);
+	ksm_fill_same(area, REPLACED, SEED);
+	for (n = 0; n % REPLACED || ksm_now_ms() < end; n++) {
+		page = n % REPLACED;
+		madvise(area + page * psize(), psize(), MADV_DONTNEED);
+		set_word(area, page, n + 1);
+		if (n < LAG)
+			continue;
+		then = (n - LAG) % REPLACED;
+		check_new_page(area, then);
+		ksm_fill(area + then * psize(), SEED);
 	}
 }
 
@@ -208,5 +283,8 @@ static const struct ksm_case cases[] = {
 
 int main(void)
 {
+	find_ksmd();
+	atexit(join_cpus);
+	part_cpus();
 	return ksm_run_cases(cases, ARRAY_SIZE(cases));
 }
