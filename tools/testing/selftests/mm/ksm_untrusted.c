@@ -130,8 +130,7 @@ static void as_many_areas_as_there_may_be(void)
 	ksm_expect_figures(1, filled - 1, 0);
 	ksm_check(ksm_holds(area, SEED), "memory holds what was written");
 	munmap(area, MANY * psize());
-	ksm_set("run", 1);
-	ksm_check(ksm_wait_figure("pages_shared", 0), "what is unmapped is forgotten");
+	ksm_settle();
 	ksm_expect_nothing();
 }
 
