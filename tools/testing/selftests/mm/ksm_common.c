@@ -2,6 +2,7 @@
 /*
  * What the ksm_* selftests share; ksm_common.h says what for.
  */
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mempolicy.h>
@@ -313,6 +314,60 @@ bool ksm_wait_figure(const char *name, long want)
 	return ksm_poll(figure_is, &figure);
 }
 
+static bool is_ksmd(const char *pid)
+{
+	char path[300], name[16] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%s/comm", pid);
+	file = fopen(path, "r");
+	if (!file)
+		return false;
+	if (!fgets(name, sizeof(name), file))
+		name[0] = '\0';
+	fclose(file);
+	return !strcmp(name, "ksmd\n");
+}
+
+/* 0 where ksmd is not to be seen. */
+pid_t ksm_ksmd(void)
+{
+	static pid_t ksmd;
+	struct dirent *entry;
+	DIR *proc;
+
+	if (ksmd)
+		return ksmd;
+	proc = opendir("/proc");
+	while (proc && !ksmd && (entry = readdir(proc)))
+		if (is_ksmd(entry->d_name))
+			ksmd = atoi(entry->d_name);
+	if (proc)
+		closedir(proc);
+	return ksmd;
+}
+
+static bool ksmd_asleep(void *arg)
+{
+	char path[64], state = '?';
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", ksm_ksmd());
+	file = fopen(path, "r");
+	if (!file)
+		ksm_skip("ksmd is not to be seen in /proc");
+	if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+		state = '?';
+	fclose(file);
+	return state == 'S';
+}
+
+/* A change of sleep_millisecs wakes ksmd only if it sleeps already. */
+void ksm_wait_asleep(void)
+{
+	ksm_check(ksm_poll(ksmd_asleep, NULL), "ksmd goes to sleep");
+}
+
 /* Lets ksmd go round @count times more, and stops it. */
 void ksm_passes(unsigned int count)
 {
@@ -334,8 +389,7 @@ void ksm_one_pass(void)
 	static unsigned int turn;
 	struct figure figure = { "full_scans", ksm_get("full_scans") + 1 };
 
-	/* After the pass before it has to have gone to sleep. */
-	usleep(20000);
+	ksm_wait_asleep();
 	ksm_set("sleep_millisecs", 1000000 + ++turn % 2);
 	ksm_set("run", 1);
 	if (!ksm_poll(figure_is, &figure))

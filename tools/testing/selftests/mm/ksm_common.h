@@ -68,6 +68,8 @@ void ksm_expect_nothing(void);
 long ksm_now_ms(void);
 bool ksm_poll(bool (*condition)(void *arg), void *arg);
 bool ksm_wait_figure(const char *name, long want);
+pid_t ksm_ksmd(void);
+void ksm_wait_asleep(void);
 void ksm_passes(unsigned int count);
 void ksm_one_pass(void);
 void ksm_settle(void);

@@ -295,6 +295,7 @@ static void batches_exact(void)
 	for (i = 1; i <= 10; i++) {
 		want = start + i * 30;
 		ksm_check(ksm_poll(scanned_reached, &want), "a batch runs");
+		ksm_wait_asleep();
 		ksm_expect("pages_scanned", ksm_get("pages_scanned"), want);
 		ksm_set("sleep_millisecs", 1000000 + i);
 	}

@@ -5,7 +5,6 @@
  * content of what was there before, and advice that comes while ksmd looks away
  * counts. Each case hammers at one window for some seconds.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <linux/mempolicy.h>
 #include <sched.h>
@@ -25,35 +24,6 @@
 #define AREAS		4000
 #define ADVISED		60
 
-static pid_t ksmd;
-
-static bool is_ksmd(const char *pid)
-{
-	char path[300], name[16] = "";
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%s/comm", pid);
-	file = fopen(path, "r");
-	if (!file)
-		return false;
-	if (!fgets(name, sizeof(name), file))
-		name[0] = '\0';
-	fclose(file);
-	return !strcmp(name, "ksmd\n");
-}
-
-static void find_ksmd(void)
-{
-	struct dirent *entry;
-	DIR *proc = opendir("/proc");
-
-	while (proc && !ksmd && (entry = readdir(proc)))
-		if (is_ksmd(entry->d_name))
-			ksmd = atoi(entry->d_name);
-	if (proc)
-		closedir(proc);
-}
-
 /* Processes on one CPU don't race: ksmd leaves the first one to the cases. */
 static void part_cpus(void)
 {
@@ -65,7 +35,7 @@ static void part_cpus(void)
 	CPU_SET(0, &first);
 	for (cpu = 1; cpu < CPU_SETSIZE; cpu++)
 		CPU_SET(cpu, &others);
-	if (ksmd && !sched_setaffinity(ksmd, sizeof(others), &others))
+	if (ksm_ksmd() && !sched_setaffinity(ksm_ksmd(), sizeof(others), &others))
 		sched_setaffinity(0, sizeof(first), &first);
 }
 
@@ -74,8 +44,8 @@ static void join_cpus(void)
 	cpu_set_t all;
 
 	memset(&all, 0xff, sizeof(all));
-	if (ksmd)
-		sched_setaffinity(ksmd, sizeof(all), &all);
+	if (ksm_ksmd())
+		sched_setaffinity(ksm_ksmd(), sizeof(all), &all);
 }
 
 /* What the first word of each page was set to. */
@@ -283,7 +253,6 @@ static const struct ksm_case cases[] = {
 
 int main(void)
 {
-	find_ksmd();
 	atexit(join_cpus);
 	part_cpus();
 	return ksm_run_cases(cases, ARRAY_SIZE(cases));

@@ -130,7 +130,9 @@ static void as_many_areas_as_there_may_be(void)
 	ksm_expect_figures(1, filled - 1, 0);
 	ksm_check(ksm_holds(area, SEED), "memory holds what was written");
 	munmap(area, MANY * psize());
-	ksm_settle();
+	ksm_set("run", 1);
+	ksm_check(ksm_wait_figure("pages_shared", 0), "what is unmapped is forgotten");
+	ksm_check(ksm_wait_figure("pages_volatile", 0), "its records are, too");
 	ksm_expect_nothing();
 }
 
