@@ -180,7 +180,7 @@ void ksm_leaves_forget(struct ksm_domain *domain, struct ksm_leaf **link,
 /**
  * struct ksm_unstable - pages that may have their like, found by tag
  * @bucket: heads of chains of records; a tag's top bits choose one
- * @met: the filter: what was found out about samples
+ * @met: the filter: what was found out about samples and contents
  * @bits: log2 of the number of buckets
  * @most: records beyond which it has to grow
  * @nr: records in it

@@ -605,7 +605,7 @@ void ksm_stable_forget_pfns(struct ksm_domain *domain, unsigned long start,
 }
 
 /**
- * ksm_stable_renew_met - reduce the filter of samples to those that matter
+ * ksm_stable_renew_met - reduce the filter to the tags that matter
  * @domain: the trees
  *
  * These are those of shared pages; and that of a zeroed page, which may be merged

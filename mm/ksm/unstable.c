@@ -15,6 +15,9 @@
  * set for nothing costs just that.  A bit lost, as happens when the filter is
  * renewed, delays a merge until a page that stands in the table by its whole
  * content is looked at again.
+ *
+ * The tag of a whole page has a bit in the filter too, which says what the first
+ * of a sample does.
  */
 
 #include <linux/bitmap.h>
@@ -260,12 +263,12 @@ struct ksm_record *ksm_unstable_next(struct ksm_record *record)
 }
 
 /**
- * ksm_unstable_met - whether pages with a sample have met their like
+ * ksm_unstable_met - whether pages with a tag have met their like
  * @unstable: the table
- * @tag: of the sample
+ * @tag: of their sample, or of all they hold
  *
  * Context: any; under ksm.lock.
- * Return: false where reading the whole page cannot lead to a merge.
+ * Return: false where looking closer cannot lead to a merge.
  */
 bool ksm_unstable_met(const struct ksm_unstable *unstable, u32 tag)
 {
@@ -273,9 +276,9 @@ bool ksm_unstable_met(const struct ksm_unstable *unstable, u32 tag)
 }
 
 /**
- * ksm_unstable_set_met - note that pages with a sample have met their like
+ * ksm_unstable_set_met - note that pages with a tag have met their like
  * @unstable: the table
- * @tag: of the sample
+ * @tag: of their sample, or of all they hold
  *
  * Context: any; under ksm.lock.
  */

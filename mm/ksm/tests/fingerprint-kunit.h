@@ -46,24 +46,25 @@ static void ksm_test_key_init(struct kunit *test)
 	}
 }
 
-static u64 ksm_test_whole(const struct ksm_key *key, const void *page)
+static u64 ksm_test_hash(u64 (*hash)(const struct ksm_key *key, const void *addr),
+			 const struct ksm_key *key, const void *page)
 {
 	u64 fingerprint;
 
 	ksm_hash_begin();
-	fingerprint = ksm_fingerprint(key, page);
+	fingerprint = hash(key, page);
 	ksm_hash_end();
 	return fingerprint;
 }
 
+static u64 ksm_test_whole(const struct ksm_key *key, const void *page)
+{
+	return ksm_test_hash(ksm_fingerprint, key, page);
+}
+
 static u64 ksm_test_sampled(const struct ksm_key *key, const void *page)
 {
-	u64 fingerprint;
-
-	ksm_hash_begin();
-	fingerprint = ksm_sample(key, page);
-	ksm_hash_end();
-	return fingerprint;
+	return ksm_test_hash(ksm_sample, key, page);
 }
 
 static bool ksm_test_same(const void *one, const void *other)

@@ -349,7 +349,7 @@ static bool offline_any(void)
 	return false;
 }
 
-/* What is shared there moves away first, and KSM goes on afterwards. */
+/* KSM waits meanwhile and goes on afterwards, wherever the shared page lies. */
 static void offlined(void)
 {
 	char *area = ksm_merged_area(PAGES, SEED);

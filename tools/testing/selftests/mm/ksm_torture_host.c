@@ -215,35 +215,12 @@ static void inject_faults(const char *percent)
 	ksm_write_file(FAULTS "failslab/probability", percent);
 }
 
-static bool is_ksmd(const char *pid)
-{
-	char path[300], name[16] = "";
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%s/comm", pid);
-	file = fopen(path, "r");
-	if (!file)
-		return false;
-	if (!fgets(name, sizeof(name), file))
-		name[0] = '\0';
-	fclose(file);
-	return !strcmp(name, "ksmd\n");
-}
-
 static void fail_pages_of_ksmd(const char *percent)
 {
-	struct dirent *entry;
-	DIR *proc = opendir("/proc");
-	char path[300];
+	char path[64];
 
-	while (proc && (entry = readdir(proc))) {
-		if (!is_ksmd(entry->d_name))
-			continue;
-		snprintf(path, sizeof(path), "/proc/%s/make-it-fail", entry->d_name);
-		ksm_write_file(path, "1");
-	}
-	if (proc)
-		closedir(proc);
+	snprintf(path, sizeof(path), "/proc/%d/make-it-fail", ksm_ksmd());
+	ksm_write_file(path, "1");
 	ksm_write_file(FAULTS "fail_page_alloc/task-filter", "Y");
 	ksm_write_file(FAULTS "fail_page_alloc/ignore-gfp-wait", "N");
 	ksm_write_file(FAULTS "fail_page_alloc/ignore-gfp-highmem", "N");
