@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Kernel Samepage Merging: how much to scan in a batch.
+ * Kernel Samepage Merging: how much to scan, and when not to.
  *
  * The scan-time advisor looks at a pass once it is over and picks the batch size
  * with which the next pass should take the target time, smoothed by how much
@@ -18,6 +18,12 @@
 #define KSM_ADVISOR_MIN_CPU	10
 /* Weight of the newest value in the moving average, in percent. */
 #define KSM_ADVISOR_WEIGHT	30
+
+/* A rest is so many times as long as the pass before has kept a CPU busy. */
+#define KSM_REST_RATIO		10
+#define KSM_REST_MAX_MILLISECS	10000U
+/* One page in so many is few. */
+#define KSM_REST_FEW		64
 
 /**
  * ksm_advisor_init - set the defaults
@@ -127,6 +133,24 @@ bool ksm_advisor_stop(struct ksm_advisor *advisor, u64 now, u64 cpu_time,
 	advisor->scan_time = seconds;
 	WRITE_ONCE(advisor->pages_to_scan, advice->pages_to_scan);
 	return true;
+}
+
+/**
+ * ksm_rest_millisecs - how long to leave memory alone after a pass
+ * @busy: CPU time that the pass took, in nanoseconds
+ * @fresh: pages that were new, had changed, or were merged in it
+ * @records: pages that are known
+ *
+ * Where these are few, the next pass has little to gain.
+ *
+ * Return: milliseconds; 0 where the next pass is wanted at once.
+ */
+unsigned int ksm_rest_millisecs(u64 busy, unsigned long fresh, unsigned long records)
+{
+	if (fresh > records / KSM_REST_FEW)
+		return 0;
+	return min_t(u64, div_u64(busy, NSEC_PER_MSEC) * KSM_REST_RATIO,
+		     KSM_REST_MAX_MILLISECS);
 }
 
 #include "tests/advisor-kunit.h"

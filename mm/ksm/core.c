@@ -14,8 +14,6 @@
 
 #include "ksm.h"
 
-#define KSM_NICE	5
-
 struct ksm ksm = {
 	.lock = __MUTEX_INITIALIZER(ksm.lock),
 	.slots_lock = __SPIN_LOCK_UNLOCKED(ksm.slots_lock),
@@ -62,6 +60,18 @@ static bool ksmd_should_run(void)
 	return READ_ONCE(ksm.run) == KSM_RUN_MERGE && !ksm_slots_empty();
 }
 
+/**
+ * ksm_rouse - there is something new to look at: have ksmd wait no longer
+ *
+ * Context: any.
+ */
+void ksm_rouse(void)
+{
+	WRITE_ONCE(ksm.scan.roused, true);
+	wake_up_interruptible(&ksm.thread_wait);
+	wake_up_interruptible(&ksm.sleep_wait);
+}
+
 /*
  * Between two passes there is a pause of a tick at least.  Where there is little
  * to scan, passes would chase each other for nothing; and who changed a page and
@@ -80,12 +90,20 @@ static void ksmd_sleep(bool between_passes)
 				     pause);
 }
 
+/* Where nothing is new, passes take a small part of the time only. */
+static void ksmd_rest(void)
+{
+	if (READ_ONCE(ksm.sleep_millisecs))
+		wait_event_freezable_timeout(ksm.sleep_wait, READ_ONCE(ksm.scan.roused),
+					     msecs_to_jiffies(ksm.scan.rest));
+}
+
 static int ksmd(void *unused)
 {
 	bool between_passes;
 
 	set_freezable();
-	set_user_nice(current, KSM_NICE);
+	set_user_nice(current, ksm.scan.nice);
 	while (!kthread_should_stop()) {
 		/* Without a pause between batches nothing else would. */
 		try_to_freeze();
@@ -94,11 +112,14 @@ static int ksmd(void *unused)
 			ksm_scan_batch(&ksm.scan, READ_ONCE(ksm.advisor.pages_to_scan));
 		between_passes = !ksm.scan.slot;
 		ksm_unlock();
-		if (ksmd_should_run())
+		if (ksmd_should_run()) {
 			ksmd_sleep(between_passes);
-		else
+			if (between_passes)
+				ksmd_rest();
+		} else {
 			wait_event_freezable(ksm.thread_wait,
 					     ksmd_should_run() || kthread_should_stop());
+		}
 	}
 	return 0;
 }
@@ -131,7 +152,7 @@ int ksm_set_run(enum ksm_run run)
 	}
 	ksm_unlock();
 	if (run == KSM_RUN_MERGE)
-		wake_up_interruptible(&ksm.thread_wait);
+		ksm_rouse();
 	return err;
 }
 

@@ -270,6 +270,7 @@ struct ksm_stable_node {
  * @dups: the stable nodes of those
  * @scanned: pages looked at
  * @skipped: pages passed over because nothing speaks for a change
+ * @fresh: pages that were new, had changed, or were merged, ever
  * @leaf_bytes: memory in leaves
  */
 struct ksm_counters {
@@ -280,6 +281,7 @@ struct ksm_counters {
 	unsigned long dups;
 	unsigned long scanned;
 	unsigned long skipped;
+	unsigned long fresh;
 	unsigned long leaf_bytes;
 };
 
@@ -406,6 +408,7 @@ void ksm_advisor_set_mode(struct ksm_advisor *advisor, enum ksm_advisor_mode mod
 void ksm_advisor_start(struct ksm_advisor *advisor, u64 now, u64 cpu_time);
 bool ksm_advisor_stop(struct ksm_advisor *advisor, u64 now, u64 cpu_time,
 		      struct ksm_advice *advice);
+unsigned int ksm_rest_millisecs(u64 busy, unsigned long fresh, unsigned long records);
 
 /* merge.c */
 
@@ -438,8 +441,14 @@ int ksm_break_range(struct vm_area_struct *vma, unsigned long start,
  * @leaf: where the leaf at or behind @looked is linked
  * @found_area: the mm has a mergeable area
  * @seqnr: passes completed
+ * @fresh: as in struct ksm_counters, when this pass began
+ * @busy: CPU time of ksmd then, in nanoseconds
+ * @rest: how long to leave memory alone after it, in milliseconds
+ * @roused: not so: there is something new since it began
  * @budget: pages still to be looked at in this batch
  * @skip_budget: pages that may still be skipped in this batch
+ * @nice: of ksmd, as it was last set
+ * @nice_tick: when, in jiffies
  * @nr_candidates: entries of @candidate in use
  * @candidate: pages of one leaf that need more than a look at their sample
  */
@@ -452,8 +461,14 @@ struct ksm_scan {
 	struct ksm_leaf **leaf;
 	bool found_area;
 	unsigned long seqnr;
+	unsigned long fresh;
+	u64 busy;
+	unsigned int rest;
+	bool roused;
 	unsigned int budget;
 	unsigned int skip_budget;
+	int nice;
+	unsigned long nice_tick;
 	unsigned int nr_candidates;
 	struct ksm_candidate *candidate;
 };
@@ -537,6 +552,7 @@ extern struct ksm ksm;
 
 void ksm_lock(void);
 void ksm_unlock(void);
+void ksm_rouse(void);
 int ksm_set_run(enum ksm_run run);
 
 /* sysfs.c */

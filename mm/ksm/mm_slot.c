@@ -192,21 +192,18 @@ int __ksm_enter(struct mm_struct *mm)
 {
 	struct ksm_mm_slot *slot = mm_slot_alloc(slot_cache);
 	struct list_head *before = &ksm.slots;
-	bool was_empty;
 
 	if (!slot)
 		return -ENOMEM;
 	mmgrab(mm);
 	spin_lock(&ksm.slots_lock);
-	was_empty = list_empty(&ksm.slots);
 	mm_slot_insert(slot_hash, mm, (&slot->slot));
 	if (READ_ONCE(ksm.run) != KSM_RUN_UNMERGE && ksm.scan.slot)
 		before = &ksm.scan.slot->slot.mm_node;
 	list_add_tail(&slot->slot.mm_node, before);
 	spin_unlock(&ksm.slots_lock);
 	set_bit(MMF_VM_MERGEABLE, &mm->flags);
-	if (was_empty)
-		wake_up_interruptible(&ksm.thread_wait);
+	ksm_rouse();
 	trace_ksm_enter(mm);
 	return 0;
 }

@@ -133,6 +133,7 @@ void ksm_record_seen(struct ksm_domain *domain, struct ksm_record *record)
 	record->age = 0;
 	record->skips = 0;
 	domain->counters.records++;
+	domain->counters.fresh++;
 	ksm_record_mm(record)->ksm_rmap_items++;
 }
 

@@ -15,6 +15,7 @@
 #include <linux/bitops.h>
 #include <linux/freezer.h>
 #include <linux/highmem.h>
+#include <linux/jiffies.h>
 #include <linux/mmu_notifier.h>
 #include <linux/page_idle.h>
 #include <linux/pagewalk.h>
@@ -35,6 +36,9 @@
 #define KSM_SKIPS_PER_LOOK	16
 /* Passes between two renewals of the filter of samples. */
 #define KSM_PASSES_PER_RENEWAL	16
+/* Of ksmd, unless less than one part in so many of all memory is available. */
+#define KSM_NICE		5
+#define KSM_SHORT_SHARE		4
 
 /**
  * struct ksm_chunk - pages of one leaf that lie in one area
@@ -75,6 +79,7 @@ enum ksm_chunk_result {
  */
 int __init ksm_scan_init(struct ksm_scan *scan)
 {
+	scan->nice = KSM_NICE;
 	scan->candidate = kcalloc(KSM_LEAF_PAGES, sizeof(*scan->candidate), GFP_KERNEL);
 	return scan->candidate ? 0 : -ENOMEM;
 }
@@ -203,6 +208,7 @@ static void look_first(struct ksm_scan *scan, struct ksm_record *record, u64 sam
 
 static void look_changed(struct ksm_record *record, u64 sample)
 {
+	ksm.domain.counters.fresh++;
 	if (record->state == KSM_UNSHARED)
 		ksm_unstable_remove(&ksm.domain.unstable, record);
 	record->tag = ksm_tag(sample);
@@ -669,6 +675,9 @@ static bool begin_pass(struct ksm_scan *scan)
 	if (!scan->slot)
 		return false;
 	ksm_advisor_start(&ksm.advisor, ktime_get_ns(), task_sched_runtime(current));
+	scan->busy = task_sched_runtime(current);
+	scan->fresh = ksm.domain.counters.fresh;
+	WRITE_ONCE(scan->roused, false);
 	trace_ksm_start_scan(scan->seqnr, ksm.domain.counters.records);
 	lru_add_drain_all();
 	ksm_stable_reap(&ksm.domain);
@@ -678,14 +687,39 @@ static bool begin_pass(struct ksm_scan *scan)
 
 static void end_pass(struct ksm_scan *scan)
 {
+	const struct ksm_counters *counters = &ksm.domain.counters;
 	struct ksm_advice advice;
 
 	if (ksm_advisor_stop(&ksm.advisor, ktime_get_ns(),
 			     task_sched_runtime(current), &advice))
 		trace_ksm_advisor(advice.scan_time, advice.pages_to_scan,
 				  advice.cpu_percent);
-	trace_ksm_stop_scan(scan->seqnr, ksm.domain.counters.records);
+	scan->rest = ksm_rest_millisecs(task_sched_runtime(current) - scan->busy,
+					counters->fresh - scan->fresh, counters->records);
+	trace_ksm_stop_scan(scan->seqnr, counters->records);
 	WRITE_ONCE(scan->seqnr, scan->seqnr + 1);
+}
+
+/*
+ * Saving memory can wait while there is enough.  Once it is short, those that use
+ * it up are many, and each is preferred to ksmd: it would come too late.  What it
+ * may take is bounded by its controls all the same.  A priority that the owner of
+ * the machine has given it stays.
+ */
+static void set_nice(struct ksm_scan *scan)
+{
+	bool is_short;
+	int nice;
+
+	if (scan->nice_tick == jiffies)
+		return;
+	scan->nice_tick = jiffies;
+	is_short = si_mem_available() < totalram_pages() / KSM_SHORT_SHARE;
+	nice = is_short ? MIN_NICE : KSM_NICE;
+	if (nice == scan->nice || task_nice(current) != scan->nice)
+		return;
+	set_user_nice(current, nice);
+	scan->nice = nice;
 }
 
 /**
@@ -706,6 +740,7 @@ void ksm_scan_batch(struct ksm_scan *scan, unsigned int nr_pages)
 	if (!scan->slot && !begin_pass(scan))
 		return;
 	while (scan->budget && scan->skip_budget && !freezing(current)) {
+		set_nice(scan);
 		ksm_unstable_reserve(&ksm.domain.unstable, ksm.domain.counters.shared);
 		scan_mm(scan);
 		merge_candidates(scan);

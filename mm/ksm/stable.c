@@ -460,6 +460,7 @@ void ksm_stable_append(struct ksm_domain *domain, struct ksm_stable_node *node,
 	item->node = node;
 	hlist_add_head(&item->link, &node->items);
 	item->mm->ksm_merging_pages++;
+	domain->counters.fresh++;
 	if (node->nr_items++) {
 		domain->counters.sharing++;
 	} else {

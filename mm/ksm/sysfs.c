@@ -141,7 +141,7 @@ static ssize_t sleep_millisecs_store(struct kobject *kobj,
 	if (kstrtouint(buf, 10, &value))
 		return -EINVAL;
 	WRITE_ONCE(ksm.sleep_millisecs, value);
-	wake_up_interruptible(&ksm.sleep_wait);
+	ksm_rouse();
 	return count;
 }
 KSM_ATTR_RW(sleep_millisecs);

@@ -255,6 +255,19 @@ static void test_extremes(void)
 	}
 }
 
+static void test_rest(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < 100000; i++) {
+		u64 busy = rnd_below(2 * NSEC_PER_SEC), millisecs = busy / 1000000 * 10;
+		unsigned long records = rnd_below(1U << 30), fresh = rnd_below(records + 1);
+
+		CHECK_EQ(ksm_rest_millisecs(busy, fresh, records),
+			 fresh > records / 64 ? 0 : millisecs < 10000 ? millisecs : 10000);
+	}
+}
+
 const struct test advisor_tests[] = {
 	{ "defaults are those of the admin guide", test_defaults },
 	{ "no advice while it is off", test_off },
@@ -263,5 +276,6 @@ const struct test advisor_tests[] = {
 	{ "a pass shorter than the clock can tell", test_short_pass },
 	{ "settles near the target time or at a bound", test_settles },
 	{ "extreme values", test_extremes },
+	{ "a rest is ten times the work, where little is new", test_rest },
 	{ }
 };

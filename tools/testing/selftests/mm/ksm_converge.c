@@ -4,6 +4,7 @@
  * does not change, the figures are the true counts, whatever the pages hold
  * and however they are spread over processes.
  */
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -372,6 +373,38 @@ static void differ_from_shared(void)
 	ksm_check_same(shared, 2, SEED_GROUP);
 }
 
+static long ksmd_busy_ms(void)
+{
+	unsigned long long nanoseconds = 0;
+	char path[64];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/schedstat", ksm_ksmd());
+	file = fopen(path, "r");
+	ksm_check(file && fscanf(file, "%llu", &nanoseconds) == 1, "ksmd's schedstat");
+	fclose(file);
+	return nanoseconds / 1000000;
+}
+
+/* In a tenth of the time at most, and then some for what is not a pass. */
+static void rests(void)
+{
+	char *area = ksm_map_mergeable(8192);
+	long busy, start;
+
+	ksm_fill_unique(area, 8192, SEED_UNIQUE);
+	ksm_set("smart_scan", 0);
+	ksm_set("pages_to_scan", 100000);
+	ksm_set("sleep_millisecs", 1);
+	ksm_passes(6);
+	ksm_set("run", 1);
+	busy = ksmd_busy_ms();
+	start = ksm_now_ms();
+	usleep(3000000);
+	busy = ksmd_busy_ms() - busy;
+	ksm_check(busy * 5 < ksm_now_ms() - start, "ksmd takes less than a fifth of a CPU");
+}
+
 static const struct ksm_case cases[] = {
 	{ "groups and unique pages in one process", mixture },
 	{ "unique pages alone", only_unique },
@@ -392,6 +425,7 @@ static const struct ksm_case cases[] = {
 	{ "figures stay exact over many passes", stays_so },
 	{ "smart_scan merges all duplicates too", smart_scan_converges },
 	{ "smart_scan finds late twins of old pages", smart_scan_late_twins },
+	{ "ksmd rests where nothing changes", rests },
 };
 
 int main(void)
