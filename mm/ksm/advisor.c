@@ -149,7 +149,7 @@ unsigned int ksm_rest_millisecs(u64 busy, unsigned long fresh, unsigned long rec
 {
 	if (fresh > records / KSM_REST_FEW)
 		return 0;
-	return min_t(u64, div_u64(busy, NSEC_PER_MSEC) * KSM_REST_RATIO,
+	return min_t(u64, div_u64(busy, NSEC_PER_MSEC / KSM_REST_RATIO),
 		     KSM_REST_MAX_MILLISECS);
 }
 

@@ -80,6 +80,7 @@ enum ksm_chunk_result {
 int __init ksm_scan_init(struct ksm_scan *scan)
 {
 	scan->nice = KSM_NICE;
+	scan->nice_tick = jiffies;
 	scan->candidate = kcalloc(KSM_LEAF_PAGES, sizeof(*scan->candidate), GFP_KERNEL);
 	return scan->candidate ? 0 : -ENOMEM;
 }
@@ -711,7 +712,7 @@ static void set_nice(struct ksm_scan *scan)
 	bool is_short;
 	int nice;
 
-	if (scan->nice_tick == jiffies)
+	if (!time_after(jiffies, scan->nice_tick))
 		return;
 	scan->nice_tick = jiffies;
 	is_short = si_mem_available() < totalram_pages() / KSM_SHORT_SHARE;

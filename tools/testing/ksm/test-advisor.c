@@ -260,7 +260,7 @@ static void test_rest(void)
 	unsigned int i;
 
 	for (i = 0; i < 100000; i++) {
-		u64 busy = rnd_below(2 * NSEC_PER_SEC), millisecs = busy / 1000000 * 10;
+		u64 busy = rnd_below(2 * NSEC_PER_SEC), millisecs = busy / 100000;
 		unsigned long records = rnd_below(1U << 30), fresh = rnd_below(records + 1);
 
 		CHECK_EQ(ksm_rest_millisecs(busy, fresh, records),
