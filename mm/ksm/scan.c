@@ -704,8 +704,8 @@ static void end_pass(struct ksm_scan *scan)
 /*
  * Saving memory can wait while there is enough.  Once it is short, those that use
  * it up are many, and each is preferred to ksmd: it would come too late.  What it
- * may take is bounded by its controls all the same.  A priority that the owner of
- * the machine has given it stays.
+ * may take is bounded by its controls all the same; where it is not, it had better
+ * stay behind.  A priority that the owner of the machine has given it stays.
  */
 static void set_nice(struct ksm_scan *scan)
 {
@@ -715,7 +715,8 @@ static void set_nice(struct ksm_scan *scan)
 	if (!time_after(jiffies, scan->nice_tick))
 		return;
 	scan->nice_tick = jiffies;
-	is_short = si_mem_available() < totalram_pages() / KSM_SHORT_SHARE;
+	is_short = READ_ONCE(ksm.sleep_millisecs) &&
+		   si_mem_available() < totalram_pages() / KSM_SHORT_SHARE;
 	nice = is_short ? MIN_NICE : KSM_NICE;
 	if (nice == scan->nice || task_nice(current) != scan->nice)
 		return;
