@@ -219,13 +219,20 @@ static pte_t keep_marks(pte_t pte, pte_t old)
 	return pte;
 }
 
+/*
+ * The one process that still mapped the shared page may have told by MADV_FREE
+ * that it can be dropped.  That holds for nobody else, and a dirty page stays.
+ */
 static pte_t map_shared(struct ksm_subject *subject, struct page *kpage, pte_t old)
 {
 	struct vm_area_struct *vma = subject->vma;
 	struct folio *kfolio = page_folio(kpage);
 
+	VM_WARN_ON_FOLIO(!folio_test_locked(kfolio), kfolio);
 	folio_get(kfolio);
 	folio_add_anon_rmap_pte(kfolio, kpage, vma, subject->address, RMAP_NONE);
+	if (!folio_test_dirty(kfolio))
+		folio_set_dirty(kfolio);
 	return keep_marks(mk_pte(kpage, vma->vm_page_prot), old);
 }
 

@@ -204,9 +204,28 @@ static void out_while_scanning(void)
 	ksm_expect_figures(1, PAGES / 2 - 1, PAGES / 2);
 }
 
+/* Who had the page alone did not need it any more; who merged with it then does. */
+static void freed_lazily(void)
+{
+	char *area, *late;
+
+	ksm_need_reclaim();
+	area = ksm_merged_area(PAGES, SEED);
+	munmap(area + psize(), (PAGES - 1) * psize());
+	ksm_check(!madvise(area, psize(), MADV_FREE), "MADV_FREE of a shared page");
+	late = ksm_map_mergeable(1);
+	ksm_fill(late, SEED);
+	ksm_settle();
+	ksm_expect("merged pages", ksm_count_merged(late, 1), 1);
+	munmap(area, psize());
+	ksm_check(ksm_reclaim(late, 1), "the page is swapped out, and not dropped");
+	ksm_check_same(late, 1, SEED);
+}
+
 static const struct ksm_case cases[] = {
 	{ "shared pages go out and come in", out_and_in },
 	{ "they merge again", merges_again },
+	{ "a page that one process gave up by MADV_FREE", freed_lazily },
 	{ "pages that are out are not counted", figures_while_out },
 	{ "ksm_swpin_copy counts copies", copies_are_counted },
 	{ "a write after swap-in is private", write_after_swap_in },
