@@ -144,6 +144,12 @@ static void collect(void)
 				worker_ended(i, status);
 }
 
+/* For who reads the log of a run that took long to end. */
+static void note(const char *text)
+{
+	ksm_write_file("/dev/kmsg", text);
+}
+
 static void report(long left)
 {
 	unsigned long beats = 0;
@@ -155,7 +161,7 @@ static void report(long left)
 	snprintf(text, sizeof(text),
 		 "torture: %ld s left, %lu operations, %u deaths, %ld shared, %ld sharing\n",
 		 left / 1000, beats, deaths, ksm_get("pages_shared"), ksm_get("pages_sharing"));
-	ksm_write_file("/dev/kmsg", text);
+	note(text);
 }
 
 /* Who is at one and the same operation for long hangs. */
@@ -212,11 +218,13 @@ static void come_to_an_end(void)
 	long end = ksm_now_ms() + END_MS;
 	unsigned int i;
 
+	note("torture: the time is over\n");
 	__atomic_store_n(&torture->stop, 1, __ATOMIC_RELAXED);
 	for (i = 0; i < ROLES; i++) {
 		end_process(roles[i]);
 		waitpid(roles[i], NULL, 0);
 	}
+	note("torture: those who disturbed have ended\n");
 	torture_tear_down();
 	ksm_try("run", "1");
 	while (!all_ended(NULL) && ksm_now_ms() < end)
@@ -227,6 +235,7 @@ static void come_to_an_end(void)
 		end_process(workers[i]);
 	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
 		;
+	note("torture: all have ended\n");
 }
 
 static bool nothing_left(void *unused)
@@ -236,13 +245,15 @@ static bool nothing_left(void *unused)
 		"ksm_zero_pages", "stable_node_chains", "stable_node_dups",
 	};
 	unsigned int i;
+	int err;
 
 	ksm_try("run", "0");
-	ksm_try("run", "2");
+	err = ksm_try("run", "2");
 	for (i = 0; i < ARRAY_SIZE(figures); i++)
 		if (ksm_get(figures[i])) {
-			snprintf(torture->reason, TORTURE_REASON, "%s is %ld after run 2",
-				 figures[i], ksm_get(figures[i]));
+			snprintf(torture->reason, TORTURE_REASON,
+				 "%s is %ld after run 2, which gave %d", figures[i],
+				 ksm_get(figures[i]), err);
 			return false;
 		}
 	torture->reason[0] = '\0';
