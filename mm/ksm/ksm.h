@@ -442,9 +442,9 @@ int ksm_break_range(struct vm_area_struct *vma, unsigned long start,
  * @found_area: the mm has a mergeable area
  * @seqnr: passes completed
  * @fresh: as in struct ksm_counters, when this pass began
- * @busy: CPU time of ksmd then, in nanoseconds
+ * @cpu_time: of ksmd then, in nanoseconds
  * @rest: how long to leave memory alone after it, in milliseconds
- * @roused: not so: there is something new since it began
+ * @roused: not so: there is something new since it began; set without a lock
  * @budget: pages still to be looked at in this batch
  * @skip_budget: pages that may still be skipped in this batch
  * @nice: of ksmd, as it was last set
@@ -462,7 +462,7 @@ struct ksm_scan {
 	bool found_area;
 	unsigned long seqnr;
 	unsigned long fresh;
-	u64 busy;
+	u64 cpu_time;
 	unsigned int rest;
 	bool roused;
 	unsigned int budget;

@@ -671,14 +671,15 @@ static void renew_filter(struct ksm_scan *scan)
  */
 static bool begin_pass(struct ksm_scan *scan)
 {
+	/* Whoever comes behind the cursor from here on is of the next pass. */
+	WRITE_ONCE(scan->roused, false);
 	ksm_slot_first(scan);
 	enter_slot(scan);
 	if (!scan->slot)
 		return false;
-	ksm_advisor_start(&ksm.advisor, ktime_get_ns(), task_sched_runtime(current));
-	scan->busy = task_sched_runtime(current);
+	scan->cpu_time = task_sched_runtime(current);
+	ksm_advisor_start(&ksm.advisor, ktime_get_ns(), scan->cpu_time);
 	scan->fresh = ksm.domain.counters.fresh;
-	WRITE_ONCE(scan->roused, false);
 	trace_ksm_start_scan(scan->seqnr, ksm.domain.counters.records);
 	lru_add_drain_all();
 	ksm_stable_reap(&ksm.domain);
@@ -689,13 +690,13 @@ static bool begin_pass(struct ksm_scan *scan)
 static void end_pass(struct ksm_scan *scan)
 {
 	const struct ksm_counters *counters = &ksm.domain.counters;
+	u64 cpu_time = task_sched_runtime(current);
 	struct ksm_advice advice;
 
-	if (ksm_advisor_stop(&ksm.advisor, ktime_get_ns(),
-			     task_sched_runtime(current), &advice))
+	if (ksm_advisor_stop(&ksm.advisor, ktime_get_ns(), cpu_time, &advice))
 		trace_ksm_advisor(advice.scan_time, advice.pages_to_scan,
 				  advice.cpu_percent);
-	scan->rest = ksm_rest_millisecs(task_sched_runtime(current) - scan->busy,
+	scan->rest = ksm_rest_millisecs(cpu_time - scan->cpu_time,
 					counters->fresh - scan->fresh, counters->records);
 	trace_ksm_stop_scan(scan->seqnr, counters->records);
 	WRITE_ONCE(scan->seqnr, scan->seqnr + 1);
