@@ -5,9 +5,11 @@
  * and however they are spread over processes.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "ksm_common.h"
@@ -405,6 +407,87 @@ static void rests(void)
 	ksm_check(busy * 5 < ksm_now_ms() - start, "ksmd takes less than a fifth of a CPU");
 }
 
+static long mem_kib(const char *name)
+{
+	FILE *file = fopen("/proc/meminfo", "r");
+	char line[128];
+	long kib = -1;
+
+	ksm_check(file, "/proc/meminfo");
+	while (kib < 0 && fgets(line, sizeof(line), file))
+		if (!strncmp(line, name, strlen(name)))
+			kib = atol(line + strlen(name));
+	fclose(file);
+	ksm_check(kib >= 0, name);
+	return kib;
+}
+
+/* Well below the quarter of memory from which on ksmd is in a hurry. */
+static char *take_memory(size_t *length)
+{
+	long all = mem_kib("MemTotal:"), available = mem_kib("MemAvailable:");
+	char *area;
+
+	*length = (available - all / 6) * 1024;
+	area = mmap(NULL, *length, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	ksm_check(area != MAP_FAILED && mem_kib("MemAvailable:") < all / 4,
+		  "memory is short");
+	return area;
+}
+
+static bool ksmd_has_nice(void *nice)
+{
+	return getpriority(PRIO_PROCESS, ksm_ksmd()) == *(int *)nice;
+}
+
+static void expect_nice(int nice, const char *when)
+{
+	ksm_check(ksm_poll(ksmd_has_nice, &nice), when);
+}
+
+static void hurries(void)
+{
+	char *taken;
+	size_t length;
+
+	ksm_fill_unique(ksm_map_mergeable(64), 64, SEED_UNIQUE);
+	ksm_set("sleep_millisecs", 1);
+	ksm_set("run", 1);
+	expect_nice(5, "ksmd is at nice 5 while there is memory");
+	taken = take_memory(&length);
+	expect_nice(-20, "ksmd is at nice -20 once memory is short");
+	munmap(taken, length);
+	expect_nice(5, "ksmd is at nice 5 again");
+}
+
+/* Put back before anything is told, as ksmd would stay so for all that come. */
+static void keeps_nice(void)
+{
+	long passes, end;
+	size_t length;
+	char *taken;
+	int nice;
+
+	ksm_fill_unique(ksm_map_mergeable(64), 64, SEED_UNIQUE);
+	ksm_set("sleep_millisecs", 1);
+	ksm_set("run", 1);
+	expect_nice(5, "ksmd is at nice 5 while there is memory");
+	if (setpriority(PRIO_PROCESS, ksm_ksmd(), 3))
+		ksm_skip("ksmd can be reniced by root only");
+	taken = take_memory(&length);
+	passes = ksm_get("full_scans");
+	end = ksm_now_ms() + 10000;
+	while (ksm_get("full_scans") < passes + 2 && ksm_now_ms() < end)
+		usleep(1000);
+	passes = ksm_get("full_scans") - passes;
+	nice = getpriority(PRIO_PROCESS, ksm_ksmd());
+	munmap(taken, length);
+	setpriority(PRIO_PROCESS, ksm_ksmd(), 5);
+	ksm_check(passes >= 2, "ksmd goes on while memory is short");
+	ksm_expect("nice of ksmd", nice, 3);
+}
+
 static const struct ksm_case cases[] = {
 	{ "groups and unique pages in one process", mixture },
 	{ "unique pages alone", only_unique },
@@ -426,6 +509,8 @@ static const struct ksm_case cases[] = {
 	{ "smart_scan merges all duplicates too", smart_scan_converges },
 	{ "smart_scan finds late twins of old pages", smart_scan_late_twins },
 	{ "ksmd rests where nothing changes", rests },
+	{ "ksmd hurries while memory is short", hurries },
+	{ "a priority that somebody gave ksmd stays", keeps_nice },
 };
 
 int main(void)
