@@ -337,14 +337,49 @@ static enum ksm_result replace_locked(struct ksm_subject *subject, struct page *
 	return replace_pte(subject, kpage);
 }
 
-/* Lock a page for merging, taken out of its large folio if it is in one. */
-static enum ksm_result lock_subject(struct ksm_subject *subject)
+/* For rmap_walk(): goes on until an area maps the folio that is not to be merged. */
+static bool maps_willingly(struct folio *folio, struct vm_area_struct *vma,
+			   unsigned long address, void *arg)
+{
+	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma, address, 0);
+	bool *willing = arg;
+
+	if (!(vma->vm_flags & VM_MERGEABLE) && page_vma_mapped_walk(&pvmw)) {
+		page_vma_mapped_walk_done(&pvmw);
+		*willing = false;
+	}
+	return *willing;
+}
+
+/*
+ * After a fork a page may be mapped by a process that never asked for merging.  No
+ * rmap_item would stand for that one, so that it could neither be found by a walk
+ * of the reverse map nor have its page back.
+ */
+static bool all_willing(struct folio *folio)
+{
+	bool willing = true;
+	struct rmap_walk_control rwc = {
+		.rmap_one = maps_willingly,
+		.anon_lock = folio_lock_anon_vma_read,
+		.arg = &willing,
+	};
+
+	if (folio_mapcount(folio) != 1 && folio_test_anon(folio) && !folio_test_ksm(folio))
+		rmap_walk(folio, &rwc);
+	return willing;
+}
+
+/*
+ * Lock a page for merging, taken out of its large folio if it is in one; @to_stay
+ * where it is to be the one that others share.
+ */
+static enum ksm_result lock_subject(struct ksm_subject *subject, bool to_stay)
 {
 	if (!trylock_page(subject->page))
 		return KSM_BUSY;
-	if (!PageTransCompound(subject->page))
-		return KSM_MERGED;
-	if (!split_huge_page(subject->page))
+	if ((!to_stay || all_willing(page_folio(subject->page))) &&
+	    (!PageTransCompound(subject->page) || !split_huge_page(subject->page)))
 		return KSM_MERGED;
 	unlock_page(subject->page);
 	return KSM_BUSY;
@@ -353,7 +388,7 @@ static enum ksm_result lock_subject(struct ksm_subject *subject)
 /* Merge a page with @kpage, which is locked or the zero page. */
 static enum ksm_result merge_with(struct ksm_subject *subject, struct page *kpage)
 {
-	enum ksm_result result = lock_subject(subject);
+	enum ksm_result result = lock_subject(subject, false);
 	struct folio *folio;
 
 	if (result != KSM_MERGED)
@@ -467,7 +502,7 @@ static enum ksm_result make_shared(struct ksm_domain *domain, struct ksm_record 
 				   struct ksm_stable_node *node,
 				   struct ksm_rmap_item *item)
 {
-	enum ksm_result result = lock_subject(subject);
+	enum ksm_result result = lock_subject(subject, true);
 	struct folio *folio;
 
 	if (result != KSM_MERGED)

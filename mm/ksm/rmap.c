@@ -202,7 +202,8 @@ static bool may_map_directly(struct folio *folio, struct vm_area_struct *vma,
 	if (folio_test_large(folio))
 		return true;
 	if (folio_test_ksm(folio))
-		return ksm_folio_node(folio) && READ_ONCE(ksm.run) != KSM_RUN_UNMERGE;
+		return ksm_folio_node(folio) && (vma->vm_flags & VM_MERGEABLE) &&
+		       READ_ONCE(ksm.run) != KSM_RUN_UNMERGE;
 	if (!anon_vma)
 		return true;
 	return folio->index == linear_page_index(vma, address) &&

@@ -537,28 +537,21 @@ static bool stable_node_clear(struct ksm_domain *domain, struct ksm_stable_node 
 	return !mapped;
 }
 
-static struct ksm_stable_node *stable_first(const struct ksm_domain *domain)
-{
-	struct rb_node *rb = rb_first(&domain->stable);
-
-	return rb ? rb_entry(rb, struct ksm_stable_node, rb) : NULL;
-}
-
 /* The node in the tree goes last, so that the ring can be walked from it. */
 static bool chain_clear(struct ksm_domain *domain, struct ksm_stable_node *first)
 {
 	struct ksm_stable_node *node, *next;
+	bool cleared = true;
 
 	list_for_each_entry_safe(node, next, &first->dups, dups) {
-		if (!stable_node_clear(domain, node))
-			return false;
+		cleared &= stable_node_clear(domain, node);
 		cond_resched();
 	}
-	return stable_node_clear(domain, first);
+	return stable_node_clear(domain, first) && cleared;
 }
 
 /**
- * ksm_stable_clear - empty the stable tree
+ * ksm_stable_clear - empty the stable tree of what is mapped no more
  * @domain: the trees
  *
  * Context: may sleep; under ksm.lock.
@@ -567,14 +560,15 @@ static bool chain_clear(struct ksm_domain *domain, struct ksm_stable_node *first
  */
 bool ksm_stable_clear(struct ksm_domain *domain)
 {
-	struct ksm_stable_node *first;
+	struct rb_node *rb, *behind;
+	bool cleared = true;
 
-	while ((first = stable_first(domain))) {
-		if (!chain_clear(domain, first))
-			return false;
+	for (rb = rb_first(&domain->stable); rb; rb = behind) {
+		behind = rb_next(rb);
+		cleared &= chain_clear(domain, rb_entry(rb, struct ksm_stable_node, rb));
 		cond_resched();
 	}
-	return true;
+	return cleared;
 }
 
 /**

@@ -760,8 +760,14 @@ static void test_clear(void)
 	CHECK(!ksm_stable_clear(&domain));
 	check_world();
 	/* Nothing maps them any more, but they live, as in the swap cache. */
-	for (folio = frames; folio < frames + NR_FRAMES; folio++)
+	for (folio = frames; folio < frames + NR_FRAMES; folio += 2)
 		folio->mapcount = 0;
+	CHECK(!ksm_stable_clear(&domain));
+	check_world();
+	for (folio = frames; folio < frames + NR_FRAMES; folio++) {
+		CHECK(!ksm_folio_node(folio) || folio->mapcount);
+		folio->mapcount = 0;
+	}
 	CHECK(ksm_stable_clear(&domain));
 	CHECK_EQ(shim_objects_of("ksm_stable_node"), 0);
 	for (folio = frames; folio < frames + NR_FRAMES; folio++)

@@ -322,6 +322,33 @@ static void shared_by_fork_alone(void)
 	ksm_check_unique(area, PAGES, SEED);
 }
 
+static void willing_child(int fd, void *area)
+{
+	ksm_mergeable(area, PAGES);
+	ksm_child_pause(fd);
+	ksm_check_same(area, PAGES, SEED);
+}
+
+/* It would have shared pages that neither it nor ksmd could be told of. */
+static void unwilling_parent(void)
+{
+	char *area = ksm_map(PAGES);
+	struct ksm_child child;
+
+	ksm_fill_same(area, PAGES, SEED);
+	ksm_child_start(&child, willing_child, area);
+	ksm_child_wait(&child);
+	ksm_settle();
+	ksm_expect("shared pages of the parent", ksm_count_merged(area, PAGES), 0);
+	ksm_expect("pages_shared", ksm_get("pages_shared"), 0);
+	ksm_expect("pages_sharing", ksm_get("pages_sharing"), 0);
+	ksm_check_same(area, PAGES, SEED);
+	munmap(area, PAGES * psize());
+	ksm_settle();
+	ksm_expect_figures(1, PAGES - 1, 0);
+	ksm_child_end(&child);
+}
+
 static void parent_goes_first_child(int fd, void *arg)
 {
 	char *area = ksm_merged_area(PAGES, SEED);
@@ -573,6 +600,7 @@ static const struct ksm_case cases[] = {
 	{ "no zero pages for a child of one that has none", fork_after_unmerging_zero_pages },
 	{ "three generations share", fork_of_fork },
 	{ "pages that fork alone shares are not merged with themselves", shared_by_fork_alone },
+	{ "a parent that does not merge keeps its pages", unwilling_parent },
 	{ "the parent goes first", parent_goes_first },
 	{ "exec keeps the prctl", exec_keeps_prctl },
 	{ "exec drops advice", exec_drops_advice },

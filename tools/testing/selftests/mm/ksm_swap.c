@@ -222,6 +222,35 @@ static void freed_lazily(void)
 	ksm_check_same(late, 1, SEED);
 }
 
+static void willing_child(int fd, void *area)
+{
+	ksm_mergeable(area, PAGES);
+	ksm_check_same(area, PAGES, SEED);
+	ksm_child_pause(fd);
+	ksm_expect_figures(1, PAGES - 1, 0);
+	ksm_child_pause(fd);
+	ksm_check_same(area, PAGES, SEED);
+}
+
+/* What a child shares is still in the swap cache when the parent comes for it. */
+static void unwilling_parent(void)
+{
+	struct ksm_child child;
+	char *area;
+
+	ksm_need_reclaim();
+	area = ksm_map(PAGES);
+	ksm_fill_same(area, PAGES, SEED);
+	ksm_check(ksm_reclaim(area, PAGES), "all pages are swapped out");
+	ksm_child_start(&child, willing_child, area);
+	ksm_child_wait(&child);
+	ksm_settle();
+	ksm_child_step(&child);
+	ksm_check_same(area, PAGES, SEED);
+	ksm_expect("shared pages of the parent", ksm_count_merged(area, PAGES), 0);
+	ksm_child_end(&child);
+}
+
 static const struct ksm_case cases[] = {
 	{ "shared pages go out and come in", out_and_in },
 	{ "they merge again", merges_again },
@@ -237,6 +266,7 @@ static const struct ksm_case cases[] = {
 	{ "fork while pages are out", fork_while_out },
 	{ "pages known but not shared", unique_pages },
 	{ "in and out while ksmd is at work", out_while_scanning },
+	{ "a parent that does not merge gets its pages from swap", unwilling_parent },
 };
 
 int main(void)
