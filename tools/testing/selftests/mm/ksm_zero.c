@@ -3,11 +3,15 @@
  * Pages of zeros: with use_zero_pages they are mapped to the zero page and
  * counted on their own, without it they merge like any others.
  */
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "ksm_common.h"
@@ -199,6 +203,27 @@ static void mremap_keeps_count(void)
 	expect_zero_pages(0);
 }
 
+/* What it puts in place is an ordinary zero page. */
+static void userfaultfd_moves(void)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_MOVE };
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	struct uffdio_move move = { .len = PAGES * psize() };
+	char *area, *moved;
+
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api))
+		ksm_skip("there is no UFFDIO_MOVE here");
+	area = zero_area();
+	moved = ksm_map(PAGES);
+	ksm_check(!uffd_register(fd, moved, PAGES * psize(), true, false, false),
+		  "UFFDIO_REGISTER");
+	move.src = (uintptr_t)area;
+	move.dst = (uintptr_t)moved;
+	ksm_check(!ioctl(fd, UFFDIO_MOVE, &move), "UFFDIO_MOVE");
+	expect_zero_pages(0);
+	ksm_check_same(moved, PAGES, 0);
+}
+
 static void never_written(void)
 {
 	char *area = ksm_map_mergeable(PAGES);
@@ -301,6 +326,7 @@ static const struct ksm_case cases[] = {
 	{ "MADV_DONTNEED lowers the count", dontneed },
 	{ "munmap lowers the count", munmap_gives_back },
 	{ "mremap keeps the count true", mremap_keeps_count },
+	{ "UFFDIO_MOVE lowers the count", userfaultfd_moves },
 	{ "memory never written is not counted", never_written },
 	{ "zeros but for the last byte", almost_zero },
 	{ "profits count zero pages", profit_counts_them },
