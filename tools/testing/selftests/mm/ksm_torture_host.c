@@ -230,8 +230,17 @@ static void fail_pages_of_ksmd(const char *percent)
 	ksm_write_file(FAULTS "fail_page_alloc/probability", percent);
 }
 
+/* A disk in memory, for the requests of ksm_torture_io.c. */
+static void make_disk(void)
+{
+	/* It is made by being asked what its number is. */
+	read_all("/sys/class/zram-control/hot_add");
+	ksm_write_file("/sys/block/zram1/disksize", "1G");
+}
+
 void torture_set_up(void)
 {
+	make_disk();
 	ksm_write_file(CGROUP "cgroup.subtree_control", "+memory");
 	mkdir(CONFINED, 0755);
 	ksm_write_file(CONFINED "memory.max", "32M");

@@ -27,44 +27,21 @@
 
 #define AREAS		10
 #define MOST_PAGES	160
-#define HUGE_PAGES	512
 /* Contents that all workers have, so that they share pages. */
 #define COMMON_SEEDS	20
 #define CHILDREN	3
 #define POISON_BUDGET	48
-#define NO_WORD		0xffff
 #define PIN_TURN	"/tmp/ksm_torture.pin"
-#define PROT_RW		(PROT_READ | PROT_WRITE)
 
 #ifndef MADV_SOFT_OFFLINE
 #define MADV_SOFT_OFFLINE 101
 #endif
 
-/**
- * struct content - what a page has to hold
- * @seed: as ksm_fill() was told
- * @word: but for this word
- * @at: which one, or NO_WORD
- * @freed: by MADV_FREE: it may hold zeros just as well
- */
-struct content {
-	uint64_t seed;
-	uint64_t word;
-	unsigned int at;
-	bool freed;
-};
-
-struct area {
-	char *addr;
-	size_t pages;
-	struct content content[HUGE_PAGES];
-};
-
 static struct area areas[AREAS];
-static struct dice dice;
+struct dice dice;
 static pid_t children[CHILDREN];
 static uint64_t next_unique;
-static unsigned int worker;
+unsigned int worker;
 static const char *doing = "start";
 
 /* What memory holds */
@@ -76,7 +53,7 @@ static void content_of(uint64_t *page, const struct content *content)
 		page[content->at] = content->word;
 }
 
-static void check_page(const struct area *area, size_t i)
+void check_page(const struct area *area, size_t i)
 {
 	static uint64_t want[8192];
 	const uint64_t *found = (uint64_t *)(area->addr + i * psize());
@@ -110,7 +87,7 @@ static void check_all(void)
 			check_area(&areas[i]);
 }
 
-static uint64_t any_seed(void)
+uint64_t any_seed(void)
 {
 	if (chance(&dice, 20))
 		return 0;
@@ -119,7 +96,7 @@ static uint64_t any_seed(void)
 	return ((uint64_t)getpid() << 32) + ++next_unique;
 }
 
-static void fill_page(struct area *area, size_t i, uint64_t seed)
+void fill_page(struct area *area, size_t i, uint64_t seed)
 {
 	struct content *content = &area->content[i];
 
@@ -127,7 +104,7 @@ static void fill_page(struct area *area, size_t i, uint64_t seed)
 	ksm_fill(area->addr + i * psize(), seed);
 }
 
-static void set_word(struct area *area, size_t i)
+void set_word(struct area *area, size_t i)
 {
 	struct content *content = &area->content[i];
 
@@ -148,13 +125,7 @@ static struct area *any_area(void)
 	return NULL;
 }
 
-struct range {
-	char *start;
-	size_t from;
-	size_t pages;
-};
-
-static struct range any_range(struct area *area)
+struct range any_range(struct area *area)
 {
 	size_t from = roll(&dice, area->pages), pages = 1 + roll(&dice, area->pages - from);
 
@@ -251,19 +222,26 @@ static void op_merge_any(struct area *area)
 	prctl(PR_SET_MEMORY_MERGE, chance(&dice, 60), 0, 0, 0);
 }
 
+/* Whether nothing is there any more. */
+bool drop(struct area *area, const struct range *range)
+{
+	bool dropped = !madvise(range->start, range->pages * psize(), MADV_DONTNEED);
+	size_t i;
+
+	/* Where a part is locked, what lies before that may have gone. */
+	for (i = range->from; i < range->from + range->pages; i++)
+		if (dropped)
+			area->content[i] = (struct content){ .at = NO_WORD };
+		else
+			area->content[i].freed = true;
+	return dropped;
+}
+
 static void op_dontneed(struct area *area)
 {
 	struct range range = any_range(area);
-	size_t i;
 
-	if (madvise(range.start, range.pages * psize(), MADV_DONTNEED)) {
-		/* A part is locked; what lies before that may have gone. */
-		for (i = range.from; i < range.from + range.pages; i++)
-			area->content[i].freed = true;
-		return;
-	}
-	for (i = range.from; i < range.from + range.pages; i++)
-		area->content[i] = (struct content){ .at = NO_WORD };
+	drop(area, &range);
 }
 
 static void op_free(struct area *area)
@@ -611,6 +589,10 @@ static const struct op {
 	{ "shrink", op_shrink, 2 },
 	{ "vmsplice", op_pipe, 3 },
 	{ "pin", op_pin, 2 },
+	{ "io_uring", op_io_uring, 2 },
+	{ "O_DIRECT", op_direct, 4 },
+	{ "UFFDIO_COPY", op_place, 3 },
+	{ "PAGEMAP_SCAN", op_track, 3 },
 	{ "/proc/self/mem", op_force_write, 3 },
 	{ "migrate", op_migrate, 5 },
 	{ "clear_refs", op_clear_refs, 2 },
