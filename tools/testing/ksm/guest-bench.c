@@ -23,6 +23,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -147,7 +149,7 @@ static void passes(long nr)
 
 static void result(const char *name, double value)
 {
-	printf("RESULT %s %.1f\n", name, value);
+	printf("RESULT %s %.*f\n", name, value < 10 ? 3 : 1, value);
 }
 
 static char *map(unsigned long bytes)
@@ -651,6 +653,111 @@ static void bench_lock_wait(const char *name)
 	result(name, longest);
 }
 
+/*
+ * Groups of processes, of which each loads the data of its group and works on it:
+ * it reads all, and goes on writing to a tenth of the pages.
+ */
+#define GROUPS		8
+#define MEMBERS		32
+#define PROCESSES	(GROUPS * MEMBERS)
+#define DATA_PAGES	400UL
+#define OWN_PAGES	(DATA_PAGES / 10)
+
+struct fleet {
+	volatile int loaded;	/* processes that have their data */
+	volatile int over;
+	long faults[PROCESSES];	/* while they worked */
+};
+
+static long minor_faults(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_minflt;
+}
+
+static void load_and_work(struct fleet *fleet, unsigned int nr)
+{
+	char *addr = map(DATA_PAGES * PAGE);
+	uint64_t sum = 0;
+	unsigned long i;
+	long before;
+
+	state = 1000 + nr % GROUPS;
+	for (i = 0; i < DATA_PAGES; i++)
+		fill_random(addr + i * PAGE);
+	mergeable(addr, DATA_PAGES * PAGE);
+	state = 2000 + nr;
+	__sync_fetch_and_add(&fleet->loaded, 1);
+	before = minor_faults();
+	while (!fleet->over) {
+		for (i = 0; i < OWN_PAGES; i++)
+			((uint64_t *)(addr + i * PAGE))[rnd() % WORDS] = rnd();
+		for (i = OWN_PAGES; i < DATA_PAGES; i++)
+			sum += ((uint64_t *)(addr + i * PAGE))[rnd() % WORDS];
+		usleep(100000);
+	}
+	fleet->faults[nr] = minor_faults() - before;
+	_exit(sum == 0);
+}
+
+static struct fleet *start_fleet(void)
+{
+	struct fleet *fleet = mmap(NULL, sizeof(*fleet), PROT_READ | PROT_WRITE,
+				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	unsigned int i;
+
+	if (fleet == MAP_FAILED)
+		die("no shared memory: %s", strerror(errno));
+	for (i = 0; i < PROCESSES; i++) {
+		pid_t pid = fork();
+
+		if (pid < 0)
+			die("fork: %s", strerror(errno));
+		if (!pid)
+			load_and_work(fleet, i);
+	}
+	while (fleet->loaded < PROCESSES)
+		usleep(10000);
+	return fleet;
+}
+
+static long end_fleet(struct fleet *fleet)
+{
+	long faults = 0;
+	unsigned int i;
+
+	fleet->over = 1;
+	while (wait(NULL) > 0)
+		;
+	for (i = 0; i < PROCESSES; i++)
+		faults += fleet->faults[i];
+	return faults;
+}
+
+static const long fleet_saves = (DATA_PAGES - OWN_PAGES) * GROUPS * (MEMBERS - 1);
+
+static void bench_fleet(const char *name)
+{
+	struct fleet *fleet = start_fleet();
+
+	merge_all(name, PROCESSES * DATA_PAGES, fleet_saves);
+	end_fleet(fleet);
+}
+
+/* All that the programs meet until the last page is merged, for a page of theirs. */
+static void bench_fleet_faults(const char *name)
+{
+	struct fleet *fleet = start_fleet();
+
+	set_knob("run", 1);
+	while (knob("pages_sharing") < fleet_saves)
+		usleep(2000);
+	set_knob("run", 0);
+	result(name, (double)end_fleet(fleet) / PROCESSES / DATA_PAGES);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(const char *name);
@@ -679,6 +786,8 @@ static const struct {
 	{ "lock-99", bench_lock_99 },
 	{ "lock-longest", bench_lock_longest },
 	{ "lock-wait", bench_lock_wait },
+	{ "fleet", bench_fleet },
+	{ "fleet-faults", bench_fleet_faults },
 	{ }
 };
 
