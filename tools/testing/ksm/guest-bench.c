@@ -664,8 +664,8 @@ static void bench_lock_wait(const char *name)
 #define OWN_PAGES	(DATA_PAGES / 10)
 
 struct fleet {
-	volatile int loaded;	/* processes that have their data */
-	volatile int over;
+	int loaded;		/* processes that have their data */
+	int over;
 	long faults[PROCESSES];	/* while they worked */
 };
 
@@ -689,9 +689,9 @@ static void load_and_work(struct fleet *fleet, unsigned int nr)
 		fill_random(addr + i * PAGE);
 	mergeable(addr, DATA_PAGES * PAGE);
 	state = 2000 + nr;
-	__sync_fetch_and_add(&fleet->loaded, 1);
+	__atomic_fetch_add(&fleet->loaded, 1, __ATOMIC_RELAXED);
 	before = minor_faults();
-	while (!fleet->over) {
+	while (!__atomic_load_n(&fleet->over, __ATOMIC_RELAXED)) {
 		for (i = 0; i < OWN_PAGES; i++)
 			((uint64_t *)(addr + i * PAGE))[rnd() % WORDS] = rnd();
 		for (i = OWN_PAGES; i < DATA_PAGES; i++)
@@ -718,7 +718,7 @@ static struct fleet *start_fleet(void)
 		if (!pid)
 			load_and_work(fleet, i);
 	}
-	while (fleet->loaded < PROCESSES)
+	while (__atomic_load_n(&fleet->loaded, __ATOMIC_RELAXED) < PROCESSES)
 		usleep(10000);
 	return fleet;
 }
@@ -728,7 +728,7 @@ static long end_fleet(struct fleet *fleet)
 	long faults = 0;
 	unsigned int i;
 
-	fleet->over = 1;
+	__atomic_store_n(&fleet->over, 1, __ATOMIC_RELAXED);
 	while (wait(NULL) > 0)
 		;
 	for (i = 0; i < PROCESSES; i++)
