@@ -446,6 +446,24 @@ static void expect_nice(int nice, const char *when)
 	ksm_check(ksm_poll(ksmd_has_nice, &nice), when);
 }
 
+/*
+ * The priority is put back before anything is told, as ksmd would stay so for all
+ * that come.
+ */
+static void stays_reniced(void)
+{
+	long passes = ksm_get("full_scans"), end = ksm_now_ms() + KSM_PATIENCE_MS;
+	int nice;
+
+	while (ksm_get("full_scans") < passes + 2 && ksm_now_ms() < end)
+		usleep(1000);
+	passes = ksm_get("full_scans") - passes;
+	nice = getpriority(PRIO_PROCESS, ksm_ksmd());
+	setpriority(PRIO_PROCESS, ksm_ksmd(), 5);
+	ksm_check(passes >= 2, "ksmd goes on while memory is short");
+	ksm_expect("nice of ksmd", nice, 3);
+}
+
 static void hurries(void)
 {
 	char *taken;
@@ -455,37 +473,13 @@ static void hurries(void)
 	ksm_set("sleep_millisecs", 1);
 	ksm_set("run", 1);
 	expect_nice(5, "ksmd is at nice 5 while there is memory");
-	taken = take_memory(&length);
-	expect_nice(-20, "ksmd is at nice -20 once memory is short");
-	munmap(taken, length);
-	expect_nice(5, "ksmd is at nice 5 again");
-}
-
-/* Put back before anything is told, as ksmd would stay so for all that come. */
-static void keeps_nice(void)
-{
-	long passes, end;
-	size_t length;
-	char *taken;
-	int nice;
-
-	ksm_fill_unique(ksm_map_mergeable(64), 64, SEED_UNIQUE);
-	ksm_set("sleep_millisecs", 1);
-	ksm_set("run", 1);
-	expect_nice(5, "ksmd is at nice 5 while there is memory");
 	if (setpriority(PRIO_PROCESS, ksm_ksmd(), 3))
 		ksm_skip("ksmd can be reniced by root only");
 	taken = take_memory(&length);
-	passes = ksm_get("full_scans");
-	end = ksm_now_ms() + 10000;
-	while (ksm_get("full_scans") < passes + 2 && ksm_now_ms() < end)
-		usleep(1000);
-	passes = ksm_get("full_scans") - passes;
-	nice = getpriority(PRIO_PROCESS, ksm_ksmd());
+	stays_reniced();
+	expect_nice(-20, "ksmd is at nice -20 while memory is short");
 	munmap(taken, length);
-	setpriority(PRIO_PROCESS, ksm_ksmd(), 5);
-	ksm_check(passes >= 2, "ksmd goes on while memory is short");
-	ksm_expect("nice of ksmd", nice, 3);
+	expect_nice(5, "ksmd is at nice 5 again");
 }
 
 static const struct ksm_case cases[] = {
@@ -509,8 +503,7 @@ static const struct ksm_case cases[] = {
 	{ "smart_scan merges all duplicates too", smart_scan_converges },
 	{ "smart_scan finds late twins of old pages", smart_scan_late_twins },
 	{ "ksmd rests where nothing changes", rests },
-	{ "ksmd hurries while memory is short", hurries },
-	{ "a priority that somebody gave ksmd stays", keeps_nice },
+	{ "ksmd hurries while memory is short, unless reniced", hurries },
 };
 
 int main(void)
