@@ -298,6 +298,17 @@ static void fork_of_fork(void)
 	ksm_expect_figures(1, PAGES - 1, 0);
 }
 
+/* With a child that has the same pages, and waits. */
+static void expect_nothing_merged(struct ksm_child *child, void (*run)(int fd, void *arg),
+				  char *area)
+{
+	ksm_child_start(child, run, area);
+	ksm_child_wait(child);
+	ksm_settle();
+	ksm_expect("pages_shared", ksm_get("pages_shared"), 0);
+	ksm_expect("pages_sharing", ksm_get("pages_sharing"), 0);
+}
+
 static void idle_child(int fd, void *arg)
 {
 	ksm_child_pause(fd);
@@ -311,11 +322,7 @@ static void shared_by_fork_alone(void)
 	struct ksm_child child;
 
 	ksm_fill_unique(area, PAGES, SEED);
-	ksm_child_start(&child, idle_child, area);
-	ksm_child_wait(&child);
-	ksm_settle();
-	ksm_expect("pages_shared", ksm_get("pages_shared"), 0);
-	ksm_expect("pages_sharing", ksm_get("pages_sharing"), 0);
+	expect_nothing_merged(&child, idle_child, area);
 	ksm_child_end(&child);
 	ksm_settle();
 	ksm_expect_figures(0, 0, PAGES);
@@ -336,12 +343,8 @@ static void unwilling_parent(void)
 	struct ksm_child child;
 
 	ksm_fill_same(area, PAGES, SEED);
-	ksm_child_start(&child, willing_child, area);
-	ksm_child_wait(&child);
-	ksm_settle();
+	expect_nothing_merged(&child, willing_child, area);
 	ksm_expect("shared pages of the parent", ksm_count_merged(area, PAGES), 0);
-	ksm_expect("pages_shared", ksm_get("pages_shared"), 0);
-	ksm_expect("pages_sharing", ksm_get("pages_sharing"), 0);
 	ksm_check_same(area, PAGES, SEED);
 	munmap(area, PAGES * psize());
 	ksm_settle();
