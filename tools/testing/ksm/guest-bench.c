@@ -8,7 +8,9 @@
  *
  *	guest-bench			names the workloads
  *	guest-bench WORKLOAD		runs one: prints "RESULT workload value" and,
- *					for some, "CURVE workload instructions pages"
+ *					for some, "CURVE workload instructions pages";
+ *					or "PER workload number", for what cachelines.c
+ *					counts in QEMU to be divided by
  */
 
 #define _GNU_SOURCE
@@ -16,6 +18,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -758,6 +761,113 @@ static void bench_fleet_faults(const char *name)
 	result(name, (double)end_fleet(fleet) / PROCESSES / DATA_PAGES);
 }
 
+/* As in cachelines.c: a store there begins the count, or ends it. */
+#define MARK_BEGIN	0x4b534d000000UL
+#define MARK_END	(MARK_BEGIN + 8)
+
+static void mark(unsigned long address)
+{
+	static void *page;
+
+	if (!page)
+		page = mmap((void *)MARK_BEGIN, PAGE, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	if (page != (void *)MARK_BEGIN)
+		die("no page at %#lx: %s", MARK_BEGIN, strerror(errno));
+	__atomic_store_n((uint64_t *)address, 1, __ATOMIC_RELAXED);
+}
+
+static void per(const char *name, double number)
+{
+	printf("PER %s %.3f\n", name, number);
+}
+
+/*
+ * A pass is one batch here, and polls are closer to each other than batches: the
+ * marks are set between two passes.
+ */
+static void whole_passes(unsigned long nr_pages)
+{
+	set_knob("pages_to_scan", 2 * nr_pages);
+	set_knob("sleep_millisecs", 40);
+	set_knob("run", 1);
+}
+
+static void count_lines(const char *name, long nr_passes, unsigned long nr_pages)
+{
+	long before = knob("full_scans");
+
+	mark(MARK_BEGIN);
+	passes(nr_passes);
+	mark(MARK_END);
+	per(name, (double)(knob("full_scans") - before) * nr_pages);
+}
+
+static void bench_lines_unique(const char *name)
+{
+	const unsigned long nr = 40000;
+
+	map_groups(nr, 1);
+	whole_passes(nr);
+	passes(3);
+	count_lines(name, 3, nr);
+}
+
+static void bench_lines_idle(const char *name)
+{
+	const unsigned long nr = 100000;
+
+	map_groups(nr, 1);
+	set_knob("smart_scan", 1);
+	whole_passes(nr);
+	count_lines(name, 60, nr);
+}
+
+static void bench_lines_merged(const char *name)
+{
+	const unsigned long nr = 160000;
+
+	map_groups(nr, 4);
+	whole_passes(nr);
+	passes(4);
+	count_lines(name, 3, nr);
+}
+
+/* Leaves nothing in the caches, as ksmd does. */
+static void use_cache(void)
+{
+	const unsigned long bytes = 8UL << 20;
+	char *addr = map(bytes);
+	unsigned long i;
+
+	for (;;)
+		for (i = 0; i < bytes; i += 64)
+			__atomic_store_n(addr + i, 1, __ATOMIC_RELAXED);
+}
+
+/* What else is counted, in a million instructions: the ticks and this program. */
+static void bench_lines_rest(const char *name)
+{
+	pid_t pid = fork();
+	double began;
+	int i;
+
+	if (pid < 0)
+		die("fork: %s", strerror(errno));
+	if (!pid)
+		use_cache();
+	usleep(1000000);
+	began = now();
+	mark(MARK_BEGIN);
+	for (i = 0; i < 50; i++) {
+		usleep(20000);
+		knob("full_scans");
+	}
+	mark(MARK_END);
+	per(name, (now() - began) / 1e6);
+	kill(pid, SIGKILL);
+}
+
 static const struct {
 	const char *name;
 	void (*run)(const char *name);
@@ -788,6 +898,10 @@ static const struct {
 	{ "lock-wait", bench_lock_wait },
 	{ "fleet", bench_fleet },
 	{ "fleet-faults", bench_fleet_faults },
+	{ "lines-unique", bench_lines_unique },
+	{ "lines-idle", bench_lines_idle },
+	{ "lines-merged", bench_lines_merged },
+	{ "lines-rest", bench_lines_rest },
 	{ }
 };
 
