@@ -15,7 +15,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/swap.h>
 #include <sys/syscall.h>
@@ -750,42 +749,54 @@ static bool receive_byte(int fd)
 	return poll(&ready, 1, KSM_PATIENCE_MS) == 1 && read(fd, &byte, 1) == 1;
 }
 
-void ksm_child_start(struct ksm_child *child, void (*run)(int fd, void *arg), void *arg)
+static void close_ends(struct ksm_child *child)
 {
-	int ends[2];
+	close(child->in);
+	close(child->out);
+}
 
-	if (socketpair(AF_UNIX, SOCK_STREAM, 0, ends))
-		ksm_fail("socketpair: %s", strerror(errno));
+void ksm_child_start(struct ksm_child *child,
+		     void (*run)(struct ksm_child *self, void *arg), void *arg)
+{
+	int down[2], up[2];
+
+	if (pipe(down) || pipe(up))
+		ksm_fail("pipe: %s", strerror(errno));
 	child->pid = fork();
 	if (child->pid < 0)
 		ksm_fail("fork: %s", strerror(errno));
 	if (!child->pid) {
+		struct ksm_child self = { .pid = getpid(), .in = down[0], .out = up[1] };
+
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		close(ends[0]);
-		run(ends[1], arg);
+		close(down[1]);
+		close(up[0]);
+		run(&self, arg);
 		_exit(KSFT_PASS);
 	}
-	close(ends[1]);
-	child->fd = ends[0];
+	close(down[0]);
+	close(up[1]);
+	child->in = up[0];
+	child->out = down[1];
 }
 
 /* In the child: says that it has come this far, and waits to be let on. */
-void ksm_child_pause(int fd)
+void ksm_child_pause(struct ksm_child *self)
 {
-	send_byte(fd);
-	if (!receive_byte(fd))
+	send_byte(self->out);
+	if (!receive_byte(self->in))
 		_exit(KSFT_FAIL);
 }
 
 void ksm_child_wait(struct ksm_child *child)
 {
-	if (!receive_byte(child->fd))
+	if (!receive_byte(child->in))
 		ksm_fail("a child ended early or hung");
 }
 
 void ksm_child_go(struct ksm_child *child)
 {
-	send_byte(child->fd);
+	send_byte(child->out);
 }
 
 void ksm_child_step(struct ksm_child *child)
@@ -799,14 +810,14 @@ void ksm_child_end(struct ksm_child *child)
 {
 	ksm_child_go(child);
 	ksm_wait_ok(child->pid);
-	close(child->fd);
+	close_ends(child);
 }
 
 void ksm_child_kill(struct ksm_child *child)
 {
 	kill(child->pid, SIGKILL);
 	waitpid(child->pid, NULL, 0);
-	close(child->fd);
+	close_ends(child);
 }
 
 void ksm_wait_ok(pid_t pid)

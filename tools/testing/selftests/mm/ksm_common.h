@@ -109,16 +109,18 @@ bool ksm_vmflag(const void *addr, const char *flag);
 /* Children that go on a step each time their parent says so. */
 struct ksm_child {
 	pid_t pid;
-	int fd;
+	int in;
+	int out;
 };
 
-void ksm_child_start(struct ksm_child *child, void (*run)(int fd, void *arg), void *arg);
+void ksm_child_start(struct ksm_child *child,
+		     void (*run)(struct ksm_child *self, void *arg), void *arg);
 void ksm_child_wait(struct ksm_child *child);
 void ksm_child_go(struct ksm_child *child);
 void ksm_child_step(struct ksm_child *child);
 void ksm_child_end(struct ksm_child *child);
 void ksm_child_kill(struct ksm_child *child);
-void ksm_child_pause(int fd);
+void ksm_child_pause(struct ksm_child *self);
 void ksm_wait_ok(pid_t pid);
 
 /* Swap, NUMA nodes, privileges: each skips the case where there are none. */

@@ -93,7 +93,7 @@ static void single_pair_far_apart(void)
 }
 
 /* Each child: 10 groups common to all, 50 pages only it has. */
-static void converge_child(int fd, void *arg)
+static void converge_child(struct ksm_child *self, void *arg)
 {
 	uint64_t own = SEED_UNIQUE + 1000 * (uintptr_t)arg;
 	char *area = ksm_map_mergeable(200);
@@ -101,7 +101,7 @@ static void converge_child(int fd, void *arg)
 	char *rest = area + grouped * psize();
 
 	ksm_fill_unique(rest, 50, own);
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	check_groups(area, 10);
 	ksm_check_unique(rest, 50, own);
 }
@@ -135,13 +135,13 @@ static void several_processes(void)
 	end_children(children);
 }
 
-static void earlier_child(int fd, void *arg)
+static void earlier_child(struct ksm_child *self, void *arg)
 {
 	char *area = ksm_map_mergeable(300);
 
 	(void)arg;
 	ksm_fill_unique(area, 300, SEED_UNIQUE + 100000);
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	ksm_check_unique(area, 300, SEED_UNIQUE + 100000);
 }
 
@@ -173,7 +173,7 @@ static void small_batches(void)
 }
 
 /* All of the memory of the process counts, so what is asked is our area. */
-static void prctl_child(int fd, void *arg)
+static void prctl_child(struct ksm_child *self, void *arg)
 {
 	char *area;
 
@@ -182,7 +182,7 @@ static void prctl_child(int fd, void *arg)
 	area = ksm_map(100);
 	ksm_fill_same(area, 40, SEED_GROUP);
 	ksm_fill_unique(area + 40 * psize(), 60, SEED_UNIQUE + 1000 * getpid());
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	ksm_expect("merged pages", ksm_count_merged(area, 100), 40);
 	ksm_expect("pages merged into", ksm_distinct_merged(area, 40), 1);
 	ksm_check_same(area, 40, SEED_GROUP);

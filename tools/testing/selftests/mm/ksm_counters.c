@@ -106,14 +106,14 @@ static void munmap_takes_back(void)
 	ksm_expect_figures(1, 9, 10);
 }
 
-static void mixed_child(int fd, void *arg)
+static void mixed_child(struct ksm_child *self, void *arg)
 {
 	char *area = ksm_map_mergeable(100);
 
 	(void)arg;
 	ksm_fill_same(area, 60, SEED);
 	ksm_fill_unique(area + 60 * psize(), 40, SEED + 1);
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	check_mixed(area);
 }
 

@@ -160,7 +160,7 @@ static void prctl_on_off_at_work(void)
 
 /* fork */
 
-static void fork_counts_child(int fd, void *arg)
+static void fork_counts_child(struct ksm_child *self, void *arg)
 {
 	char *area = arg;
 
@@ -168,7 +168,7 @@ static void fork_counts_child(int fd, void *arg)
 	ksm_expect("ksm_rmap_items after fork", ksm_stat(0, "ksm_rmap_items"), 0);
 	ksm_check(ksm_vmflag(area, "mg"), "the area is mergeable in the child");
 	ksm_check_same(area, PAGES, SEED);
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	ksm_expect("ksm_merging_pages", ksm_stat(0, "ksm_merging_pages"), PAGES);
 	ksm_check_same(area, PAGES, SEED);
 	ksm_fill_unique(area, PAGES, SEED + 1);
@@ -191,7 +191,7 @@ static void fork_counts_anew(void)
 	ksm_check_same(area, PAGES, SEED);
 }
 
-static void fork_prctl_child(int fd, void *arg)
+static void fork_prctl_child(struct ksm_child *self, void *arg)
 {
 	char *area;
 
@@ -199,7 +199,7 @@ static void fork_prctl_child(int fd, void *arg)
 	ksm_expect("PR_GET in the child", get_merge(), 1);
 	area = ksm_map(PAGES);
 	ksm_fill_same(area, PAGES, SEED);
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	ksm_expect("merged pages", ksm_count_merged(area, PAGES), PAGES);
 	ksm_expect("PR_SET 0 in the child", set_merge(0), 0);
 }
@@ -216,10 +216,10 @@ static void fork_inherits_prctl(void)
 	ksm_expect("PR_GET in the parent", get_merge(), 1);
 }
 
-static void zero_child(int fd, void *arg)
+static void zero_child(struct ksm_child *self, void *arg)
 {
 	ksm_expect("zero pages of the child", ksm_stat(0, "ksm_zero_pages"), PAGES);
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	ksm_check_same(arg, PAGES, 0);
 }
 
@@ -241,11 +241,11 @@ static void fork_accounts_zero_pages(void)
 }
 
 /* Without mergeable memory a child has no counts to begin with. */
-static void zero_none_child(int fd, void *arg)
+static void zero_none_child(struct ksm_child *self, void *arg)
 {
 	(void)arg;
 	ksm_expect("zero pages of the child", ksm_stat(0, "ksm_zero_pages"), 0);
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 }
 
 static void fork_after_unmerging_zero_pages(void)
@@ -264,21 +264,21 @@ static void fork_after_unmerging_zero_pages(void)
 	ksm_expect("ksm_zero_pages", ksm_get("ksm_zero_pages"), 0);
 }
 
-static void grandchild(int fd, void *arg)
+static void grandchild(struct ksm_child *self, void *arg)
 {
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	ksm_check_same(arg, PAGES, SEED);
 	ksm_fill_unique(arg, PAGES, SEED + 7);
 	ksm_check_unique(arg, PAGES, SEED + 7);
 }
 
-static void middle_child(int fd, void *arg)
+static void middle_child(struct ksm_child *self, void *arg)
 {
 	struct ksm_child child;
 
 	ksm_child_start(&child, grandchild, arg);
 	ksm_child_wait(&child);
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	ksm_check_same(arg, PAGES, SEED);
 	ksm_child_end(&child);
 	ksm_check_same(arg, PAGES, SEED);
@@ -299,8 +299,8 @@ static void fork_of_fork(void)
 }
 
 /* With a child that has the same pages, and waits. */
-static void expect_nothing_merged(struct ksm_child *child, void (*run)(int fd, void *arg),
-				  char *area)
+static void expect_nothing_merged(struct ksm_child *child,
+				  void (*run)(struct ksm_child *self, void *arg), char *area)
 {
 	ksm_child_start(child, run, area);
 	ksm_child_wait(child);
@@ -309,9 +309,9 @@ static void expect_nothing_merged(struct ksm_child *child, void (*run)(int fd, v
 	ksm_expect("pages_sharing", ksm_get("pages_sharing"), 0);
 }
 
-static void idle_child(int fd, void *arg)
+static void idle_child(struct ksm_child *self, void *arg)
 {
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	ksm_check_unique(arg, PAGES, SEED);
 }
 
@@ -329,10 +329,10 @@ static void shared_by_fork_alone(void)
 	ksm_check_unique(area, PAGES, SEED);
 }
 
-static void willing_child(int fd, void *area)
+static void willing_child(struct ksm_child *self, void *area)
 {
 	ksm_mergeable(area, PAGES);
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	ksm_check_same(area, PAGES, SEED);
 }
 
@@ -352,14 +352,14 @@ static void unwilling_parent(void)
 	ksm_child_end(&child);
 }
 
-static void parent_goes_first_child(int fd, void *arg)
+static void parent_goes_first_child(struct ksm_child *self, void *arg)
 {
 	char *area = ksm_merged_area(PAGES, SEED);
 	struct ksm_child *child = arg;
 
 	ksm_child_start(child, grandchild, area);
 	ksm_child_wait(child);
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 }
 
 /* The pages outlive the process that had them first. */
@@ -489,13 +489,13 @@ static void clone_vm(void)
 
 /* exit and being killed */
 
-static void busy_child(int fd, void *arg)
+static void busy_child(struct ksm_child *self, void *arg)
 {
 	char *area = ksm_map_mergeable(PAGES);
 	uint64_t round;
 
 	ksm_fill_same(area, PAGES, SEED);
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	for (round = 0; arg; round++)
 		ksm_fill_same(area, PAGES / 2, SEED + round % 3);
 	pause();
@@ -548,11 +548,11 @@ static void short_lived(void)
 	ksm_check_same(area, PAGES, SEED);
 }
 
-static void exit_while_stopped_child(int fd, void *arg)
+static void exit_while_stopped_child(struct ksm_child *self, void *arg)
 {
 	(void)arg;
 	ksm_fill_same(ksm_map_mergeable(PAGES), PAGES, SEED);
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 }
 
 /* Nobody scans any more, and yet nothing of it may stay. */

@@ -143,13 +143,13 @@ static void alike_but_for_a_byte_when_full(void)
 			   content[i % pages]);
 }
 
-static void sharing_child(int fd, void *arg)
+static void sharing_child(struct ksm_child *self, void *arg)
 {
 	size_t pages = (uintptr_t)arg;
 	char *area = ksm_map_mergeable(pages);
 
 	ksm_fill_same(area, pages, SEED);
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	check_bound(area, pages, 5);
 	ksm_check_same(area, pages, SEED);
 }
@@ -171,9 +171,9 @@ static void across_processes(void)
 }
 
 /* fork adds mappings without asking; that is the one way past the bound. */
-static void fork_child(int fd, void *arg)
+static void fork_child(struct ksm_child *self, void *arg)
 {
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	ksm_check_same(arg, 10, SEED);
 }
 
@@ -195,14 +195,14 @@ static void fork_may_exceed(void)
 	ksm_expect_figures(5, 5, 0);
 }
 
-static void late_child(int fd, void *arg)
+static void late_child(struct ksm_child *self, void *arg)
 {
 	char *area = ksm_map_mergeable(18);
 
 	(void)arg;
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	ksm_fill_same(area, 18, SEED);
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 }
 
 /* Shares that nobody has any more go at the latest when like content comes. */

@@ -438,10 +438,10 @@ static void cold_and_pageout(void)
 	ksm_expect_figures(1, PAGES - 1, 0);
 }
 
-static void wipe_child(int fd, void *arg)
+static void wipe_child(struct ksm_child *self, void *arg)
 {
 	ksm_check_same(arg, PAGES, 0);
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 }
 
 static void wipe_on_fork(void)
@@ -654,11 +654,11 @@ static void proc_mem_read(void)
 	close(fd);
 }
 
-static void written_child(int fd, void *arg)
+static void written_child(struct ksm_child *self, void *arg)
 {
 	char *area = arg;
 
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	ksm_check(ksm_holds(area, SEED + 1), "what another process wrote is there");
 	ksm_check_same(area + psize(), PAGES - 1, SEED);
 }
@@ -679,11 +679,11 @@ static void process_vm_write(void)
 	ksm_check_same(area, PAGES, SEED);
 }
 
-static void traced_child(int fd, void *arg)
+static void traced_child(struct ksm_child *self, void *arg)
 {
 	long *word = arg;
 
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	ksm_check(*word == 0x123456789, "the word poked is there");
 	ksm_check_same((char *)arg + psize(), PAGES - 1, SEED);
 }

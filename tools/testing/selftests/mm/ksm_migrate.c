@@ -258,13 +258,13 @@ static void write_after_move(void)
 	ksm_expect_figures(1, PAGES / 2 - 1, PAGES / 2);
 }
 
-static void two_processes_child(int fd, void *arg)
+static void two_processes_child(struct ksm_child *self, void *arg)
 {
 	char *area = ksm_map_mergeable(PAGES);
 
 	(void)arg;
 	ksm_fill_same(area, PAGES, SEED);
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	expect_node(area, PAGES, nodes[1]);
 	ksm_check_same(area, PAGES, SEED);
 }

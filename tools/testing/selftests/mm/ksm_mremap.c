@@ -222,9 +222,9 @@ static void moved_migrated(void)
 }
 
 /* After fork there are two processes with the area at its moved place. */
-static void fork_child(int fd, void *arg)
+static void fork_child(struct ksm_child *self, void *arg)
 {
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	ksm_check(ksm_reclaim(arg, PAGES), "the child's mappings are found too");
 	ksm_check_same(arg, PAGES, SEED);
 }

@@ -128,20 +128,20 @@ static bool was_told(void)
 }
 
 /* A process that asked to be told at once, and one that will find out. */
-static void told_early(int fd, void *arg)
+static void told_early(struct ksm_child *self, void *arg)
 {
 	hold_back_signal();
 	prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0);
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	ksm_check(was_told(), "who asked for it is told at once");
 	ksm_expect("mappings that lost their page", count_lost(arg), PAGES);
 }
 
-static void finds_out(int fd, void *arg)
+static void finds_out(struct ksm_child *self, void *arg)
 {
 	hold_back_signal();
 	prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_LATE, 0, 0);
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	ksm_check(!was_told(), "nobody else is told before it looks");
 	ksm_expect("mappings that lost their page", count_lost(arg), PAGES);
 }

@@ -197,14 +197,14 @@ static void advised_while_nothing_found(void)
 }
 
 /* Moves an area from one node to the other for as long as it is let. */
-static void keep_moving(int fd, void *arg)
+static void keep_moving(struct ksm_child *self, void *arg)
 {
 	char *area = arg;
 	int nodes[2], status[4];
 	unsigned int i;
 
 	ksm_need_nodes(nodes);
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	for (i = 0;; i++)
 		ksm_move_pages(area, 4, nodes[i % 2], MPOL_MF_MOVE_ALL, status);
 }

@@ -146,11 +146,11 @@ static void empty(void)
 	expect_time("a pass and run 2", start);
 }
 
-static void sparse_child(int fd, void *arg)
+static void sparse_child(struct ksm_child *self, void *arg)
 {
 	(void)arg;
 	sparse_area();
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 }
 
 static void exit_and_kill(void)

@@ -110,12 +110,12 @@ static struct whole whole_machine(void)
 	return whole;
 }
 
-static void groups_child(int fd, void *arg)
+static void groups_child(struct ksm_child *self, void *arg)
 {
 	if (arg)
 		prctl(PR_SET_MEMORY_MERGE, 1, 0, 0, 0);
 	groups_area();
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 }
 
 static void machine_agrees(bool by_prctl)

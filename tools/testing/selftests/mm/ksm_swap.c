@@ -87,18 +87,18 @@ static void write_straight_from_swap(void)
 			  "written pages hold the new, the others the old");
 }
 
-static void sharing_child(int fd, void *arg)
+static void sharing_child(struct ksm_child *self, void *arg)
 {
 	char *area = ksm_map_mergeable(PAGES);
 
 	(void)arg;
 	ksm_fill_same(area, PAGES, SEED);
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	ksm_check(ksm_reclaim(area, PAGES), "the child's pages are swapped out");
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	ksm_check_same(area, PAGES, SEED);
 	ksm_fill_unique(area, PAGES, SEED + 1);
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	ksm_check_unique(area, PAGES, SEED + 1);
 }
 
@@ -150,9 +150,9 @@ static void munmap_while_out(void)
 	ksm_expect_nothing();
 }
 
-static void fork_child(int fd, void *arg)
+static void fork_child(struct ksm_child *self, void *arg)
 {
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	ksm_check_same(arg, PAGES, SEED);
 	ksm_fill_unique(arg, PAGES, SEED + 1);
 	ksm_check_unique(arg, PAGES, SEED + 1);
@@ -222,13 +222,13 @@ static void freed_lazily(void)
 	ksm_check_same(late, 1, SEED);
 }
 
-static void willing_child(int fd, void *area)
+static void willing_child(struct ksm_child *self, void *area)
 {
 	ksm_mergeable(area, PAGES);
 	ksm_check_same(area, PAGES, SEED);
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	ksm_expect_figures(1, PAGES - 1, 0);
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	ksm_check_same(area, PAGES, SEED);
 }
 

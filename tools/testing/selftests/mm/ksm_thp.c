@@ -258,9 +258,9 @@ static void part_unmapped(void)
 }
 
 /* Mapped by two processes it is not for splitting by one; nothing is lost. */
-static void fork_child(int fd, void *arg)
+static void fork_child(struct ksm_child *self, void *arg)
 {
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	ksm_check_unique(arg, huge_pages(), SEED);
 	ksm_fill_unique(arg, huge_pages(), SEED + 5000);
 	ksm_check_unique(arg, huge_pages(), SEED + 5000);

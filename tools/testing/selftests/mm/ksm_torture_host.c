@@ -21,8 +21,10 @@
 #define CONFINED	CGROUP "ksm_torture/"
 #define MEMORY		"/sys/devices/system/memory/"
 #define THP		"/sys/kernel/mm/transparent_hugepage/"
-#define SWAP_DEVICE	"/dev/zram0"
+#define CMA		"/sys/kernel/debug/cma/reserved/"
 #define FAULTS		"/sys/kernel/debug/"
+
+static const char * const swap_devices[] = { "/dev/zram0", "/dev/vda" };
 
 struct setting {
 	const char *path;
@@ -56,6 +58,9 @@ static const struct setting machine[] = {
 	{ THP "khugepaged/scan_sleep_millisecs", { "0", "100", "10000" } },
 	{ THP "khugepaged/alloc_sleep_millisecs", { "0", "100" } },
 	{ THP "khugepaged/max_ptes_shared", { "0", "256", "511" } },
+	/* Whole ranges of pages that who has them must make room in. */
+	{ CMA "alloc", { "16", "512", "4096" } },
+	{ CMA "free", { "100", "16384" } },
 	{ CONFINED "memory.reclaim", { "1M", "8M" } },
 	{ CONFINED "memory.high", { "max", "8M", "16M" } },
 };
@@ -104,12 +109,15 @@ static void offline_memory(struct dice *dice)
 	ksm_write_file(path, "online");
 }
 
+/* What comes back last is used last. */
 static void renew_swap(struct dice *dice)
 {
-	if (swapoff(SWAP_DEVICE))
+	const char *device = swap_devices[roll(dice, ARRAY_SIZE(swap_devices))];
+
+	if (swapoff(device))
 		return;
 	usleep(roll(dice, 100000));
-	swapon(SWAP_DEVICE, 0);
+	swapon(device, 0);
 }
 
 static void on_alarm(int signal)
@@ -257,7 +265,7 @@ void torture_set_up(void)
 void torture_tear_down(void)
 {
 	char path[128];
-	unsigned int block;
+	unsigned int block, i;
 
 	if (torture->faults) {
 		inject_faults("0");
@@ -267,7 +275,8 @@ void torture_tear_down(void)
 		snprintf(path, sizeof(path), MEMORY "memory%u/state", block);
 		ksm_write_file(path, "online");
 	}
-	swapon(SWAP_DEVICE, 0);
+	for (i = 0; i < ARRAY_SIZE(swap_devices); i++)
+		swapon(swap_devices[i], 0);
 	ksm_write_file(CONFINED "memory.high", "max");
 	ksm_try("advisor_mode", "none");
 	ksm_try("pages_to_scan", "10000");

@@ -173,11 +173,11 @@ static void enters(void)
 	expect_events("ksm_enter", 1);
 }
 
-static void exit_child(int fd, void *arg)
+static void exit_child(struct ksm_child *self, void *arg)
 {
 	(void)arg;
 	ksm_map_mergeable(PAGES);
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 }
 
 static void exits(void)

@@ -48,7 +48,7 @@ static void knobs_are_not_theirs(void)
 	}
 }
 
-static void look_at_parent(int fd, void *arg)
+static void look_at_parent(struct ksm_child *self, void *arg)
 {
 	static const char *const files[] = { "ksm_stat", "ksm_merging_pages" };
 	char path[64];
@@ -59,7 +59,7 @@ static void look_at_parent(int fd, void *arg)
 		snprintf(path, sizeof(path), "/proc/%d/%s", getppid(), files[i]);
 		expect_denied(path, O_RDONLY);
 	}
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 }
 
 static void processes_are_not_theirs(void)
@@ -84,12 +84,12 @@ static void advise_other(pid_t pid, char *area, int advice)
 	close(fd);
 }
 
-static void advise_parent(int fd, void *arg)
+static void advise_parent(struct ksm_child *self, void *arg)
 {
 	become_nobody();
 	advise_other(getppid(), arg, MADV_MERGEABLE);
 	advise_other(getppid(), arg, MADV_UNMERGEABLE);
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 }
 
 static void memory_is_not_theirs(void)

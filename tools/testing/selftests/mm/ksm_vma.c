@@ -263,11 +263,11 @@ static void heap_stays_one(void)
 }
 
 /* As a program does that was started under the prctl. */
-static void heap_of_child(int fd, void *arg)
+static void heap_of_child(struct ksm_child *self, void *arg)
 {
 	(void)arg;
 	heap_stays_one();
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 }
 
 static void heap_after_fork(void)

@@ -265,14 +265,14 @@ static void profit_counts_them(void)
 		  "ksm_process_profit counts zero pages");
 }
 
-static void fork_write_child(int fd, void *arg)
+static void fork_write_child(struct ksm_child *self, void *arg)
 {
 	char *area = arg;
 
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	ksm_fill_unique(area, PAGES, SEED);
 	ksm_expect("zero pages of the child", ksm_stat(0, "ksm_zero_pages"), 0);
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 	ksm_check_unique(area, PAGES, SEED);
 }
 
@@ -291,11 +291,11 @@ static void fork_then_write(void)
 	ksm_check_same(area, PAGES, 0);
 }
 
-static void killed_child(int fd, void *arg)
+static void killed_child(struct ksm_child *self, void *arg)
 {
 	(void)arg;
 	ksm_fill_same(ksm_map_mergeable(PAGES), PAGES, 0);
-	ksm_child_pause(fd);
+	ksm_child_pause(self);
 }
 
 static void killed(void)
