@@ -422,7 +422,10 @@ static long mem_kib(const char *name)
 	return kib;
 }
 
-/* Well below the quarter of memory from which on ksmd is in a hurry. */
+/*
+ * Well below the quarter of memory from which on ksmd is in a hurry. Huge pages
+ * make it a matter of seconds on a kernel that checks each page.
+ */
 static char *take_memory(size_t *length)
 {
 	long all = mem_kib("MemTotal:"), available = mem_kib("MemAvailable:");
@@ -430,9 +433,11 @@ static char *take_memory(size_t *length)
 
 	*length = (available - all / 6) * 1024;
 	area = mmap(NULL, *length, PROT_READ | PROT_WRITE,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	ksm_check(area != MAP_FAILED && mem_kib("MemAvailable:") < all / 4,
-		  "memory is short");
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ksm_check(area != MAP_FAILED, "there is room for most of memory");
+	madvise(area, *length, MADV_HUGEPAGE);
+	madvise(area, *length, MADV_POPULATE_WRITE);
+	ksm_check(mem_kib("MemAvailable:") < all / 4, "memory is short");
 	return area;
 }
 
