@@ -803,14 +803,18 @@ static void count_lines(const char *name, long nr_passes, unsigned long nr_pages
 	per(name, (double)(knob("full_scans") - before) * nr_pages);
 }
 
+/* Of @nr pages in groups of @group, once @first passes have settled them. */
+static void lines_settled(const char *name, unsigned long nr, unsigned int group, long first)
+{
+	map_groups(nr, group);
+	whole_passes(nr);
+	passes(first);
+	count_lines(name, 3, nr);
+}
+
 static void bench_lines_unique(const char *name)
 {
-	const unsigned long nr = 40000;
-
-	map_groups(nr, 1);
-	whole_passes(nr);
-	passes(3);
-	count_lines(name, 3, nr);
+	lines_settled(name, 40000, 1, 3);
 }
 
 static void bench_lines_idle(const char *name)
@@ -825,12 +829,7 @@ static void bench_lines_idle(const char *name)
 
 static void bench_lines_merged(const char *name)
 {
-	const unsigned long nr = 160000;
-
-	map_groups(nr, 4);
-	whole_passes(nr);
-	passes(4);
-	count_lines(name, 3, nr);
+	lines_settled(name, 160000, 4, 4);
 }
 
 /* Leaves nothing in the caches, as ksmd does. */

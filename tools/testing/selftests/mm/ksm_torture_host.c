@@ -22,9 +22,8 @@
 #define MEMORY		"/sys/devices/system/memory/"
 #define THP		"/sys/kernel/mm/transparent_hugepage/"
 #define CMA		"/sys/kernel/debug/cma/reserved/"
+#define SWAP_DEVICE	"/dev/zram0"
 #define FAULTS		"/sys/kernel/debug/"
-
-static const char * const swap_devices[] = { "/dev/zram0", "/dev/vda" };
 
 struct setting {
 	const char *path;
@@ -109,15 +108,12 @@ static void offline_memory(struct dice *dice)
 	ksm_write_file(path, "online");
 }
 
-/* What comes back last is used last. */
 static void renew_swap(struct dice *dice)
 {
-	const char *device = swap_devices[roll(dice, ARRAY_SIZE(swap_devices))];
-
-	if (swapoff(device))
+	if (swapoff(SWAP_DEVICE))
 		return;
 	usleep(roll(dice, 100000));
-	swapon(device, 0);
+	swapon(SWAP_DEVICE, 0);
 }
 
 static void on_alarm(int signal)
@@ -265,7 +261,7 @@ void torture_set_up(void)
 void torture_tear_down(void)
 {
 	char path[128];
-	unsigned int block, i;
+	unsigned int block;
 
 	if (torture->faults) {
 		inject_faults("0");
@@ -275,8 +271,7 @@ void torture_tear_down(void)
 		snprintf(path, sizeof(path), MEMORY "memory%u/state", block);
 		ksm_write_file(path, "online");
 	}
-	for (i = 0; i < ARRAY_SIZE(swap_devices); i++)
-		swapon(swap_devices[i], 0);
+	swapon(SWAP_DEVICE, 0);
 	ksm_write_file(CONFINED "memory.high", "max");
 	ksm_try("advisor_mode", "none");
 	ksm_try("pages_to_scan", "10000");
