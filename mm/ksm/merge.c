@@ -266,7 +266,7 @@ static enum ksm_result choose_pte(struct ksm_subject *subject, struct page *kpag
 	    folio_try_share_anon_rmap_pte(folio, subject->page))
 		return KSM_BUSY;
 	if (!kpage)
-		*pte = pte_mkclean(pte_wrprotect(old));
+		*pte = pte_wrprotect(old);
 	else if (is_zero_pfn(page_to_pfn(kpage)))
 		*pte = map_zero(subject, kpage, old);
 	else

@@ -222,6 +222,50 @@ static void freed_lazily(void)
 	ksm_check_same(late, 1, SEED);
 }
 
+static void giving_child(struct ksm_child *self, void *area)
+{
+	(void)self;
+	ksm_check(!madvise(area, PAGES * psize(), MADV_FREE), "MADV_FREE in a child");
+}
+
+/* Nobody has written to the pages since they were made: they are clean. */
+static void check_given(char *area)
+{
+	struct ksm_child child;
+
+	ksm_child_start(&child, giving_child, area);
+	ksm_child_end(&child);
+	ksm_reclaim(area, PAGES);
+	ksm_check_unique(area, PAGES, SEED);
+}
+
+static void read_and_given(void)
+{
+	char *area;
+
+	ksm_need_reclaim();
+	area = ksm_map_mergeable(PAGES);
+	ksm_fill_unique(area, PAGES, SEED);
+	ksm_check(ksm_reclaim(area, PAGES), "all pages are swapped out");
+	ksm_check_unique(area, PAGES, SEED);
+	check_given(area);
+}
+
+static void unmerged_and_given(void)
+{
+	char *area, *like;
+
+	ksm_need_reclaim();
+	area = ksm_map_mergeable(PAGES);
+	like = ksm_map_mergeable(PAGES);
+	ksm_fill_unique(area, PAGES, SEED);
+	ksm_fill_unique(like, PAGES, SEED);
+	ksm_settle();
+	ksm_expect("merged pages", ksm_count_merged(area, PAGES), PAGES);
+	ksm_unmergeable(area, PAGES);
+	check_given(area);
+}
+
 static void willing_child(struct ksm_child *self, void *area)
 {
 	ksm_mergeable(area, PAGES);
@@ -255,6 +299,8 @@ static const struct ksm_case cases[] = {
 	{ "shared pages go out and come in", out_and_in },
 	{ "they merge again", merges_again },
 	{ "a page that one process gave up by MADV_FREE", freed_lazily },
+	{ "pages that a child gave up by MADV_FREE", read_and_given },
+	{ "unmerged pages that a child gave up by MADV_FREE", unmerged_and_given },
 	{ "pages that are out are not counted", figures_while_out },
 	{ "ksm_swpin_copy counts copies", copies_are_counted },
 	{ "a write after swap-in is private", write_after_swap_in },
