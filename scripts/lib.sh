@@ -87,7 +87,7 @@ with_lock()
 
 	shift
 	exec {lock_fd}> "$BUILD/.lock-$lock_name"
-	if ! flock -n "$lock_fd"; then
+	if ! flock -w 10 "$lock_fd"; then
 		say "   another run is at work on $lock_name: waiting for it" >&2
 		flock "$lock_fd"
 	fi
