@@ -224,8 +224,8 @@ static void freed_lazily(void)
 
 static void giving_child(struct ksm_child *self, void *area)
 {
-	(void)self;
 	ksm_check(!madvise(area, PAGES * psize(), MADV_FREE), "MADV_FREE in a child");
+	ksm_child_pause(self);
 }
 
 /* Nobody has written to the pages since they were made: they are clean. */
@@ -234,6 +234,7 @@ static void check_given(char *area)
 	struct ksm_child child;
 
 	ksm_child_start(&child, giving_child, area);
+	ksm_child_wait(&child);
 	ksm_child_end(&child);
 	ksm_reclaim(area, PAGES);
 	ksm_check_unique(area, PAGES, SEED);
