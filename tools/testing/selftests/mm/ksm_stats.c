@@ -274,6 +274,34 @@ static void set_idle(int fd, unsigned long pfn)
 	pwrite(fd, &bits, sizeof(bits), pfn / 64 * sizeof(bits));
 }
 
+static bool bitmap_has(int fd, char *area, size_t pages)
+{
+	uint64_t bits;
+	size_t i;
+
+	for (i = 0; i < pages; i++)
+		if (pread(fd, &bits, sizeof(bits),
+			  ksm_pfn(area + i * psize()) / 64 * sizeof(bits)) != sizeof(bits))
+			return false;
+	return true;
+}
+
+/*
+ * The bitmap is read 64 page frames at a time, and not where fewer are left at
+ * the end of memory: pages that lie there are kept, and others taken.
+ */
+static char *map_trackable(int fd, size_t pages)
+{
+	char *area;
+
+	do {
+		area = ksm_map(pages);
+		ksm_fill_unique(area, pages, SEED);
+	} while (!bitmap_has(fd, area, pages));
+	ksm_mergeable(area, pages);
+	return area;
+}
+
 /* Has the next use of the pages seen, however long the TLB remembers them. */
 static void flush_tlb(char *area, size_t pages)
 {
@@ -284,14 +312,14 @@ static void flush_tlb(char *area, size_t pages)
 /* With smart_scan ksmd clears accessed bits; who else asks has to find out. */
 static void idle_page_tracking(void)
 {
-	char *area = ksm_map_mergeable(20);
 	int fd = open("/sys/kernel/mm/page_idle/bitmap", O_RDWR);
 	size_t i, idle = 0;
+	char *area;
 
 	if (fd < 0)
 		ksm_skip("there is no idle page tracking");
+	area = map_trackable(fd, 20);
 	ksm_set("smart_scan", 1);
-	ksm_fill_unique(area, 20, SEED);
 	ksm_passes(5);
 	for (i = 0; i < 20; i++)
 		set_idle(fd, ksm_pfn(area + i * psize()));
