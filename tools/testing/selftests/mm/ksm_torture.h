@@ -92,15 +92,19 @@ struct range {
 extern struct dice dice;
 extern unsigned int worker;
 
+void check_read(const struct area *area, size_t i, const uint64_t *found);
 void check_page(const struct area *area, size_t i);
 uint64_t any_seed(void);
 void fill_page(struct area *area, size_t i, uint64_t seed);
+const struct content *choose_word(struct area *area, size_t i);
 void set_word(struct area *area, size_t i);
 struct range any_range(struct area *area);
 bool drop(struct area *area, const struct range *range);
 
 void op_io_uring(struct area *area);
 void op_direct(struct area *area);
+void op_guest(struct area *area);
+void op_pinned_guest(struct area *area);
 void op_place(struct area *area);
 void op_track(struct area *area);
 

@@ -2,7 +2,8 @@
 /*
  * What goes to the memory of a worker by other ways than the CPU's: from disks,
  * with pages that are pinned for one request or for as long as a ring has them,
- * and from userfaultfd. What the machine does not have is left out.
+ * from KVM guests, and from userfaultfd. What the machine does not have is left
+ * out.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +17,7 @@
 
 #include "ksm_common.h"
 #include "ksm_torture.h"
+#include "ksm_vm.h"
 #include "local_config.h"
 #ifdef LOCAL_CONFIG_HAVE_LIBURING
 #include <liburing.h>
@@ -44,6 +46,59 @@ void op_direct(struct area *area)
 		check_page(area, to);
 	}
 	close(fd);
+}
+
+/* What a guest cannot reach, for want of memory, is written by the process. */
+static void guest_turn(struct ksm_vm *vm, struct area *area, const struct range *range)
+{
+	size_t at = roll(&dice, range->pages), i = range->from + at;
+	static uint64_t page[8192];
+	const struct content *content;
+
+	if (chance(&dice, 50)) {
+		if (!ksm_vm_read(vm, at * psize(), psize(), page))
+			check_read(area, i, page);
+		return;
+	}
+	content = choose_word(area, i);
+	if (ksm_vm_write(vm, at * psize() + content->at * sizeof(content->word),
+			 sizeof(content->word), &content->word))
+		fill_page(area, i, content->seed);
+}
+
+/* The guest and its process take turns at the same memory. */
+static void run_guest(struct area *area, const struct range *range)
+{
+	unsigned int turns = 1 + roll(&dice, 20);
+	struct ksm_vm vm;
+
+	if (ksm_vm_open(&vm, range->start, range->pages))
+		return;
+	while (turns--) {
+		if (chance(&dice, 70))
+			guest_turn(&vm, area, range);
+		else if (chance(&dice, 50))
+			set_word(area, range->from + roll(&dice, range->pages));
+		else
+			usleep(roll(&dice, 10000));
+	}
+	ksm_vm_close(&vm);
+}
+
+static struct range guest_range(struct area *area)
+{
+	struct range range = any_range(area);
+
+	if (range.pages > KSM_VM_MOST_PAGES)
+		range.pages = KSM_VM_MOST_PAGES;
+	return range;
+}
+
+void op_guest(struct area *area)
+{
+	struct range range = guest_range(area);
+
+	run_guest(area, &range);
 }
 
 #ifdef LOCAL_CONFIG_HAVE_LIBURING
@@ -92,25 +147,56 @@ static void copy_by_ring(struct io_uring *ring, struct area *area, const struct 
 	close(fd);
 }
 
+/* Whether a ring has the pages of a range for itself now. */
+static bool pin(struct io_uring *ring, const struct range *range)
+{
+	struct iovec iov = { range->start, range->pages * psize() };
+
+	if (io_uring_queue_init(1, ring, 0))
+		return false;
+	if (!io_uring_register_buffers(ring, &iov, 1))
+		return true;
+	io_uring_queue_exit(ring);
+	return false;
+}
+
+static void unpin(struct io_uring *ring)
+{
+	io_uring_unregister_buffers(ring);
+	io_uring_queue_exit(ring);
+}
+
 void op_io_uring(struct area *area)
 {
 	struct range range = any_range(area);
-	struct iovec iov = { range.start, range.pages * psize() };
 	struct io_uring ring;
 
-	if (io_uring_queue_init(1, &ring, 0))
+	if (!pin(&ring, &range))
 		return;
-	if (!io_uring_register_buffers(&ring, &iov, 1)) {
-		usleep(roll(&dice, 20000));
-		copy_by_ring(&ring, area, &range);
-		io_uring_unregister_buffers(&ring);
-	}
-	io_uring_queue_exit(&ring);
+	usleep(roll(&dice, 20000));
+	copy_by_ring(&ring, area, &range);
+	unpin(&ring);
+}
+
+/* As a guest's memory is pinned that has a device to itself. */
+void op_pinned_guest(struct area *area)
+{
+	struct range range = guest_range(area);
+	struct io_uring ring;
+
+	if (!pin(&ring, &range))
+		return;
+	run_guest(area, &range);
+	unpin(&ring);
 }
 
 #else
 
 void op_io_uring(struct area *area)
+{
+}
+
+void op_pinned_guest(struct area *area)
 {
 }
 

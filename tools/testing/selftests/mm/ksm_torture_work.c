@@ -53,10 +53,10 @@ static void content_of(uint64_t *page, const struct content *content)
 		page[content->at] = content->word;
 }
 
-void check_page(const struct area *area, size_t i)
+/* @found is page @i of the area, as it was read. */
+void check_read(const struct area *area, size_t i, const uint64_t *found)
 {
 	static uint64_t want[8192];
-	const uint64_t *found = (uint64_t *)(area->addr + i * psize());
 	const struct content *content = &area->content[i];
 	size_t word;
 
@@ -68,6 +68,11 @@ void check_page(const struct area *area, size_t i)
 	torture_fail("worker %u, %s: page %zu of %zu, word %zu is %llx and not %llx (seed %llx)",
 		     worker, doing, i, area->pages, word, (unsigned long long)found[word],
 		     (unsigned long long)want[word], (unsigned long long)content->seed);
+}
+
+void check_page(const struct area *area, size_t i)
+{
+	check_read(area, i, (uint64_t *)(area->addr + i * psize()));
 }
 
 static void check_area(const struct area *area)
@@ -104,7 +109,8 @@ void fill_page(struct area *area, size_t i, uint64_t seed)
 	ksm_fill(area->addr + i * psize(), seed);
 }
 
-void set_word(struct area *area, size_t i)
+/* A word that a page is to hold: whoever asks has to write it. */
+const struct content *choose_word(struct area *area, size_t i)
 {
 	struct content *content = &area->content[i];
 
@@ -112,6 +118,13 @@ void set_word(struct area *area, size_t i)
 		fill_page(area, i, content->seed);
 	content->at = chance(&dice, 50) ? psize() / 8 - 1 : roll(&dice, psize() / 8);
 	content->word = 1 + roll(&dice, 3);
+	return content;
+}
+
+void set_word(struct area *area, size_t i)
+{
+	const struct content *content = choose_word(area, i);
+
 	((uint64_t *)(area->addr + i * psize()))[content->at] = content->word;
 }
 
@@ -591,6 +604,8 @@ static const struct op {
 	{ "pin", op_pin, 2 },
 	{ "io_uring", op_io_uring, 2 },
 	{ "O_DIRECT", op_direct, 4 },
+	{ "KVM", op_guest, 3 },
+	{ "KVM with a device", op_pinned_guest, 2 },
 	{ "UFFDIO_COPY", op_place, 3 },
 	{ "PAGEMAP_SCAN", op_track, 3 },
 	{ "/proc/self/mem", op_force_write, 3 },
