@@ -22,8 +22,10 @@
 #define MEMORY		"/sys/devices/system/memory/"
 #define THP		"/sys/kernel/mm/transparent_hugepage/"
 #define CMA		"/sys/kernel/debug/cma/reserved/"
-#define SWAP_DEVICE	"/dev/zram0"
 #define FAULTS		"/sys/kernel/debug/"
+
+/* What is in memory is read at once, a disk by way of the swap cache. */
+static const char *const swaps[] = { "/dev/zram0", "/dev/vda" };
 
 struct setting {
 	const char *path;
@@ -108,12 +110,20 @@ static void offline_memory(struct dice *dice)
 	ksm_write_file(path, "online");
 }
 
+/* Each takes its turn with the others. */
+static void add_swap(const char *path)
+{
+	swapon(path, SWAP_FLAG_PREFER | 1);
+}
+
 static void renew_swap(struct dice *dice)
 {
-	if (swapoff(SWAP_DEVICE))
+	const char *path = swaps[roll(dice, ARRAY_SIZE(swaps))];
+
+	if (swapoff(path))
 		return;
 	usleep(roll(dice, 100000));
-	swapon(SWAP_DEVICE, 0);
+	add_swap(path);
 }
 
 static void on_alarm(int signal)
@@ -244,7 +254,13 @@ static void make_disk(void)
 
 void torture_set_up(void)
 {
+	unsigned int i;
+
 	make_disk();
+	for (i = 0; i < ARRAY_SIZE(swaps); i++) {
+		swapoff(swaps[i]);
+		add_swap(swaps[i]);
+	}
 	ksm_write_file(CGROUP "cgroup.subtree_control", "+memory");
 	mkdir(CONFINED, 0755);
 	ksm_write_file(CONFINED "memory.max", "32M");
@@ -261,7 +277,7 @@ void torture_set_up(void)
 void torture_tear_down(void)
 {
 	char path[128];
-	unsigned int block;
+	unsigned int block, i;
 
 	if (torture->faults) {
 		inject_faults("0");
@@ -271,7 +287,8 @@ void torture_tear_down(void)
 		snprintf(path, sizeof(path), MEMORY "memory%u/state", block);
 		ksm_write_file(path, "online");
 	}
-	swapon(SWAP_DEVICE, 0);
+	for (i = 0; i < ARRAY_SIZE(swaps); i++)
+		add_swap(swaps[i]);
 	ksm_write_file(CONFINED "memory.high", "max");
 	ksm_try("advisor_mode", "none");
 	ksm_try("pages_to_scan", "10000");

@@ -30,6 +30,7 @@
 /* Contents that all workers have, so that they share pages. */
 #define COMMON_SEEDS	20
 #define CHILDREN	3
+#define BURST		30
 #define POISON_BUDGET	48
 #define PIN_TURN	"/tmp/ksm_torture.pin"
 
@@ -228,6 +229,20 @@ static void op_advise(struct area *area)
 	struct range range = any_range(area);
 
 	madvise(range.start, range.pages * psize(), advice[roll(&dice, ARRAY_SIZE(advice))]);
+}
+
+/* What is there at these addresses in a child of this process, or in itself. */
+static void op_advise_other(struct area *area)
+{
+	static const int advice[] = {
+		MADV_COLD, MADV_PAGEOUT, MADV_COLLAPSE, MADV_WILLNEED,
+	};
+	struct range range = any_range(area);
+	struct iovec iov = { range.start, range.pages * psize() };
+	int pidfd = syscall(SYS_pidfd_open, children[roll(&dice, CHILDREN)] ?: getpid(), 0);
+
+	syscall(SYS_process_madvise, pidfd, &iov, 1, advice[roll(&dice, ARRAY_SIZE(advice))], 0);
+	close(pidfd);
 }
 
 static void op_merge_any(struct area *area)
@@ -581,6 +596,42 @@ static void op_fork(struct area *area)
 	live_as_child(seed);
 }
 
+/* Who shares this memory goes, and it stays. */
+static void op_vfork(struct area *area)
+{
+	pid_t pid = vfork();
+
+	if (!pid) {
+		op_advise(area);
+		op_write(area);
+		_exit(0);
+	}
+	waitpid(pid, NULL, 0);
+}
+
+/* Processes that are gone before ksmd has come to them, or while it is at them. */
+static void op_burst(struct area *area)
+{
+	unsigned int i, count = 1 + roll(&dice, BURST);
+	pid_t pids[BURST];
+
+	for (i = 0; i < count; i++) {
+		pids[i] = fork();
+		if (!pids[i]) {
+			area->addr[0]++;
+			usleep(i % 4 * 2000);
+			_exit(0);
+		}
+	}
+	for (i = 0; i < count; i++) {
+		if (pids[i] < 0)
+			continue;
+		if (chance(&dice, 50))
+			kill(pids[i], SIGKILL);
+		waitpid(pids[i], NULL, 0);
+	}
+}
+
 static const struct op {
 	const char *name;
 	void (*run)(struct area *area);
@@ -593,6 +644,7 @@ static const struct op {
 	{ "restore", op_restore, 6 },
 	{ "check", op_check, 10 },
 	{ "madvise", op_advise, 16 },
+	{ "process_madvise", op_advise_other, 4 },
 	{ "PR_SET_MEMORY_MERGE", op_merge_any, 2 },
 	{ "MADV_DONTNEED", op_dontneed, 3 },
 	{ "MADV_FREE", op_free, 3 },
@@ -615,6 +667,8 @@ static const struct op {
 	{ "rest", op_rest, 12 },
 	{ "write beside", op_write_beside, 3 },
 	{ "fork", op_fork, 6 },
+	{ "vfork", op_vfork, 2 },
+	{ "burst", op_burst, 1 },
 };
 
 static const struct op *any_op(void)
