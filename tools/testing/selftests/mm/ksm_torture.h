@@ -25,6 +25,8 @@
  * struct torture - what all processes see
  * @stop: come to an end
  * @faults: allocations are being made to fail
+ * @failed_objects: how many of KSM's objects were
+ * @failed_pages: how many of ksmd's pages were
  * @beats: operations that each worker has begun
  * @doing: the operation that each worker is at
  * @poisoned: pages that were taken out of use so far
@@ -33,6 +35,8 @@
 struct torture {
 	int stop;
 	bool faults;
+	long failed_objects;
+	long failed_pages;
 	unsigned long beats[TORTURE_WORKERS];
 	const char *doing[TORTURE_WORKERS];
 	unsigned int poisoned;
