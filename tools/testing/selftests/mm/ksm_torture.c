@@ -273,7 +273,7 @@ static void verdict(long seconds)
 	ksft_print_msg("%u processes, %u of them killed, %u pages poisoned\n",
 		       generation, deaths, torture->poisoned);
 	if (torture->faults)
-		ksft_print_msg("made to fail: %ld allocations of objects of KSM, %ld of pages by ksmd\n",
+		ksft_print_msg("made to fail: %ld allocations by KSM, %ld of pages by ksmd\n",
 			       torture->failed_objects, torture->failed_pages);
 	if (torture->reason[0])
 		ksft_print_msg("%s\n", torture->reason);
