@@ -3,6 +3,7 @@
  * Each statistic against what /proc/kpageflags, /proc/kpagecount and
  * /proc/PID/pagemap say of the pages themselves.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -279,10 +280,15 @@ static bool bitmap_has(int fd, char *area, size_t pages)
 	uint64_t bits;
 	size_t i;
 
-	for (i = 0; i < pages; i++)
-		if (pread(fd, &bits, sizeof(bits),
-			  ksm_pfn(area + i * psize()) / 64 * sizeof(bits)) != sizeof(bits))
+	for (i = 0; i < pages; i++) {
+		ssize_t size = pread(fd, &bits, sizeof(bits),
+				     ksm_pfn(area + i * psize()) / 64 * sizeof(bits));
+
+		if (size < 0)
+			ksm_fail("the idle bitmap cannot be read: %s", strerror(errno));
+		if (!size)
 			return false;
+	}
 	return true;
 }
 

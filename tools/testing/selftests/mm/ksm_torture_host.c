@@ -24,7 +24,7 @@
 #define CMA		"/sys/kernel/debug/cma/reserved/"
 #define FAULTS		"/sys/kernel/debug/"
 /* They are counted down from here. */
-#define MOST_FAULTS	100000000
+#define MOST_FAULTS	"100000000"
 
 /* What is in memory is read at once, a disk by way of the swap cache. */
 static const char *const swaps[] = { "/dev/zram0", "/dev/vda" };
@@ -210,14 +210,6 @@ void torture_confine(void)
 	ksm_write_file(CONFINED "cgroup.procs", pid);
 }
 
-static void allow_faults(const char *path)
-{
-	char text[32];
-
-	snprintf(text, sizeof(text), "%d", MOST_FAULTS);
-	ksm_write_file(path, text);
-}
-
 static long faults_of(const char *path)
 {
 	char text[32] = "";
@@ -228,7 +220,7 @@ static long faults_of(const char *path)
 	if (read(fd, text, sizeof(text) - 1) < 0)
 		text[0] = '\0';
 	close(fd);
-	return text[0] ? MOST_FAULTS - strtol(text, NULL, 10) : 0;
+	return text[0] ? strtol(MOST_FAULTS, NULL, 10) - strtol(text, NULL, 10) : 0;
 }
 
 /* Allocations of KSM's own objects fail one time in a few, and ksmd's of pages. */
@@ -248,6 +240,7 @@ static void inject_faults(const char *percent)
 	ksm_write_file(FAULTS "failslab/cache-filter", "Y");
 	ksm_write_file(FAULTS "failslab/ignore-gfp-wait", "N");
 	ksm_write_file(FAULTS "failslab/verbose", "0");
+	ksm_write_file(FAULTS "failslab/times", MOST_FAULTS);
 	ksm_write_file(FAULTS "failslab/probability", percent);
 }
 
@@ -262,6 +255,7 @@ static void fail_pages_of_ksmd(const char *percent)
 	ksm_write_file(FAULTS "fail_page_alloc/ignore-gfp-highmem", "N");
 	ksm_write_file(FAULTS "fail_page_alloc/min-order", "0");
 	ksm_write_file(FAULTS "fail_page_alloc/verbose", "0");
+	ksm_write_file(FAULTS "fail_page_alloc/times", MOST_FAULTS);
 	ksm_write_file(FAULTS "fail_page_alloc/probability", percent);
 }
 
@@ -289,8 +283,6 @@ void torture_set_up(void)
 	ksm_try("pages_to_scan", "10000");
 	ksm_try("run", "1");
 	if (torture->faults) {
-		allow_faults(FAULTS "failslab/times");
-		allow_faults(FAULTS "fail_page_alloc/times");
 		inject_faults("10");
 		fail_pages_of_ksmd("5");
 	}
@@ -303,10 +295,10 @@ void torture_tear_down(void)
 	unsigned int block, i;
 
 	if (torture->faults) {
-		inject_faults("0");
-		fail_pages_of_ksmd("0");
 		torture->failed_objects = faults_of(FAULTS "failslab/times");
 		torture->failed_pages = faults_of(FAULTS "fail_page_alloc/times");
+		inject_faults("0");
+		fail_pages_of_ksmd("0");
 	}
 	for (block = 0; block < 64; block++) {
 		snprintf(path, sizeof(path), MEMORY "memory%u/state", block);

@@ -606,7 +606,8 @@ static void op_vfork(struct area *area)
 		op_write(area);
 		_exit(0);
 	}
-	waitpid(pid, NULL, 0);
+	if (pid > 0)
+		waitpid(pid, NULL, 0);
 }
 
 /* Processes that are gone before ksmd has come to them, or while it is at them. */
