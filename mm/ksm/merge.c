@@ -718,7 +718,10 @@ static enum ksm_result merge_unstable(struct ksm_domain *domain,
 	return result;
 }
 
-/* A page that is shared under @key, with a reference; NULL where there is none. */
+/*
+ * A page that is shared under @key, with a reference; NULL where there is none,
+ * or where it is broken and not to be read.
+ */
 static struct folio *shared_folio(struct ksm_domain *domain, u64 key,
 				  struct ksm_stable_node **node)
 {
@@ -729,6 +732,10 @@ static struct folio *shared_folio(struct ksm_domain *domain, u64 key,
 		if (!*node)
 			break;
 		folio = ksm_stable_folio(domain, *node, KSM_FOLIO_NOLOCK);
+	}
+	if (folio && folio_test_hwpoison(folio)) {
+		folio_put(folio);
+		return NULL;
 	}
 	return folio;
 }

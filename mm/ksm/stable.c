@@ -402,6 +402,34 @@ static struct ksm_stable_node *chain_room(struct ksm_stable_node *first)
 	return has_room(node) ? node : NULL;
 }
 
+/* With the lock of its page, which nothing maps: the page is shared no more. */
+static void stable_forget(struct ksm_domain *domain, struct ksm_stable_node *node,
+			  struct folio *folio)
+{
+	folio->mapping = (void *)PAGE_MAPPING_KSM;
+	stable_remove(domain, node);
+}
+
+/*
+ * Broken memory is neither read nor shared any further.  While it is mapped, its
+ * node is needed to find the processes that are to be told.
+ */
+static struct folio *sound_folio(struct ksm_domain *domain, struct ksm_stable_node *node,
+				 struct folio *folio)
+{
+	struct folio *left = ERR_PTR(-EBUSY);
+
+	if (IS_ERR_OR_NULL(folio) || !folio_test_hwpoison(folio))
+		return folio;
+	if (!folio_mapped(folio)) {
+		stable_forget(domain, node, folio);
+		left = NULL;
+	}
+	folio_unlock(folio);
+	folio_put(folio);
+	return left;
+}
+
 /**
  * ksm_stable_candidate - a page with a content that one more mapping may share
  * @domain: the trees
@@ -409,7 +437,7 @@ static struct ksm_stable_node *chain_room(struct ksm_stable_node *first)
  *
  * Context: may sleep; under ksm.lock.
  * Return: a folio, locked and with a reference, NULL where there is none, or
- * ERR_PTR(-EBUSY) where somebody else has it locked.
+ * ERR_PTR(-EBUSY) where somebody else has it locked, or it has just broken.
  */
 struct folio *ksm_stable_candidate(struct ksm_domain *domain, u64 key)
 {
@@ -425,6 +453,7 @@ struct folio *ksm_stable_candidate(struct ksm_domain *domain, u64 key)
 		if (!node)
 			return NULL;
 		folio = ksm_stable_folio(domain, node, KSM_FOLIO_TRYLOCK);
+		folio = sound_folio(domain, node, folio);
 	} while (!folio);
 	return folio;
 }
@@ -528,10 +557,8 @@ static bool stable_node_clear(struct ksm_domain *domain, struct ksm_stable_node 
 	if (!folio)
 		return true;
 	mapped = folio_mapped(folio);
-	if (!mapped) {
-		folio->mapping = (void *)PAGE_MAPPING_KSM;
-		stable_remove(domain, node);
-	}
+	if (!mapped)
+		stable_forget(domain, node, folio);
 	folio_unlock(folio);
 	folio_put(folio);
 	return !mapped;

@@ -777,6 +777,28 @@ static void test_clear(void)
 	world_end();
 }
 
+/* Memory that broke is shared no further; who maps it is to be found still. */
+static void test_poison(void)
+{
+	struct ksm_stable_node *node;
+	struct folio *folio;
+
+	world_init(false);
+	node = insert(3, false)->node;
+	append(node);
+	folio = page_of(node);
+	folio->poisoned = true;
+	CHECK_EQ(PTR_ERR(ksm_stable_candidate(&domain, content_key(3))), -EBUSY);
+	CHECK(ksm_folio_node(folio) == node);
+	folio->mapcount = 0;
+	CHECK(!ksm_stable_candidate(&domain, content_key(3)));
+	CHECK(!ksm_folio_node(folio) && !folio->locked);
+	CHECK_EQ(folio->refs, 1);
+	CHECK_EQ(domain.counters.shared, 0);
+	check_world();
+	world_end();
+}
+
 const struct test stable_tests[] = {
 	{ "random operations", test_random },
 	{ "random operations while pages come and go", test_random_races },
@@ -785,6 +807,7 @@ const struct test stable_tests[] = {
 	{ "room is found wherever it is", test_room },
 	{ "dups are pruned when it is time", test_prune },
 	{ "clearing takes what nothing maps", test_clear },
+	{ "memory that broke is shared no further", test_poison },
 	{ "allocations that fail", test_init_no_memory },
 	{ }
 };

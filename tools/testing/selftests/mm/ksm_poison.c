@@ -167,10 +167,31 @@ static void lost_to_other_processes(void)
 	unpoison(pfn);
 }
 
+/* It is there still, for nobody to read. */
+static void not_shared_again(void)
+{
+	char *area = ksm_merged_area(PAGES, SEED), *later;
+	unsigned long pfn = ksm_pfn(area);
+	bool joined;
+
+	need_unpoison();
+	poison(area);
+	later = ksm_map_mergeable(PAGES);
+	ksm_fill_same(later, PAGES, SEED);
+	ksm_settle();
+	joined = ksm_pfn(later) == pfn;
+	unpoison(pfn);
+	ksm_check(!joined, "pages that are filled later do not share the broken one");
+	ksm_expect("merged pages", ksm_count_merged(later, PAGES), PAGES);
+	ksm_expect_figures(1, PAGES - 1, 0);
+	ksm_check_same(later, PAGES, SEED);
+}
+
 static const struct ksm_case cases[] = {
 	{ "a shared page is taken out of use in time", taken_out_in_time },
 	{ "a shared page is lost to all its mappings", lost_to_all },
 	{ "a shared page is lost to other processes", lost_to_other_processes },
+	{ "a lost page is not shared again", not_shared_again },
 };
 
 int main(void)

@@ -65,6 +65,7 @@ struct page {
  * @mapcount: entries that map it
  * @swapcache: it is in the swap cache
  * @locked: somebody has its lock
+ * @poisoned: it may not be read
  * @offline: it may not be looked at
  */
 struct folio {
@@ -75,6 +76,7 @@ struct folio {
 	int mapcount;
 	bool swapcache;
 	bool locked;
+	bool poisoned;
 	bool offline;
 };
 
@@ -108,6 +110,11 @@ static inline bool folio_mapped(const struct folio *folio)
 static inline bool folio_test_swapcache(const struct folio *folio)
 {
 	return folio->swapcache;
+}
+
+static inline bool folio_test_hwpoison(const struct folio *folio)
+{
+	return folio->poisoned;
 }
 
 static inline bool folio_test_ksm(const struct folio *folio)
