@@ -714,12 +714,13 @@ static void add(struct line *line, const char *format, ...)
 		line->len += (size_t)len < room ? (size_t)len : room - 1;
 }
 
+/* What rounds to nothing has no sign. */
 static void add_mib(struct line *line, int width, long long bytes)
 {
 	if (bytes == UNKNOWN)
 		add(line, " %*s", width, "-");
 	else
-		add(line, " %*.1f", width, bytes / MIB);
+		add(line, " %*.1f", width, round(bytes / MIB * 10) / 10 + 0.0);
 }
 
 static void add_number(struct line *line, const char *name, long long value)
