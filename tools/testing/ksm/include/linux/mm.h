@@ -34,6 +34,7 @@ extern int nr_node_ids;
 
 struct file;
 struct vm_area_struct;
+struct vma_iterator;
 
 struct shim_pte {
 	unsigned long value;
