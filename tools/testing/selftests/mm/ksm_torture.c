@@ -220,10 +220,10 @@ static void come_to_an_end(void)
 
 	note("torture: the time is over\n");
 	__atomic_store_n(&torture->stop, 1, __ATOMIC_RELAXED);
-	for (i = 0; i < ROLES; i++) {
+	for (i = 0; i < ROLES; i++)
 		end_process(roles[i]);
+	for (i = 0; i < ROLES; i++)
 		waitpid(roles[i], NULL, 0);
-	}
 	note("torture: those who disturbed have ended\n");
 	torture_tear_down();
 	ksm_try("run", "1");
