@@ -231,6 +231,11 @@ static void bench_unique_160k(const char *name)
 	unique(name, 160000);
 }
 
+static void bench_unique_1m(const char *name)
+{
+	unique(name, 1000000);
+}
+
 /* From the first pass on, with smart_scan. */
 static void idle(const char *name, unsigned long nr)
 {
@@ -874,6 +879,7 @@ static const struct {
 	{ "unique-10k", bench_unique_10k },
 	{ "unique-40k", bench_unique_40k },
 	{ "unique-160k", bench_unique_160k },
+	{ "unique-1m", bench_unique_1m },
 	{ "idle", bench_idle },
 	{ "merged", bench_merged },
 	{ "groups", bench_groups },
