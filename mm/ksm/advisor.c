@@ -58,7 +58,7 @@ void ksm_advisor_set_mode(struct ksm_advisor *advisor, enum ksm_advisor_mode mod
 	advisor->change = 0;
 	/* A batch of no pages would never get to the end of a pass. */
 	advisor->pages_to_scan = mode == KSM_ADVISOR_NONE ? KSM_PAGES_TO_SCAN :
-				 clamp(advisor->min_pages_to_scan, 1UL, UINT_MAX);
+				 clamp(READ_ONCE(advisor->min_pages_to_scan), 1UL, UINT_MAX);
 }
 
 /**
@@ -94,14 +94,14 @@ static unsigned long scan_time_trend(const struct ksm_advisor *advisor,
 static unsigned long batch_size(const struct ksm_advisor *advisor,
 				unsigned long scan_time, unsigned int cpu_percent)
 {
-	unsigned long faster = max(advisor->target_scan_time * 100 / scan_time, 1UL);
+	unsigned long faster = max(READ_ONCE(advisor->target_scan_time) * 100 / scan_time, 1UL);
 	unsigned long per_percent = max(advisor->pages_to_scan / cpu_percent, 1U);
 	unsigned long pages = advisor->pages_to_scan * 100UL / faster;
 
 	pages = pages * advisor->change / 100;
-	pages = min(pages, per_percent * advisor->max_cpu);
+	pages = min(pages, per_percent * READ_ONCE(advisor->max_cpu));
 	pages = max(pages, per_percent * KSM_ADVISOR_MIN_CPU);
-	pages = min(pages, advisor->max_pages_to_scan);
+	pages = min(pages, READ_ONCE(advisor->max_pages_to_scan));
 	return clamp(pages, 1UL, UINT_MAX);
 }
 

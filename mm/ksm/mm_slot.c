@@ -110,7 +110,7 @@ bool ksm_has_mergeable_area(struct mm_struct *mm)
  */
 bool ksm_slots_empty(void)
 {
-	return list_empty_careful(&ksm.slots);
+	return list_empty(&ksm.slots);
 }
 
 static struct ksm_mm_slot *slot_after(struct list_head *at)

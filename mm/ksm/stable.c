@@ -307,8 +307,11 @@ static struct folio *folio_get_of_node(struct folio *folio, const void *mapping)
 		/*
 		 * Nobody has a reference to a page that is being freed.  But
 		 * migration freezes the references of one in the swap cache,
-		 * which is still ours, or whose successor is.
+		 * which is still ours, or whose successor is.  Pairs with the
+		 * barrier of folio_ref_freeze(): taking no reference orders
+		 * nothing, and it may have been put into the swap cache lately.
 		 */
+		smp_rmb();
 		if (!folio_test_swapcache(folio))
 			return NULL;
 		cpu_relax();
@@ -406,7 +409,7 @@ static struct ksm_stable_node *chain_room(struct ksm_stable_node *first)
 static void stable_forget(struct ksm_domain *domain, struct ksm_stable_node *node,
 			  struct folio *folio)
 {
-	folio->mapping = (void *)PAGE_MAPPING_KSM;
+	WRITE_ONCE(folio->mapping, (void *)PAGE_MAPPING_KSM);
 	stable_remove(domain, node);
 }
 

@@ -164,12 +164,12 @@ static void migration_copy(struct folio *from, struct folio *to)
 	to->swapcache = from->swapcache;
 	if (from->swapcache)
 		from->refs = 1;
-	from->swapcache = false;
 }
 
 static void migration_end(struct folio *from, struct folio *to)
 {
 	from->mapping = (void *)PAGE_MAPPING_KSM;
+	from->swapcache = false;
 	from->mapcount = 0;
 	from->locked = false;
 	to->locked = false;
@@ -179,7 +179,7 @@ static void migration_end(struct folio *from, struct folio *to)
 	migration.to = NULL;
 }
 
-/* As folio_migrate_ksm() has it, with a break after each step. */
+/* As folio_migrate_flags() has it, with a break after each step. */
 static void migration_step(void)
 {
 	struct folio *from = migration.from, *to = migration.to;
