@@ -36,6 +36,8 @@
 #define KSM_SKIPS_PER_LOOK	16
 /* Passes between two renewals of the filter of samples. */
 #define KSM_PASSES_PER_RENEWAL	16
+/* Entries of a page table that are looked at at once, in bytes: a cache line. */
+#define KSM_GLANCE_BYTES	64
 /* Of ksmd, unless less than one part in so many of all memory is available. */
 #define KSM_NICE		5
 #define KSM_SHORT_SHARE		4
@@ -349,6 +351,41 @@ static void look_missing(struct ksm_scan *scan, struct ksm_record *record)
 		ksm_record_forget(&ksm.domain, record);
 }
 
+/*
+ * From entry @at of a page table on, the first that may not be empty.  Most tables
+ * of a sparse mapping hold next to nothing.  On no machine does an entry that is
+ * zero map memory of a program.  READ_ONCE() would take twice the instructions, and
+ * who sees half of an entry sees that there is one.
+ */
+static __always_inline unsigned int skip_empty(const void *table, size_t size,
+					       unsigned int at, unsigned int end)
+{
+	const unsigned int step = KSM_GLANCE_BYTES / size;
+
+	for (; at + step <= end; at += step) {
+		const u64 *word = table + at * size;
+
+		if (data_race(word[0] | word[1] | word[2] | word[3] |
+			      word[4] | word[5] | word[6] | word[7]))
+			break;
+	}
+	return at;
+}
+
+static unsigned int next_pte(const pte_t *table, unsigned int at, unsigned int end)
+{
+	while (at < end && pte_none(ptep_get_lockless((pte_t *)table + at)))
+		at = skip_empty(table, sizeof(*table), at + 1, end);
+	return at;
+}
+
+static unsigned int next_pmd(const pmd_t *table, unsigned int at, unsigned int end)
+{
+	while (at < end && pmd_none(pmdp_get_lockless((pmd_t *)table + at)))
+		at = skip_empty(table, sizeof(*table), at + 1, end);
+	return at;
+}
+
 /* The next page that is there, or that was there when its record was made. */
 static unsigned int next_page(const struct ksm_chunk *chunk,
 			      const struct ksm_record *record,
@@ -357,8 +394,8 @@ static unsigned int next_page(const struct ksm_chunk *chunk,
 	unsigned int until = record < end ? min(record->offset, chunk->end) : chunk->end;
 	unsigned int at = chunk->at;
 
-	while (at < until && pte_none(ptep_get(chunk->pte + at)))
-		at++;
+	if (at < until && pte_none(ptep_get(chunk->pte + at)))
+		at = next_pte(chunk->pte, at + 1, until);
 	return at;
 }
 
@@ -553,24 +590,69 @@ static bool should_pause(struct ksm_scan *scan, struct mm_struct *mm)
 	       need_resched() || mmap_lock_is_contended(mm) || ksm_mm_exiting(mm);
 }
 
-static int scan_pmd_entry(pmd_t *pmd, unsigned long address, unsigned long end,
-			  struct mm_walk *walk)
+/*
+ * The first address of a range that has an entry in its page table.  Nothing is
+ * locked: who makes an entry now may be too late for this pass.
+ */
+static unsigned long next_address(pmd_t *pmd, unsigned long address, unsigned long end)
 {
-	struct ksm_scan *scan = walk->private;
+	const unsigned int at = pte_index(address);
+	pte_t *pte = pte_offset_map(pmd, address);
+
+	if (!pte)
+		return address;
+	address += (next_pte(pte - at, at, pte_index(end - 1) + 1) - at) * PAGE_SIZE;
+	pte_unmap(pte);
+	return address;
+}
+
+/* A leaf without pages is a reason to look where the next page is. */
+static int scan_pmd(struct ksm_scan *scan, struct vm_area_struct *vma, pmd_t *pmd,
+		    unsigned long address, unsigned long end)
+{
+	unsigned long budget = 0, left = 0;
 
 	while (address < end) {
-		unsigned long range_end = leaf_base(address) + KSM_LEAF_BYTES;
-
-		address = scan_range(scan, walk->vma, pmd, address, min(end, range_end));
+		if (left == budget)
+			address = next_address(pmd, address, end);
+		budget = (unsigned long)scan->budget + scan->skip_budget;
+		if (address < end)
+			address = scan_range(scan, vma, pmd, address,
+					     min(end, leaf_base(address) + KSM_LEAF_BYTES));
+		left = (unsigned long)scan->budget + scan->skip_budget;
 		scan->address = address;
-		if (should_pause(scan, walk->mm))
+		if (should_pause(scan, vma->vm_mm))
 			return 1;
 	}
 	return 0;
 }
 
+/* Instead of the walk of page tables, which would look at each entry by itself. */
+static int scan_pud_entry(pud_t *pud, unsigned long address, unsigned long end,
+			  struct mm_walk *walk)
+{
+	struct ksm_scan *scan = walk->private;
+	unsigned int at = pmd_index(address);
+	const unsigned int last = pmd_index(end - 1) + 1;
+	pmd_t *table;
+
+	walk->action = ACTION_CONTINUE;
+	if (!pud_present(*pud) || pud_leaf(*pud))
+		return 0;
+	table = pmd_offset(pud, address) - at;
+	for (at = next_pmd(table, at, last); at < last; at = next_pmd(table, at + 1, last)) {
+		unsigned long start = (address & PUD_MASK) + at * PMD_SIZE;
+
+		if (scan_pmd(scan, walk->vma, table + at, max(address, start),
+			     min(end, start + PMD_SIZE)))
+			return 1;
+	}
+	scan->address = end;
+	return should_pause(scan, walk->mm);
+}
+
 static const struct mm_walk_ops scan_ops = {
-	.pmd_entry = scan_pmd_entry,
+	.pud_entry = scan_pud_entry,
 	.walk_lock = PGWALK_RDLOCK,
 };
 
