@@ -34,12 +34,16 @@
 #define KSM_MAX_CONVERSIONS	4
 /* Records with one and the same tag that a search asks for their page at most. */
 #define KSM_MAX_PROBES		4
+/* Areas of forks that a page to be shared is looked for in at most. */
+#define KSM_MAX_AREAS		256
 
 /**
  * enum ksm_result - how an attempt to merge a page ended
  * @KSM_MERGED: the entry maps the shared page now
  * @KSM_GONE: the area or the page is no longer there
- * @KSM_BUSY: the page is locked, pinned, or cannot be split
+ * @KSM_BUSY: the page is locked, pinned, cannot be split, or for another reason
+ *	not to be merged for now
+ * @KSM_UNWILLING: somebody maps the page who never asked for merging
  * @KSM_DIFFERENT: the contents are not equal, or there is nothing to merge with
  * @KSM_MIXED: the contents are not equal, and only their samples were compared
  * @KSM_NO_MEMORY: there was no memory for what has to be noted
@@ -48,6 +52,7 @@ enum ksm_result {
 	KSM_MERGED,
 	KSM_GONE,
 	KSM_BUSY,
+	KSM_UNWILLING,
 	KSM_DIFFERENT,
 	KSM_MIXED,
 	KSM_NO_MEMORY,
@@ -337,37 +342,50 @@ static enum ksm_result replace_locked(struct ksm_subject *subject, struct page *
 	return replace_pte(subject, kpage);
 }
 
+/**
+ * struct ksm_consent - whether all who map a page want it to be merged
+ * @willing: nobody was found who does not
+ * @areas: that may still be looked at
+ */
+struct ksm_consent {
+	bool willing;
+	unsigned int areas;
+};
+
 /* For rmap_walk(): goes on until an area maps the folio that is not to be merged. */
 static bool maps_willingly(struct folio *folio, struct vm_area_struct *vma,
 			   unsigned long address, void *arg)
 {
 	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma, address, 0);
-	bool *willing = arg;
+	struct ksm_consent *consent = arg;
 
-	if (!(vma->vm_flags & VM_MERGEABLE) && page_vma_mapped_walk(&pvmw)) {
+	if (!consent->areas--) {
+		consent->willing = false;
+	} else if (!(vma->vm_flags & VM_MERGEABLE) && page_vma_mapped_walk(&pvmw)) {
 		page_vma_mapped_walk_done(&pvmw);
-		*willing = false;
+		consent->willing = false;
 	}
-	return *willing;
+	return consent->willing;
 }
 
 /*
  * After a fork a page may be mapped by a process that never asked for merging.  No
  * rmap_item would stand for that one, so that it could neither be found by a walk
- * of the reverse map nor have its page back.
+ * of the reverse map nor have its page back.  Nobody should be able to make ksmd
+ * look for such a process for long: where there are very many, there may be one.
  */
 static bool all_willing(struct folio *folio)
 {
-	bool willing = true;
+	struct ksm_consent consent = { .willing = true, .areas = KSM_MAX_AREAS };
 	struct rmap_walk_control rwc = {
 		.rmap_one = maps_willingly,
 		.anon_lock = folio_lock_anon_vma_read,
-		.arg = &willing,
+		.arg = &consent,
 	};
 
 	if (folio_mapcount(folio) != 1 && folio_test_anon(folio) && !folio_test_ksm(folio))
 		rmap_walk(folio, &rwc);
-	return willing;
+	return consent.willing;
 }
 
 /*
@@ -376,13 +394,17 @@ static bool all_willing(struct folio *folio)
  */
 static enum ksm_result lock_subject(struct ksm_subject *subject, bool to_stay)
 {
+	enum ksm_result result = KSM_MERGED;
+
 	if (!trylock_page(subject->page))
 		return KSM_BUSY;
-	if ((!to_stay || all_willing(page_folio(subject->page))) &&
-	    (!PageTransCompound(subject->page) || !split_huge_page(subject->page)))
-		return KSM_MERGED;
-	unlock_page(subject->page);
-	return KSM_BUSY;
+	if (to_stay && !all_willing(page_folio(subject->page)))
+		result = KSM_UNWILLING;
+	else if (PageTransCompound(subject->page) && split_huge_page(subject->page))
+		result = KSM_BUSY;
+	if (result != KSM_MERGED)
+		unlock_page(subject->page);
+	return result;
 }
 
 /* Merge a page with @kpage, which is locked or the zero page. */
@@ -428,9 +450,13 @@ static void record_share(struct ksm_domain *domain, struct ksm_record *record,
 static enum ksm_result merge_into(struct ksm_domain *domain, struct ksm_record *record,
 				  struct ksm_subject *subject, struct folio *kfolio)
 {
-	struct ksm_rmap_item *item = ksm_item_alloc();
+	struct ksm_rmap_item *item;
 	enum ksm_result result;
 
+	/* One of them was moved; the shared page gets its new key in this pass. */
+	if (ksm_page_nid(subject->page) != ksm_page_nid(&kfolio->page))
+		return KSM_BUSY;
+	item = ksm_item_alloc();
 	if (!item)
 		return KSM_NO_MEMORY;
 	result = merge_with(subject, &kfolio->page);
@@ -483,6 +509,42 @@ static bool merge_zero(struct ksm_domain *domain, struct ksm_record *record,
 }
 
 /*
+ * A page that is shared under @key, with a reference; NULL where there is none,
+ * or where it is broken and not to be read.
+ */
+static struct folio *shared_folio(struct ksm_domain *domain, u64 key,
+				  struct ksm_stable_node **node)
+{
+	struct folio *folio = NULL;
+
+	while (!folio) {
+		*node = ksm_stable_find(domain, key);
+		if (!*node)
+			break;
+		folio = ksm_stable_folio(domain, *node, KSM_FOLIO_NOLOCK);
+	}
+	if (folio && folio_test_hwpoison(folio)) {
+		folio_put(folio);
+		return NULL;
+	}
+	return folio;
+}
+
+/* Whether the pages that are shared under @key hold something else. */
+static bool differs_from_shared(struct ksm_domain *domain, struct page *page, u64 key)
+{
+	struct ksm_stable_node *node;
+	struct folio *kfolio = shared_folio(domain, key, &node);
+	bool equal;
+
+	if (!kfolio)
+		return false;
+	equal = pages_equal(page, &kfolio->page);
+	folio_put(kfolio);
+	return !equal;
+}
+
+/*
  * The folio is locked and write-protected, and its node in the tree.  Reclaim
  * drops a clean page, so it has to be dirty in order to be swapped out.
  */
@@ -493,6 +555,39 @@ static void folio_become_shared(struct folio *folio, struct ksm_stable_node *nod
 	folio_mark_accessed(folio);
 	if (!folio_test_dirty(folio))
 		folio_set_dirty(folio);
+}
+
+/*
+ * Let a locked folio say that it is a shared one, though without a node as yet.
+ * Who walks the reverse map of an anonymous page needs no lock, but a reference
+ * from before it looked what the page is.  So either that reference is seen here,
+ * or it sees a page of KSM and waits for the lock.
+ */
+static bool folio_claim(struct folio *folio)
+{
+	struct address_space *mapping = folio->mapping;
+
+	WRITE_ONCE(folio->mapping, (void *)PAGE_MAPPING_KSM);
+	/* As SB+fencembonceonces of tools/memory-model; they have folio_try_get(). */
+	smp_mb();
+	if (only_mapped(folio))
+		return true;
+	WRITE_ONCE(folio->mapping, mapping);
+	return false;
+}
+
+/*
+ * Now that nobody can write to the page: whether it still holds what it is to be
+ * known by, and may be shared.
+ */
+static enum ksm_result confirm_shared(struct ksm_domain *domain, struct page *page,
+				      const struct ksm_content *content)
+{
+	u64 key = key_of(page, content->whole ? ksm_fingerprint : ksm_sample);
+
+	if (key != content->key || differs_from_shared(domain, page, key))
+		return KSM_DIFFERENT;
+	return folio_claim(page_folio(page)) ? KSM_MERGED : KSM_BUSY;
 }
 
 /* First step: the page becomes a shared one.  @node and @item are used then. */
@@ -509,9 +604,9 @@ static enum ksm_result make_shared(struct ksm_domain *domain, struct ksm_record 
 		goto out;
 	folio = page_folio(subject->page);
 	result = replace_locked(subject, NULL);
-	/* If it has changed meanwhile, it is just write-protected for nothing. */
-	if (result == KSM_MERGED && key_of(subject->page, ksm_sample) != content->sample)
-		result = KSM_DIFFERENT;
+	/* If it is not to be shared, it is just write-protected for nothing. */
+	if (result == KSM_MERGED)
+		result = confirm_shared(domain, subject->page, content);
 	if (result == KSM_MERGED) {
 		ksm_stable_insert(domain, node, folio, content->key, content->sample);
 		folio_become_shared(folio, node);
@@ -589,7 +684,7 @@ static enum ksm_result share_first(struct ksm_domain *domain, struct ksm_record 
  * Compare the page of @other, which has the tag of @content, with @page.
  * KSM_MERGED stands for the same content in another page, KSM_BUSY for the very
  * same page, which two processes map after a fork, KSM_GONE for a page of either
- * that holds something else by now.
+ * that holds something else by now, or lies elsewhere.
  */
 static enum ksm_result check_other(const struct ksm_record *other, struct page *page,
 				   const struct ksm_content *content)
@@ -603,6 +698,8 @@ static enum ksm_result check_other(const struct ksm_record *other, struct page *
 		return KSM_GONE;
 	if (subject.page == page)
 		result = KSM_BUSY;
+	else if (ksm_page_nid(subject.page) != ksm_page_nid(page))
+		result = KSM_GONE;
 	else if (pages_equal(page, subject.page))
 		result = KSM_MERGED;
 	else if (ksm_tag(key_of(subject.page, hash)) != other->tag)
@@ -639,15 +736,23 @@ static enum ksm_result find_other(struct ksm_domain *domain, struct page *page,
 	return other ? KSM_BUSY : KSM_DIFFERENT;
 }
 
-/* Merge the pages of two records; undo it where the second does not come along. */
+/*
+ * Merge the pages of two records; undo it where the second does not come along.  A
+ * page that must not become the shared one may still be merged with it.
+ */
 static void merge_pair(struct ksm_domain *domain, struct ksm_record *record,
 		       struct ksm_record *other, const struct ksm_content *content)
 {
-	if (share_first(domain, record, content) != KSM_MERGED)
+	struct ksm_record *first = record, *second = other;
+	enum ksm_result result = share_first(domain, first, content);
+
+	if (result == KSM_UNWILLING) {
+		swap(first, second);
+		result = share_first(domain, first, content);
+	}
+	if (result != KSM_MERGED || join_shared(domain, first, second) == KSM_MERGED)
 		return;
-	if (join_shared(domain, record, other) == KSM_MERGED)
-		return;
-	break_share(domain, record);
+	break_share(domain, first);
 	/* It stood in the way: let it leave its place to @record. */
 	ksm_record_unshare(domain, other);
 	ksm_unstable_insert(&domain->unstable, record);
@@ -718,28 +823,6 @@ static enum ksm_result merge_unstable(struct ksm_domain *domain,
 	return result;
 }
 
-/*
- * A page that is shared under @key, with a reference; NULL where there is none,
- * or where it is broken and not to be read.
- */
-static struct folio *shared_folio(struct ksm_domain *domain, u64 key,
-				  struct ksm_stable_node **node)
-{
-	struct folio *folio = NULL;
-
-	while (!folio) {
-		*node = ksm_stable_find(domain, key);
-		if (!*node)
-			break;
-		folio = ksm_stable_folio(domain, *node, KSM_FOLIO_NOLOCK);
-	}
-	if (folio && folio_test_hwpoison(folio)) {
-		folio_put(folio);
-		return NULL;
-	}
-	return folio;
-}
-
 /* Two contents turned out to have a sample: from now on whole pages are read. */
 static void set_mixed(struct ksm_domain *domain, u64 sample)
 {
@@ -807,20 +890,6 @@ static bool record_settled(struct ksm_domain *domain, struct ksm_record *record,
 	record->full = settled && content->whole;
 	record->tag = ksm_tag(record->full ? content->key : content->sample);
 	return settled;
-}
-
-/* Whether the pages that are shared under @sample hold something else. */
-static bool differs_from_shared(struct ksm_domain *domain, struct page *page, u64 sample)
-{
-	struct ksm_stable_node *node;
-	struct folio *kfolio = shared_folio(domain, sample, &node);
-	bool equal;
-
-	if (!kfolio)
-		return false;
-	equal = pages_equal(page, &kfolio->page);
-	folio_put(kfolio);
-	return !equal;
 }
 
 /*
@@ -912,12 +981,16 @@ static enum ksm_result cmp_and_merge(struct ksm_domain *domain, struct ksm_recor
 void ksm_cmp_and_merge(struct ksm_domain *domain, struct ksm_candidate *candidate)
 {
 	struct ksm_content content = { .sample = candidate->sample };
+	struct ksm_record *record = candidate->record;
+	const u8 skips = record->skips;
 
-	if (cmp_and_merge(domain, candidate->record, &content,
-			  candidate->settled) != KSM_MIXED)
-		return;
-	set_mixed(domain, content.sample);
-	cmp_and_merge(domain, candidate->record, &content, candidate->settled);
+	if (cmp_and_merge(domain, record, &content, candidate->settled) == KSM_MIXED) {
+		set_mixed(domain, content.sample);
+		cmp_and_merge(domain, record, &content, candidate->settled);
+	}
+	/* It is back in the table, where its like will find it meanwhile. */
+	if (record->state == KSM_UNSHARED)
+		record->skips = skips;
 }
 
 /* Whether an entry maps a page of ours, or will once its migration is over. */

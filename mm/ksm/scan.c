@@ -15,6 +15,7 @@
 #include <linux/bitops.h>
 #include <linux/freezer.h>
 #include <linux/highmem.h>
+#include <linux/hugetlb.h>
 #include <linux/jiffies.h>
 #include <linux/mmu_notifier.h>
 #include <linux/page_idle.h>
@@ -134,7 +135,7 @@ static struct page *chunk_page(const struct ksm_chunk *chunk, unsigned int offse
 	pte_t pte;
 
 	if (!chunk->pte)
-		return chunk->huge + offset;
+		return ksm_mergeable_page(chunk->huge + offset);
 	pte = ptep_get(chunk->pte + offset);
 	if (!pte_present(pte))
 		return NULL;
@@ -245,15 +246,16 @@ static void look_unshared(struct ksm_scan *scan, struct ksm_chunk *chunk,
 		look_first(scan, record, sample);
 		return;
 	}
-	if (record->full) {
-		/* Where the filter has been renewed, this page counts again. */
-		ksm_unstable_set_mixed(&ksm.domain.unstable, ksm_tag(sample));
+	if (record->full)
 		key = page_key(chunk, page, record->offset, ksm_fingerprint);
-	}
-	if (record->tag == ksm_tag(key))
-		look_again(scan, record, sample);
-	else
+	if (record->tag != ksm_tag(key)) {
 		look_changed(record, sample);
+		return;
+	}
+	/* Where the filter has been renewed, this page counts again. */
+	if (record->full)
+		ksm_unstable_set_mixed(&ksm.domain.unstable, ksm_tag(sample));
+	look_again(scan, record, sample);
 }
 
 /*
@@ -691,7 +693,7 @@ static void leave_barren_slot(struct ksm_scan *scan, struct mm_struct *mm)
 {
 	mmgrab(mm);
 	mmap_read_lock(mm);
-	ksm_slot_leave(scan, !ksm_has_mergeable_area(mm));
+	ksm_slot_leave(scan, ksm_mm_exiting(mm) || !ksm_has_mergeable_area(mm));
 	mmap_read_unlock(mm);
 	mmdrop(mm);
 }
@@ -792,6 +794,8 @@ static void end_pass(struct ksm_scan *scan)
  */
 static void set_nice(struct ksm_scan *scan)
 {
+	/* What is set aside for huge pages is neither available nor ours to save. */
+	const unsigned long total = totalram_pages() - hugetlb_total_pages();
 	bool is_short;
 	int nice;
 
@@ -799,7 +803,7 @@ static void set_nice(struct ksm_scan *scan)
 		return;
 	scan->nice_tick = jiffies;
 	is_short = READ_ONCE(ksm.sleep_millisecs) &&
-		   si_mem_available() < totalram_pages() / KSM_SHORT_SHARE;
+		   si_mem_available() < total / KSM_SHORT_SHARE;
 	nice = is_short ? MIN_NICE : KSM_NICE;
 	if (nice == scan->nice || task_nice(current) != scan->nice)
 		return;

@@ -36,6 +36,8 @@
 #define KSM_MET_SHIFT		4
 /* The filter is made anew when more than one bit in so many is set. */
 #define KSM_MET_SPARSE		8
+/* Bits of the filter that are cleared at once. */
+#define KSM_MET_PIECE		(1UL << 20)
 
 static unsigned long nr_buckets(const struct ksm_unstable *unstable)
 {
@@ -75,7 +77,8 @@ static void free_tables(struct ksm_unstable *unstable)
 
 static int alloc_tables(struct ksm_unstable *unstable, unsigned int bits)
 {
-	const gfp_t gfp = GFP_KERNEL | __GFP_NOWARN;
+	/* It can do without: nobody is to be killed for it. */
+	const gfp_t gfp = GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL;
 
 	unstable->bucket = kvcalloc(1UL << bits, sizeof(*unstable->bucket), gfp);
 	if (!unstable->bucket)
@@ -127,8 +130,10 @@ static void spread_met(struct ksm_unstable *to, const struct ksm_unstable *from)
 	const unsigned long factor = nr_met_bits(to->bits) / nr_met_bits(from->bits);
 	unsigned long bit;
 
-	for_each_set_bit(bit, from->met, nr_met_bits(from->bits))
+	for_each_set_bit(bit, from->met, nr_met_bits(from->bits)) {
 		bitmap_set(to->met, bit * factor, factor);
+		cond_resched();
+	}
 	to->nr_met = from->nr_met * factor;
 }
 
@@ -194,6 +199,8 @@ void ksm_unstable_insert(struct ksm_unstable *unstable, struct ksm_record *recor
  * @unstable: the table
  * @record: in the table; becomes KSM_SEEN
  *
+ * Its like does not find it any more, so that the next pass has to look at it.
+ *
  * Context: any; under ksm.lock.
  */
 void ksm_unstable_remove(struct ksm_unstable *unstable, struct ksm_record *record)
@@ -201,6 +208,7 @@ void ksm_unstable_remove(struct ksm_unstable *unstable, struct ksm_record *recor
 	struct ksm_record **link = link_to(unstable, record);
 
 	record->state = KSM_SEEN;
+	record->skips = 0;
 	if (WARN_ON_ONCE(!*link))
 		return;
 	*link = record->next;
@@ -343,11 +351,17 @@ bool ksm_unstable_met_crowded(const struct ksm_unstable *unstable)
  * The bits of samples that still matter come back: those of stable nodes at
  * once, by ksm_stable_renew_met(), the others when their pages are looked at.
  *
- * Context: any; under ksm.lock.
+ * Context: may sleep; under ksm.lock.
  */
 void ksm_unstable_clear_met(struct ksm_unstable *unstable)
 {
-	bitmap_zero(unstable->met, nr_met_bits(unstable->bits));
+	const unsigned long bits = nr_met_bits(unstable->bits);
+	unsigned long bit;
+
+	for (bit = 0; bit < bits; bit += KSM_MET_PIECE) {
+		bitmap_zero(unstable->met + BIT_WORD(bit), min(bits - bit, KSM_MET_PIECE));
+		cond_resched();
+	}
 	unstable->nr_met = 0;
 }
 

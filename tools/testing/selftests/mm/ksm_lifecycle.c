@@ -352,6 +352,35 @@ static void unwilling_parent(void)
 	ksm_child_end(&child);
 }
 
+/* New areas lie below the others, so that the page there is looked at first. */
+static void child_with_own(struct ksm_child *self, void *area)
+{
+	char *own = ksm_map(1);
+
+	ksm_check(own < (char *)area, "the child's own page comes first");
+	ksm_fill(own, SEED);
+	ksm_mergeable(own, 1);
+	ksm_mergeable(area, PAGES);
+	ksm_child_pause(self);
+	ksm_check_same(area, PAGES, SEED);
+}
+
+/* Then another page is the one that is shared, whichever was looked at first. */
+static void unwilling_parent_of_likes(void)
+{
+	char *area = ksm_map(PAGES);
+	struct ksm_child child;
+
+	ksm_fill_same(area, PAGES, SEED);
+	ksm_child_start(&child, child_with_own, area);
+	ksm_child_wait(&child);
+	ksm_settle();
+	ksm_expect_figures(1, PAGES, 0);
+	ksm_expect("shared pages of the parent", ksm_count_merged(area, PAGES), 0);
+	ksm_check_same(area, PAGES, SEED);
+	ksm_child_end(&child);
+}
+
 static void parent_goes_first_child(struct ksm_child *self, void *arg)
 {
 	char *area = ksm_merged_area(PAGES, SEED);
@@ -604,6 +633,7 @@ static const struct ksm_case cases[] = {
 	{ "three generations share", fork_of_fork },
 	{ "pages that fork alone shares are not merged with themselves", shared_by_fork_alone },
 	{ "a parent that does not merge keeps its pages", unwilling_parent },
+	{ "a child's own page is shared in place of its parent's", unwilling_parent_of_likes },
 	{ "the parent goes first", parent_goes_first },
 	{ "exec keeps the prctl", exec_keeps_prctl },
 	{ "exec drops advice", exec_drops_advice },

@@ -186,6 +186,32 @@ static void moved_to_empty_node(void)
 	ksm_check_same(two, PAGES, SEED);
 }
 
+/* What is known of an idle page is old: that it has moved is not known yet. */
+static void moved_unshared(void)
+{
+	char *one, *two;
+	int status;
+
+	ksm_need_nodes(nodes);
+	ksm_set("merge_across_nodes", 0);
+	ksm_set("smart_scan", 1);
+	one = ksm_map_on_node(1, nodes[0]);
+	ksm_mergeable(one, 1);
+	ksm_fill(one, SEED);
+	ksm_passes(10);
+	ksm_expect_figures(0, 0, 1);
+	ksm_check(!ksm_move_pages(one, 1, nodes[1], MPOL_MF_MOVE, &status),
+		  "move_pages moves the page");
+	ksm_expect("status of move_pages", status, nodes[1]);
+	two = ksm_map_on_node(1, nodes[0]);
+	ksm_mergeable(two, 1);
+	ksm_fill(two, SEED);
+	ksm_passes(6);
+	ksm_expect("pages_sharing", ksm_get("pages_sharing"), 0);
+	ksm_expect("node of the page that moved", ksm_node_of(one), nodes[1]);
+	ksm_expect("node of the other page", ksm_node_of(two), nodes[0]);
+}
+
 static void moved_then_gone(void)
 {
 	char *one;
@@ -372,6 +398,7 @@ static const struct ksm_case cases[] = {
 	{ "merge_across_nodes 0 keeps pages of two nodes apart", unique_per_node },
 	{ "a page that moved meets its like on the node", moved_to_like_page },
 	{ "a page that moved is found on its new node", moved_to_empty_node },
+	{ "a page that moved unseen keeps apart from its like", moved_unshared },
 	{ "a page that moved and went leaves nothing", moved_then_gone },
 	{ "a chain of pages moves", moved_chain },
 	{ "half a chain moves, with merge_across_nodes 0", moved_chain_inside_nodes },
