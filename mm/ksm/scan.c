@@ -37,7 +37,7 @@
 #define KSM_SKIPS_PER_LOOK	16
 /* Passes between two renewals of the filter of samples. */
 #define KSM_PASSES_PER_RENEWAL	16
-/* Entries of a page table that are looked at at once, in bytes: a cache line. */
+/* Entries of a page table that are looked at together, in bytes: a cache line. */
 #define KSM_GLANCE_BYTES	64
 /* Of ksmd, unless less than one part in so many of all memory is available. */
 #define KSM_NICE		5
@@ -356,8 +356,7 @@ static void look_missing(struct ksm_scan *scan, struct ksm_record *record)
 /*
  * From entry @at of a page table on, the first that may not be empty.  Most tables
  * of a sparse mapping hold next to nothing.  On no machine does an entry that is
- * zero map memory of a program.  READ_ONCE() would take twice the instructions, and
- * who sees half of an entry sees that there is one.
+ * zero map memory of a program.
  */
 static __always_inline unsigned int skip_empty(const void *table, size_t size,
 					       unsigned int at, unsigned int end)
@@ -367,6 +366,10 @@ static __always_inline unsigned int skip_empty(const void *table, size_t size,
 	for (; at + step <= end; at += step) {
 		const u64 *word = table + at * size;
 
+		/*
+		 * READ_ONCE() would take twice the instructions, and who sees
+		 * half of an entry sees that there is one.
+		 */
 		if (data_race(word[0] | word[1] | word[2] | word[3] |
 			      word[4] | word[5] | word[6] | word[7]))
 			break;

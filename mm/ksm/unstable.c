@@ -37,7 +37,7 @@
 /* The filter is made anew when more than one bit in so many is set. */
 #define KSM_MET_SPARSE		8
 /* Bits of the filter that are cleared at once. */
-#define KSM_MET_PIECE		(1UL << 20)
+#define KSM_MET_PIECE		BIT(20)
 
 static unsigned long nr_buckets(const struct ksm_unstable *unstable)
 {
