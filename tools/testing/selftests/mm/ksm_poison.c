@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ksm_common.h"
@@ -24,26 +25,51 @@
 #endif
 
 static sigjmp_buf lost;
+/* What the last signal said. */
+static siginfo_t told;
 
-static void on_access(int signal)
+static void on_access(int signal, siginfo_t *info, void *context)
 {
+	(void)signal;
+	(void)context;
+	told = *info;
 	siglongjmp(lost, 1);
+}
+
+static void catch_access(void)
+{
+	struct sigaction action = { .sa_sigaction = on_access, .sa_flags = SA_SIGINFO };
+
+	ksm_check(!sigaction(SIGBUS, &action, NULL), "sigaction");
+}
+
+/* Whatever is done about a lost page, the signal says which page it is. */
+static void expect_told(const char *what, const siginfo_t *info, int code, const char *page)
+{
+	uintptr_t at = (uintptr_t)info->si_addr;
+
+	at -= at % psize();
+	if (info->si_code != code || at != (uintptr_t)page)
+		ksm_fail("%s: si_code %d and si_addr %p instead of %d and %p", what,
+			 info->si_code, info->si_addr, code, page);
 }
 
 static bool is_lost(const char *page)
 {
-	if (sigsetjmp(lost, 1))
+	if (sigsetjmp(lost, 1)) {
+		expect_told("an access", &told, BUS_MCEERR_AR, page);
 		return true;
+	}
 	ksm_holds(page, SEED);
 	return false;
 }
 
-static size_t count_lost(const char *area)
+static size_t count_lost(const char *area, size_t pages)
 {
 	size_t i, count = 0;
 
-	signal(SIGBUS, on_access);
-	for (i = 0; i < PAGES; i++)
+	catch_access();
+	for (i = 0; i < pages; i++)
 		count += is_lost(area + i * psize());
 	return count;
 }
@@ -57,11 +83,18 @@ static void unpoison(unsigned long pfn)
 	ksm_write_file(UNPOISON, text);
 }
 
+/* Who does so finds out as if the page had been read, by a signal that says where. */
 static void poison(char *page)
 {
-	signal(SIGBUS, on_access);
-	if (!sigsetjmp(lost, 1) && madvise(page, psize(), MADV_HWPOISON))
+	catch_access();
+	if (sigsetjmp(lost, 1)) {
+		ksm_expect("si_code of who poisons", told.si_code, BUS_MCEERR_AR);
+		ksm_check(!((uintptr_t)told.si_addr % psize()), "si_addr is that of a page");
+		return;
+	}
+	if (madvise(page, psize(), MADV_HWPOISON))
 		ksm_skip("memory cannot be poisoned here: %s", strerror(errno));
+	ksm_fail("who poisons a page of its own is not told");
 }
 
 static void need_unpoison(void)
@@ -94,7 +127,7 @@ static void lost_to_all(void)
 
 	need_unpoison();
 	poison(area);
-	count = count_lost(area);
+	count = count_lost(area, PAGES);
 	unpoison(pfn);
 	ksm_expect("mappings that lost their page", count, PAGES);
 	ksm_check_same(other, PAGES, SEED + 1);
@@ -112,38 +145,42 @@ static void hold_back_signal(void)
 	sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
-/* Whether the signal has come; it is not held back any more. */
-static bool was_told(void)
+/* Whether the signal has come, and what it says; it is not held back any more. */
+static bool was_told(siginfo_t *info)
 {
+	const struct timespec now = { 0 };
 	sigset_t set;
-	bool told;
+	bool came;
 
-	sigpending(&set);
-	told = sigismember(&set, SIGBUS);
-	signal(SIGBUS, SIG_IGN);
 	sigemptyset(&set);
 	sigaddset(&set, SIGBUS);
+	came = sigtimedwait(&set, info, &now) == SIGBUS;
 	sigprocmask(SIG_UNBLOCK, &set, NULL);
-	return told;
+	return came;
 }
 
 /* A process that asked to be told at once, and one that will find out. */
 static void told_early(struct ksm_child *self, void *arg)
 {
+	siginfo_t info;
+
 	hold_back_signal();
 	prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0);
 	ksm_child_pause(self);
-	ksm_check(was_told(), "who asked for it is told at once");
-	ksm_expect("mappings that lost their page", count_lost(arg), PAGES);
+	ksm_check(was_told(&info), "who asked for it is told at once");
+	ksm_expect("si_code of who is told early", info.si_code, BUS_MCEERR_AO);
+	ksm_expect("mappings that lost their page", count_lost(arg, PAGES), PAGES);
 }
 
 static void finds_out(struct ksm_child *self, void *arg)
 {
+	siginfo_t info;
+
 	hold_back_signal();
 	prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_LATE, 0, 0);
 	ksm_child_pause(self);
-	ksm_check(!was_told(), "nobody else is told before it looks");
-	ksm_expect("mappings that lost their page", count_lost(arg), PAGES);
+	ksm_check(!was_told(&info), "nobody else is told before it looks");
+	ksm_expect("mappings that lost their page", count_lost(arg, PAGES), PAGES);
 }
 
 static void lost_to_other_processes(void)
@@ -187,11 +224,231 @@ static void not_shared_again(void)
 	ksm_check_same(later, PAGES, SEED);
 }
 
+/*
+ * A process with a mapping of the content, and what it knows of a page that broke.
+ * Each has it at another address than the others.
+ */
+struct mapper {
+	const char *name;
+	unsigned int pad;
+	bool early;
+	/* Its page is another, with the same content. */
+	bool spared;
+	/* What it maps, it inherited. */
+	bool forked;
+	struct ksm_child child;
+};
+
+static char *inherited;
+
+static void expect_lost(const struct mapper *self, const char *page)
+{
+	siginfo_t info;
+
+	ksm_expect(self->name, was_told(&info), self->early);
+	if (self->early)
+		expect_told(self->name, &info, BUS_MCEERR_AO, page);
+	ksm_expect(self->name, count_lost(page, 1), 1);
+}
+
+static void expect_spared(const struct mapper *self, const char *page, uint64_t seed)
+{
+	siginfo_t info;
+
+	if (was_told(&info))
+		ksm_fail("%s is told of a page that it does not map: si_code %d, si_addr %p",
+			 self->name, info.si_code, info.si_addr);
+	ksm_check(ksm_holds(page, seed), self->name);
+}
+
+/* Two pages for those who are to have one of their own to share. */
+static void map_content(struct ksm_child *self, void *arg)
+{
+	struct mapper *mapper = arg;
+	char *page = inherited;
+
+	hold_back_signal();
+	prctl(PR_MCE_KILL, PR_MCE_KILL_SET,
+	      mapper->early ? PR_MCE_KILL_EARLY : PR_MCE_KILL_LATE, 0, 0);
+	if (!mapper->forked) {
+		ksm_map(mapper->pad);
+		page = ksm_map_mergeable(1 + mapper->spared);
+		ksm_fill_same(page, 1 + mapper->spared, SEED);
+		munmap(inherited, psize());
+	}
+	ksm_child_pause(self);
+	ksm_check(ksm_is_merged(page), "it is merged");
+	ksm_child_pause(self);
+	if (mapper->spared)
+		expect_spared(mapper, page, SEED);
+	else
+		expect_lost(mapper, page);
+}
+
+static void start_mapper(struct mapper *mapper)
+{
+	ksm_child_start(&mapper->child, map_content, mapper);
+	ksm_child_wait(&mapper->child);
+}
+
+/* By merging, by fork, early and late; who has a dup of it, has lost nothing. */
+static void told_which_page(void)
+{
+	struct mapper mappers[] = {
+		{ .name = "early", .pad = 3, .early = true },
+		{ .name = "late", .pad = 5 },
+		{ .name = "early, of a dup", .pad = 7, .early = true, .spared = true },
+		{ .name = "early, by fork", .early = true, .forked = true },
+		{ .name = "late, by fork", .forked = true },
+	};
+	unsigned long pfn;
+	size_t i;
+
+	need_unpoison();
+	ksm_set("max_page_sharing", 3);
+	inherited = ksm_map_mergeable(1);
+	ksm_fill(inherited, SEED);
+	start_mapper(&mappers[0]);
+	start_mapper(&mappers[1]);
+	ksm_settle();
+	ksm_expect_figures(1, 2, 0);
+	start_mapper(&mappers[2]);
+	ksm_settle();
+	ksm_expect_figures(2, 3, 0);
+	start_mapper(&mappers[3]);
+	start_mapper(&mappers[4]);
+	for (i = 0; i < ARRAY_SIZE(mappers); i++)
+		ksm_child_step(&mappers[i].child);
+	pfn = ksm_pfn(inherited);
+	poison(inherited);
+	expect_told("who poisons", &told, BUS_MCEERR_AR, inherited);
+	for (i = 0; i < ARRAY_SIZE(mappers); i++)
+		ksm_child_end(&mappers[i].child);
+	unpoison(pfn);
+}
+
+/* It is lost to whom it belonged, and nobody is merged with it. */
+static void lost_before_shared(void)
+{
+	char *area = ksm_map_mergeable(PAGES), *later;
+	unsigned long pfn;
+
+	need_unpoison();
+	ksm_fill_unique(area, PAGES, SEED);
+	ksm_settle();
+	ksm_expect_figures(0, 0, PAGES);
+	pfn = ksm_pfn(area);
+	poison(area);
+	expect_told("who poisons", &told, BUS_MCEERR_AR, area);
+	later = ksm_map_mergeable(1);
+	ksm_fill(later, SEED);
+	ksm_settle();
+	ksm_expect_figures(0, 0, PAGES);
+	ksm_expect("mappings that lost their page", count_lost(area, PAGES), 1);
+	unpoison(pfn);
+	ksm_check(ksm_holds(later, SEED), "the like of the lost page is there");
+	ksm_check_unique(area + psize(), PAGES - 1, SEED + 1);
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+}
+
+static void taken_out_before_shared(void)
+{
+	char *area = ksm_map_mergeable(PAGES), *later;
+	unsigned long pfn;
+
+	need_unpoison();
+	ksm_fill_unique(area, PAGES, SEED);
+	ksm_settle();
+	pfn = ksm_pfn(area);
+	if (madvise(area, psize(), MADV_SOFT_OFFLINE))
+		ksm_skip("memory cannot be taken out of use here: %s", strerror(errno));
+	unpoison(pfn);
+	ksm_check(ksm_pfn(area) != pfn, "the page has moved");
+	ksm_check_unique(area, PAGES, SEED);
+	ksm_settle();
+	ksm_expect_figures(0, 0, PAGES);
+	later = ksm_map_mergeable(1);
+	ksm_fill(later, SEED);
+	ksm_settle();
+	ksm_expect_figures(1, 1, PAGES - 1);
+	ksm_check(ksm_pfn(later) == ksm_pfn(area), "it is found where it has moved to");
+}
+
+/* Zeros that KSM merged, and memory that nobody wrote to. */
+static void has_zeros(struct ksm_child *self, void *arg)
+{
+	char *unwritten = ksm_map(PAGES);
+
+	prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0);
+	ksm_check_same(unwritten, PAGES, 0);
+	ksm_child_pause(self);
+	ksm_check_same(unwritten, PAGES, 0);
+	ksm_check_same(arg, PAGES, 0);
+	ksm_fill_same(arg, PAGES / 2, SEED);
+	ksm_check_same(arg, PAGES / 2, SEED);
+	ksm_check_same((char *)arg + PAGES / 2 * psize(), PAGES / 2, 0);
+}
+
+static char *merged_zeros(void)
+{
+	char *area = ksm_map_mergeable(PAGES);
+
+	ksm_set("use_zero_pages", 1);
+	/* Pages of their own, which a read alone does not make. */
+	ksm_fill_same(area, PAGES, SEED);
+	ksm_fill_same(area, PAGES, 0);
+	ksm_settle();
+	ksm_expect("ksm_zero_pages", ksm_get("ksm_zero_pages"), PAGES);
+	return area;
+}
+
+/*
+ * The zero page is the kernel's, and nobody's to lose: all the kernel does is to
+ * remember. So nobody is told, and every page of zeros is as it was.
+ */
+static void advise_zero_page(int advice)
+{
+	char *area = merged_zeros();
+	struct ksm_child child;
+
+	ksm_child_start(&child, has_zeros, area);
+	ksm_child_wait(&child);
+	ksm_check(madvise(area, psize(), advice) == -1, "it is refused");
+	if (errno == EINVAL || errno == EPERM)
+		ksm_skip("memory cannot be poisoned here: %s", strerror(errno));
+	ksm_check_same(area, PAGES, 0);
+	ksm_expect("ksm_zero_pages", ksm_get("ksm_zero_pages"), 2 * PAGES);
+	ksm_child_end(&child);
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+	ksm_check_same(area, PAGES, 0);
+	ksm_expect("pages of zeros that are still common",
+		   ksm_count_flag(area, PAGES, KPF_ZERO_PAGE_BIT), 0);
+}
+
+static void zero_page_taken_out(void)
+{
+	advise_zero_page(MADV_SOFT_OFFLINE);
+}
+
+/* This is for ever: no other case comes after it. */
+static void zero_page_lost(void)
+{
+	need_unpoison();
+	advise_zero_page(MADV_HWPOISON);
+}
+
 static const struct ksm_case cases[] = {
 	{ "a shared page is taken out of use in time", taken_out_in_time },
 	{ "a shared page is lost to all its mappings", lost_to_all },
 	{ "a shared page is lost to other processes", lost_to_other_processes },
 	{ "a lost page is not shared again", not_shared_again },
+	{ "who maps a lost page is told which, and nobody else", told_which_page },
+	{ "a page that is not shared is lost to its owner", lost_before_shared },
+	{ "a page that is not shared is taken out of use", taken_out_before_shared },
+	{ "the zero page is not taken out of use", zero_page_taken_out },
+	{ "the zero page is lost to nobody", zero_page_lost },
 };
 
 int main(void)
