@@ -25,7 +25,7 @@
 #define PAGES		50
 #define NR_MMS		200
 /* Unmerging so many takes many ticks. */
-#define LONG_AREA	8192
+#define LONG_AREA	4096
 #define ATTEMPTS	20
 #define NOBODY		65534
 
@@ -759,6 +759,9 @@ static void check_half_way(const struct way *way, char *area)
 {
 	ksm_expect("run", ksm_get("run"), 0);
 	ksm_check(ksm_vmflag(area, "mg"), "what is left is mergeable");
+	/* Areas before this one had been done with. */
+	ksm_check(ksm_vmflag(&signals, "mg") == (way == &by_prctl),
+		  "other areas are as mergeable as they were");
 	ksm_expect("PR_GET", get_merge(), way == &by_prctl);
 	ksm_check_same(area, LONG_AREA, SEED);
 	ksm_expect("unmerging the rest", way->unmerge(area), 0);

@@ -389,6 +389,92 @@ static void offlined(void)
 	ksm_expect_figures(1, PAGES - 2, 1);
 }
 
+#define MEMORY_BLOCKS	"/sys/devices/system/memory/"
+
+static unsigned long pages_in_block(void)
+{
+	char text[32] = "";
+	FILE *file = fopen(MEMORY_BLOCKS "block_size_bytes", "r");
+
+	if (!file || fscanf(file, "%31s", text) != 1)
+		ksm_skip("memory is not in blocks here");
+	fclose(file);
+	return strtoul(text, NULL, 16) / psize();
+}
+
+static int set_block(unsigned long block, const char *state)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), MEMORY_BLOCKS "memory%lu/state", block);
+	return ksm_write_file(path, state);
+}
+
+static int node_of_block(unsigned long block)
+{
+	char path[128];
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(nodes); i++) {
+		snprintf(path, sizeof(path), MEMORY_BLOCKS "memory%lu/node%d", block, nodes[i]);
+		if (!access(path, F_OK))
+			return nodes[i];
+	}
+	ksm_skip("block %lu of memory is on another node", block);
+}
+
+/*
+ * Nothing says of a block in use that it can be emptied. One that was empty can be
+ * kept for what may move, and is where memory of programs comes from first then.
+ */
+static unsigned long movable_block(void)
+{
+	unsigned long block;
+
+	for (block = 256; block--;) {
+		if (set_block(block, "offline"))
+			continue;
+		if (!set_block(block, "online_movable"))
+			return block;
+		set_block(block, "online");
+		break;
+	}
+	ksm_skip("there is no memory that can go offline and be for movable pages only");
+}
+
+/* The very block that the shared page is in. */
+static void offlined_with_shared(void)
+{
+	unsigned long block, before, after, size;
+	char *area;
+	int err;
+
+	ksm_need_nodes(nodes);
+	size = pages_in_block();
+	block = movable_block();
+	area = area_on(node_of_block(block));
+	ksm_settle();
+	before = ksm_pfn(area);
+	err = set_block(block, "offline");
+	after = ksm_pfn(area);
+	/* Back to what it was. */
+	if (!err)
+		ksm_check(!set_block(block, "online"), "memory can be brought back");
+	if (before / size != block)
+		ksm_skip("the shared page is not in the block that can go offline");
+	ksm_expect("taking the block offline", err, 0);
+	ksm_check(after && after / size != block, "the shared page has left the block");
+	ksm_expect("distinct pages", ksm_distinct_merged(area, PAGES), 1);
+	ksm_expect("merged pages", ksm_count_merged(area, PAGES), PAGES);
+	ksm_check_same(area, PAGES, SEED);
+	ksm_fill(area, SEED + 1);
+	ksm_settle();
+	ksm_expect_figures(1, PAGES - 2, 1);
+	ksm_check_same(area + psize(), PAGES - 1, SEED);
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+}
+
 static const struct ksm_case cases[] = {
 	{ "a shared page moves with all its mappings", moves_with_all },
 	{ "it stays merged however often it moves", stays_merged },
@@ -408,6 +494,7 @@ static const struct ksm_case cases[] = {
 	{ "moves while ksmd is at work", moved_while_scanning },
 	{ "compaction keeps pages merged", compacted },
 	{ "memory goes offline and comes back", offlined },
+	{ "the memory that a shared page lies in goes offline", offlined_with_shared },
 };
 
 int main(void)

@@ -6,12 +6,17 @@
  * counts. Each case hammers at one window for some seconds.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/mempolicy.h>
+#include <linux/userfaultfd.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "ksm_common.h"
@@ -244,11 +249,107 @@ static void moved_while_left(void)
 	ksm_expect_nothing();
 }
 
+/* Likewise the area of the parent, where nobody else maps it. */
+static void keep_moving_parent(struct ksm_child *self, void *arg)
+{
+	int nodes[2], target[PAGES], status[PAGES];
+	void *addr[PAGES];
+	unsigned int i, page;
+
+	ksm_need_nodes(nodes);
+	ksm_child_pause(self);
+	for (page = 0; page < PAGES; page++)
+		addr[page] = (char *)arg + page * psize();
+	for (i = 0;; i++) {
+		for (page = 0; page < PAGES; page++)
+			target[page] = nodes[i % 2];
+		syscall(SYS_move_pages, getppid(), (unsigned long)PAGES, addr, target,
+			status, MPOL_MF_MOVE_ALL);
+	}
+}
+
+/* Has the kernel keep track of what is written to in an area. */
+static void track_writes(char *area)
+{
+	struct uffdio_api api = {
+		.api = UFFD_API,
+		.features = UFFD_FEATURE_WP_ASYNC,
+	};
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api))
+		ksm_skip("writes cannot be tracked here: %s", strerror(errno));
+	ksm_check(!uffd_register(fd, area, PAGES * psize(), false, true, false),
+		  "UFFDIO_REGISTER");
+}
+
+/* Pages that were written to since the last time, or since they were tracked. */
+static size_t count_written(int pagemap, char *area)
+{
+	struct page_region regions[PAGES];
+	struct pm_scan_arg scan = {
+		.size = sizeof(scan),
+		.flags = PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC,
+		.start = (uintptr_t)area,
+		.end = (uintptr_t)area + PAGES * psize(),
+		.vec = (uintptr_t)regions,
+		.vec_len = PAGES,
+		.category_mask = PAGE_IS_WRITTEN,
+		.return_mask = PAGE_IS_WRITTEN,
+	};
+	size_t pages = 0;
+	int count;
+
+	count = ioctl(pagemap, PAGEMAP_SCAN, &scan);
+	if (count < 0)
+		ksm_fail("PAGEMAP_SCAN: %s", strerror(errno));
+	while (count--)
+		pages += (regions[count].end - regions[count].start) / psize();
+	return pages;
+}
+
+/*
+ * A page may be on its way while it is write-protected, and just merged: each write
+ * is reported once, and nothing else is.
+ */
+static void tracked_while_moved(void)
+{
+	char *area = ksm_map_mergeable(PAGES);
+	int pagemap = open("/proc/self/pagemap", O_RDONLY);
+	struct ksm_child child;
+	uint64_t round;
+	long end;
+	size_t i;
+	int nodes[2];
+
+	ksm_need_nodes(nodes);
+	ksm_check(pagemap >= 0, "/proc/self/pagemap");
+	ksm_fill_same(area, PAGES, SEED);
+	track_writes(area);
+	ksm_child_start(&child, keep_moving_parent, area);
+	ksm_child_wait(&child);
+	ksm_set("sleep_millisecs", 0);
+	ksm_set("run", 1);
+	ksm_child_go(&child);
+	for (round = 1, end = ksm_now_ms() + RACE_MS; ksm_now_ms() < end; round++) {
+		for (i = 0; i < PAGES; i++)
+			set_word(area, i, round);
+		ksm_expect("pages reported that were written to",
+			   count_written(pagemap, area), PAGES);
+		ksm_expect("pages reported that were not written to",
+			   count_written(pagemap, area), 0);
+		for (i = 0; i < PAGES; i++)
+			check_word(area, i);
+	}
+	ksm_child_kill(&child);
+}
+
 static const struct ksm_case cases[] = {
 	{ "a write while a page is merged is not lost", written_while_merged },
 	{ "memory that is new stays new", replaced_while_merged },
 	{ "advice while ksmd finds nothing counts", advised_while_nothing_found },
 	{ "a page moves while mappings come and go", moved_while_left },
+	{ "a page moves while writes to it are tracked", tracked_while_moved },
 };
 
 int main(void)
