@@ -28,6 +28,8 @@
 #define SEED		0x110000
 #define AREAS		4000
 #define ADVISED		60
+/* Of a page, as long as those of a cache. */
+#define LINES		64
 
 /* Processes on one CPU don't race: ksmd leaves the first one to the cases. */
 static void part_cpus(void)
@@ -344,12 +346,64 @@ static void tracked_while_moved(void)
 	ksm_child_kill(&child);
 }
 
+/* Writes to a page again and again, and leaves it alone for some passes. */
+static void toggle_line(uint64_t *word, uint64_t one, uint64_t other)
+{
+	long end = ksm_now_ms() + 2;
+
+	while (ksm_now_ms() < end) {
+		unsigned int i;
+
+		for (i = 0; i < 1000; i++) {
+			__atomic_store_n(word, i % 2 ? one : other, __ATOMIC_RELAXED);
+			__atomic_store_n(word, one, __ATOMIC_RELAXED);
+		}
+	}
+	__atomic_store_n(word, (uintptr_t)word / psize() % 2 ? one : other, __ATOMIC_RELAXED);
+	usleep(3000);
+}
+
+/*
+ * Pages in twos, each a content of its own. The second of each changes, in another
+ * line each: some of these are looked at to find pages that are alike, others only
+ * when they are compared. So whatever the moment is that a page is made one to be
+ * shared, or another joins it, some change comes then, and it has to be undone.
+ */
+static void changed_while_made_shared(void)
+{
+	char *first = ksm_map_mergeable(LINES), *second = ksm_map_mergeable(LINES);
+	const size_t line = psize() / LINES / sizeof(uint64_t);
+	long end = ksm_now_ms() + RACE_MS;
+	size_t i, page;
+
+	ksm_fill_unique(first, LINES, SEED);
+	ksm_fill_unique(second, LINES, SEED);
+	ksm_set("sleep_millisecs", 0);
+	ksm_set("run", 1);
+	for (i = 0; ksm_now_ms() < end; i++) {
+		uint64_t *word;
+
+		page = i % LINES;
+		word = first_word(second, page) + page * line;
+		toggle_line(word, first_word(first, page)[page * line], i);
+	}
+	ksm_check_unique(first, LINES, SEED);
+	for (page = 0; page < LINES; page++)
+		first_word(second, page)[page * line] = first_word(first, page)[page * line];
+	ksm_check_unique(second, LINES, SEED);
+	ksm_settle();
+	ksm_expect_figures(LINES, LINES, 0);
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+}
+
 static const struct ksm_case cases[] = {
 	{ "a write while a page is merged is not lost", written_while_merged },
 	{ "memory that is new stays new", replaced_while_merged },
 	{ "advice while ksmd finds nothing counts", advised_while_nothing_found },
 	{ "a page moves while mappings come and go", moved_while_left },
 	{ "a page moves while writes to it are tracked", tracked_while_moved },
+	{ "a page changes while it becomes a shared one", changed_while_made_shared },
 };
 
 int main(void)

@@ -6,9 +6,13 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -20,6 +24,16 @@
 #define MANY	80000
 /* One page in so many has content. */
 #define FILLED	64
+#define MILLION	1000000UL
+#define MILLION_MS 20000L
+#define MAX_MAP_COUNT "/proc/sys/vm/max_map_count"
+#define CROWD	20000
+#define CROWD_PASSES 30
+#define ROUNDS	5
+/* What reading all of a page takes, as against a sample of it, and finding it. */
+#define READ_ALL 8
+
+static char limit_before[16];
 
 static void become_nobody(void)
 {
@@ -48,17 +62,23 @@ static void knobs_are_not_theirs(void)
 	}
 }
 
-static void look_at_parent(struct ksm_child *self, void *arg)
+static const char *const process_files[] = { "ksm_stat", "ksm_merging_pages" };
+
+static void expect_parent_denied(void)
 {
-	static const char *const files[] = { "ksm_stat", "ksm_merging_pages" };
 	char path[64];
 	unsigned int i;
 
-	become_nobody();
-	for (i = 0; i < ARRAY_SIZE(files); i++) {
-		snprintf(path, sizeof(path), "/proc/%d/%s", getppid(), files[i]);
+	for (i = 0; i < ARRAY_SIZE(process_files); i++) {
+		snprintf(path, sizeof(path), "/proc/%d/%s", getppid(), process_files[i]);
 		expect_denied(path, O_RDONLY);
 	}
+}
+
+static void look_at_parent(struct ksm_child *self, void *arg)
+{
+	become_nobody();
+	expect_parent_denied();
 	ksm_child_pause(self);
 }
 
@@ -72,23 +92,142 @@ static void processes_are_not_theirs(void)
 	ksm_child_end(&child);
 }
 
-/* Whether advice about the memory of another process is refused. */
-static void advise_other(pid_t pid, char *area, int advice)
+static void leave_namespaces(int flags)
+{
+	if (unshare(flags))
+		ksm_skip("this kernel lets nobody leave such namespaces: %s", strerror(errno));
+}
+
+/* Every capability there is, over nothing that was there before. */
+static void become_root_of_own(void)
+{
+	char map[32];
+
+	become_nobody();
+	/* Or its files in /proc would be root's. */
+	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+	leave_namespaces(CLONE_NEWUSER);
+	snprintf(map, sizeof(map), "0 %d 1", NOBODY);
+	ksm_expect("setgroups", ksm_write_file("/proc/self/setgroups", "deny"), 0);
+	ksm_expect("gid_map", ksm_write_file("/proc/self/gid_map", map), 0);
+	ksm_expect("uid_map", ksm_write_file("/proc/self/uid_map", map), 0);
+	ksm_expect("the user in its own namespace", geteuid(), 0);
+}
+
+static void look_from_user_namespace(struct ksm_child *self, void *arg)
+{
+	long count;
+
+	become_root_of_own();
+	expect_parent_denied();
+	count = ksm_stat(0, "ksm_merging_pages");
+	ksm_expect("ksm_merging_pages of its own", count, 0);
+}
+
+static void not_from_user_namespace(void)
+{
+	struct ksm_child child;
+
+	ksm_merged_area(10, SEED);
+	ksm_child_start(&child, look_from_user_namespace, NULL);
+	ksm_wait_ok(child.pid);
+}
+
+/* The first process of a PID namespace, with a /proc of that. */
+static void look_from_pid_namespace(const char *proc, pid_t outside)
+{
+	char path[128], text[16];
+	unsigned int i;
+
+	ksm_check(getpid() == 1, "it is the first of its namespace");
+	ksm_check(!mount("proc", proc, "proc", 0, NULL), "mounting /proc");
+	for (i = 0; i < ARRAY_SIZE(process_files); i++) {
+		snprintf(path, sizeof(path), "%s/%d/%s", proc, outside, process_files[i]);
+		if (open(path, O_RDONLY) != -1 || errno != ENOENT)
+			ksm_fail("%s: opened, or errno is %d", path, errno);
+		snprintf(path, sizeof(path), "%s/1/%s", proc, process_files[i]);
+		ksm_check(open(path, O_RDONLY) != -1, "its own files are there");
+	}
+	snprintf(path, sizeof(path), "%s/1/ksm_stat", proc);
+	ksm_check(ksm_field(path, "ksm_merging_pages", text, sizeof(text)), "ksm_stat");
+	ksm_expect("ksm_merging_pages of its own", atoi(text), 0);
+}
+
+static void not_from_pid_namespace(void)
+{
+	char proc[] = "/tmp/ksm_untrusted.XXXXXX";
+	pid_t outside = getpid(), pid;
+
+	ksm_merged_area(10, SEED);
+	ksm_check(mkdtemp(proc), "mkdtemp");
+	pid = fork();
+	if (!pid) {
+		/* Numbers of the other namespace would not do for it. */
+		ksm_check(outside > 1, "the case is not the first process");
+		leave_namespaces(CLONE_NEWNS | CLONE_NEWPID);
+		ksm_check(!mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL),
+			  "mounts of its own");
+		pid = fork();
+		if (!pid) {
+			look_from_pid_namespace(proc, outside);
+			_exit(KSFT_PASS);
+		}
+		ksm_wait_ok(pid);
+		_exit(KSFT_PASS);
+	}
+	ksm_wait_ok(pid);
+	rmdir(proc);
+}
+
+/* Advice about the memory of another process has to be refused, with this errno. */
+static void advise_other(pid_t pid, char *area, int advice, int err)
 {
 	struct iovec range = { area, 10 * psize() };
 	int fd = syscall(SYS_pidfd_open, pid, 0);
 
 	ksm_check(fd >= 0, "pidfd_open");
-	if (syscall(SYS_process_madvise, fd, &range, 1, advice, 0) != -1)
-		ksm_fail("advice %d about the memory of another process is taken", advice);
+	errno = 0;
+	if (syscall(SYS_process_madvise, fd, &range, 1, advice, 0) != -1 || errno != err)
+		ksm_fail("advice %d about the memory of another process is taken, or errno is %d",
+			 advice, errno);
 	close(fd);
+}
+
+/*
+ * Whose memory may not be looked at, has it left alone (EACCES); whose may, has
+ * it left alone as well, as long as CAP_SYS_NICE is missing (EPERM). For merging
+ * not even root has advice.
+ */
+static void advise_without_rights(pid_t pid, char *area, int err)
+{
+	static const int advice[] = {
+		MADV_COLD, MADV_PAGEOUT, MADV_WILLNEED, MADV_COLLAPSE,
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(advice); i++)
+		advise_other(pid, area, advice[i], err);
+	advise_other(pid, area, MADV_MERGEABLE, EINVAL);
+	advise_other(pid, area, MADV_UNMERGEABLE, EINVAL);
+}
+
+static void wait_as_nobody(struct ksm_child *self, void *arg)
+{
+	become_nobody();
+	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
+	ksm_child_pause(self);
 }
 
 static void advise_parent(struct ksm_child *self, void *arg)
 {
+	struct ksm_child equal;
+
+	ksm_child_start(&equal, wait_as_nobody, NULL);
+	ksm_child_wait(&equal);
 	become_nobody();
-	advise_other(getppid(), arg, MADV_MERGEABLE);
-	advise_other(getppid(), arg, MADV_UNMERGEABLE);
+	advise_without_rights(getppid(), arg, EACCES);
+	advise_without_rights(equal.pid, arg, EPERM);
+	ksm_child_end(&equal);
 	ksm_child_pause(self);
 }
 
@@ -100,8 +239,8 @@ static void memory_is_not_theirs(void)
 	ksm_fill_same(area, 10, SEED);
 	ksm_child_start(&child, advise_parent, area);
 	ksm_child_wait(&child);
-	advise_other(child.pid, area, MADV_MERGEABLE);
-	advise_other(child.pid, merged, MADV_UNMERGEABLE);
+	advise_other(child.pid, area, MADV_MERGEABLE, EINVAL);
+	advise_other(child.pid, merged, MADV_UNMERGEABLE, EINVAL);
 	ksm_child_end(&child);
 	ksm_check(!ksm_vmflag(area, "mg"), "memory is not mergeable by another's advice");
 	ksm_expect("merged pages", ksm_count_merged(merged, 10), 10);
@@ -136,14 +275,237 @@ static void as_many_areas_as_there_may_be(void)
 	ksm_expect_nothing();
 }
 
+static void restore_limit(void)
+{
+	if (limit_before[0])
+		ksm_write_file(MAX_MAP_COUNT, limit_before);
+}
+
+static void set_limit(unsigned long limit)
+{
+	char text[32];
+
+	snprintf(text, sizeof(text), "%lu", limit);
+	if (ksm_write_file(MAX_MAP_COUNT, text))
+		ksm_skip("the bound of areas cannot be raised here");
+}
+
+static unsigned long count_areas(void)
+{
+	FILE *file = fopen("/proc/self/maps", "r");
+	unsigned long lines = 0;
+	int c;
+
+	ksm_check(file, "/proc/self/maps");
+	while ((c = getc(file)) != EOF)
+		lines += c == '\n';
+	fclose(file);
+	return lines;
+}
+
+static bool memory_is_short(void)
+{
+	char total[32], available[32];
+
+	return ksm_field("/proc/meminfo", "MemTotal", total, sizeof(total)) &&
+	       ksm_field("/proc/meminfo", "MemAvailable", available, sizeof(available)) &&
+	       atol(available) < atol(total) / 4;
+}
+
+/*
+ * Returns behind the last page that was advised. Where time or memory are up, the
+ * bound becomes what was reached.
+ */
+static size_t advise_until_refused(char *area, size_t pages)
+{
+	long end = ksm_now_ms() + MILLION_MS;
+	unsigned long areas;
+	size_t i;
+
+	for (i = 0; i < pages; i += 2) {
+		if (madvise(area + i * psize(), psize(), MADV_MERGEABLE))
+			return i;
+		if (i % 10000 || (ksm_now_ms() < end && !memory_is_short()))
+			continue;
+		areas = count_areas();
+		ksft_print_msg("%lu areas are as many as time and memory allow\n", areas);
+		set_limit(areas);
+		end += MILLION_MS;
+	}
+	ksm_fail("there is no end to the areas");
+}
+
+static void share_meanwhile(struct ksm_child *self, void *arg)
+{
+	char *area = ksm_map_mergeable(10);
+
+	ksm_fill_same(area, 10, SEED);
+	ksm_child_pause(self);
+	ksm_check_same(area, 10, SEED);
+	ksm_expect("merged pages", ksm_count_merged(area, 10), 10);
+	ksm_check(ksm_holds(ksm_map(1), 0), "there is memory for others");
+}
+
+/* Whoever asks for too much is told, and others have their pages merged. */
+static void a_million_areas(void)
+{
+	const size_t pages = 2 * MILLION;
+	struct ksm_child other;
+	char *area;
+	size_t i, end;
+
+	ksm_child_start(&other, share_meanwhile, NULL);
+	ksm_child_wait(&other);
+	set_limit(MILLION);
+	area = mmap(NULL, pages * psize(), PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ksm_check(area != MAP_FAILED, "mmap");
+	end = advise_until_refused(area, pages);
+	ksm_check(errno == ENOMEM || errno == EAGAIN, "the end is told");
+	for (i = 0; i < 10; i++)
+		ksm_fill(area + end / 20 * 2 * i * psize(), SEED);
+	ksm_settle();
+	ksm_expect_figures(1, 19, 0);
+	ksm_child_end(&other);
+	for (i = 0; i < 10; i++)
+		ksm_check(ksm_holds(area + end / 20 * 2 * i * psize(), SEED),
+			  "memory holds what was written");
+	munmap(area, pages * psize());
+	ksm_set("run", 1);
+	ksm_check(ksm_wait_figure("pages_shared", 0), "what is unmapped is forgotten");
+	ksm_expect_nothing();
+}
+
+/* Nanoseconds that ksmd has run. */
+static unsigned long long ksmd_ns(void)
+{
+	unsigned long long ns = 0;
+	char path[64];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/schedstat", ksm_ksmd());
+	file = fopen(path, "r");
+	if (!file || fscanf(file, "%llu", &ns) != 1 || !ns)
+		ksm_skip("it is not told what ksmd takes");
+	fclose(file);
+	return ns;
+}
+
+static uint64_t draw(void)
+{
+	static uint64_t state = SEED;
+
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	return state;
+}
+
+static void fill_random(uint64_t *words, size_t count)
+{
+	size_t i;
+
+	for (i = 0; i < count; i++)
+		words[i] = draw();
+}
+
+/* All pages have the same words, in an order of their own: no sum tells them apart. */
+static void fill_permuted(uint64_t *words, size_t count)
+{
+	size_t i, other;
+	uint64_t word;
+
+	ksm_fill((char *)words, SEED);
+	for (i = count - 1; i; i--) {
+		other = draw() % (i + 1);
+		word = words[i];
+		words[i] = words[other];
+		words[other] = word;
+	}
+}
+
+/* All pages are the same but for a word: most of what is read of them tells nothing. */
+static void fill_alike(uint64_t *words, size_t count)
+{
+	ksm_fill((char *)words, SEED);
+	words[draw() % count] = draw();
+}
+
+/* What ksmd takes for pages from when they come until it has looked at all often. */
+static unsigned long long cost_of(void (*fill)(uint64_t *words, size_t count))
+{
+	char *area = ksm_map_mergeable(CROWD);
+	unsigned long long before;
+	size_t i;
+
+	for (i = 0; i < CROWD; i++)
+		fill((uint64_t *)(area + i * psize()), psize() / sizeof(uint64_t));
+	before = ksmd_ns();
+	ksm_passes(CROWD_PASSES);
+	before = ksmd_ns() - before;
+	ksm_expect_figures(0, 0, CROWD);
+	munmap(area, CROWD * psize());
+	ksm_unmerge_all();
+	return before;
+}
+
+/*
+ * Whether pages cost at most @most times what random pages cost. Both are tried
+ * again where they do not: what else the machine does counts, too.
+ */
+static void costs_no_more(const char *what, void (*fill)(uint64_t *words, size_t count),
+			  unsigned int most)
+{
+	unsigned long long random, chosen;
+	unsigned int i;
+
+	ksm_set("smart_scan", 1);
+	/* No rest between passes. */
+	ksm_set("sleep_millisecs", 0);
+	for (i = 0; i < ROUNDS; i++) {
+		chosen = cost_of(fill);
+		random = cost_of(fill_random);
+		ksft_print_msg("%s take %llu us of ksmd, random pages %llu us\n", what,
+			       chosen / 1000, random / 1000);
+		if (chosen <= most * random)
+			return;
+	}
+	ksm_fail("%s cost more than %u times what others do", what, most);
+}
+
+static void permuted_pages(void)
+{
+	costs_no_more("pages with the same words", fill_permuted, 2);
+}
+
+/*
+ * To tell these apart all of a page is read, and not four lines in 64; the bound is
+ * on what that takes, until smart_scan leaves them alone.
+ */
+static void alike_pages(void)
+{
+	costs_no_more("pages that are alike but for a word", fill_alike, READ_ALL);
+}
+
 static const struct ksm_case cases[] = {
 	{ "the knobs are not theirs", knobs_are_not_theirs },
 	{ "other people's processes are not theirs to look at", processes_are_not_theirs },
+	{ "nor from a user namespace of their own", not_from_user_namespace },
+	{ "nor from a PID namespace of their own", not_from_pid_namespace },
 	{ "other people's memory is not theirs to advise on", memory_is_not_theirs },
 	{ "as many areas as there may be", as_many_areas_as_there_may_be },
+	{ "a million areas", a_million_areas },
+	{ "pages with the same words cost ksmd no more than others", permuted_pages },
+	{ "pages that are alike cost what reading them takes", alike_pages },
 };
 
 int main(void)
 {
+	FILE *file = fopen(MAX_MAP_COUNT, "r");
+
+	if (file && fscanf(file, "%15s", limit_before) == 1)
+		atexit(restore_limit);
+	if (file)
+		fclose(file);
 	return ksm_run_cases(cases, ARRAY_SIZE(cases));
 }
