@@ -9,6 +9,7 @@
  * usage: ksm_torture [--time SECONDS] [--seed NUMBER] [--faults]
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -17,6 +18,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -29,23 +31,27 @@
 #define REPORT_MS	20000L
 /* How long a worker may take to check all its memory at the end. */
 #define END_MS		120000L
+/* Whoever disturbs may be killed as well, though not often. */
+#define ROLE_DEATHS	2
+/* In a run that is as long as this, everything has to have happened. */
+#define LONG_ENOUGH	60
+#define CENSUS_MS	12000L
 
 struct torture *torture;
 
-enum role {
-	ROLE_KNOBS,
-	ROLE_KNOBS_TOO,
-	ROLE_MACHINE,
-	ROLE_READER,
-	ROLES,
+/* Those who are started, and whether we killed them ourselves. */
+struct member {
+	pid_t pid;
+	bool chosen;
+	unsigned int generation;
 };
 
-static void (*const role_run[ROLES])(uint64_t seed) = {
+static void (*const role_run[ROLES])(uint64_t seed, enum torture_role role) = {
 	torture_knobs, torture_knobs, torture_machine, torture_read,
 };
 
-static pid_t workers[TORTURE_WORKERS], roles[ROLES];
-static unsigned int generation, deaths;
+static struct member workers[TORTURE_WORKERS], roles[ROLES];
+static unsigned int started, deaths, role_deaths, oom_deaths;
 static uint64_t first_seed;
 
 void dice_init(struct dice *dice, uint64_t seed, uint64_t stream)
@@ -90,11 +96,12 @@ static pid_t start(void)
 	return pid;
 }
 
-/* 0 and -1 stand for whole groups of processes. */
-static void end_process(pid_t pid)
+static void end_member(struct member *member)
 {
-	if (pid > 0)
-		kill(pid, SIGKILL);
+	if (!member->pid)
+		return;
+	member->chosen = true;
+	kill(member->pid, SIGKILL);
 }
 
 static uint64_t seed_of(uint64_t stream)
@@ -102,46 +109,97 @@ static uint64_t seed_of(uint64_t stream)
 	return first_seed * 1000003 + stream;
 }
 
-static void start_role(enum role role)
+/* What a member does in its n-th life does not depend on when others die. */
+static uint64_t seed_of_life(struct member *member, uint64_t number)
 {
-	roles[role] = start();
-	if (!roles[role])
-		role_run[role](seed_of(10 + role));
+	return seed_of(1000 + 100 * ++member->generation + number);
+}
+
+static void start_role(enum torture_role role)
+{
+	uint64_t seed = seed_of_life(&roles[role], 50 + role);
+
+	roles[role].chosen = false;
+	roles[role].pid = start();
+	if (!roles[role].pid)
+		role_run[role](seed, role);
 }
 
 static void start_worker(unsigned int i)
 {
-	generation++;
-	workers[i] = start();
-	if (!workers[i])
-		torture_work(i, seed_of(1000 + generation));
+	uint64_t seed = seed_of_life(&workers[i], i);
+
+	started++;
+	workers[i].chosen = false;
+	workers[i].pid = start();
+	if (!workers[i].pid)
+		torture_work(i, seed);
+}
+
+/* A process that was killed, and not by us, was for want of memory, or it is wrong. */
+static bool died_rightly(const struct member *member, int status)
+{
+	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
+		return false;
+	if (member->chosen)
+		return true;
+	return ksm_vmstat("oom_kill") >= ++oom_deaths;
+}
+
+__printf(1, 2) static void blame(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	if (!torture->reason[0])
+		vsnprintf(torture->reason, TORTURE_REASON, fmt, args);
+	va_end(args);
 }
 
 /* Killed is a way to go for a worker; nothing else is, before the end. */
 static void worker_ended(unsigned int i, int status)
 {
-	workers[i] = 0;
-	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) {
-		deaths++;
-		if (!torture_over())
-			start_worker(i);
-	} else if (status && !torture->reason[0]) {
-		snprintf(torture->reason, TORTURE_REASON,
-			 "worker %u ended with wait status 0x%x at %s", i, status,
-			 torture->doing[i] ?: "its start");
+	workers[i].pid = 0;
+	torture->parked[i] = false;
+	if (!status && torture_over())
+		return;
+	if (!died_rightly(&workers[i], status)) {
+		blame("worker %u ended with wait status 0x%x at %s", i, status,
+		      torture->doing[i] ?: "its start");
+		return;
 	}
+	deaths++;
+	if (!torture_over())
+		start_worker(i);
 }
 
-static void collect(void)
+/* Whoever disturbs does not come to an end by himself. */
+static void role_ended(enum torture_role role, int status)
+{
+	roles[role].pid = 0;
+	if (!died_rightly(&roles[role], status)) {
+		blame("who disturbs, number %u, ended with wait status 0x%x", role, status);
+		return;
+	}
+	role_deaths++;
+	if (!torture_over())
+		start_role(role);
+}
+
+void torture_collect(void)
 {
 	int status;
 	pid_t pid;
 	unsigned int i;
 
-	while ((pid = waitpid(-1, &status, WNOHANG)) > 0)
+	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		for (i = 0; i < TORTURE_WORKERS; i++)
-			if (workers[i] == pid)
+			if (workers[i].pid == pid)
 				worker_ended(i, status);
+		for (i = 0; i < ROLES; i++)
+			if (roles[i].pid == pid)
+				role_ended(i, status);
+	}
 }
 
 /* For who reads the log of a run that took long to end. */
@@ -164,36 +222,57 @@ static void report(long left)
 	note(text);
 }
 
+struct beat {
+	unsigned long last;
+	long since;
+};
+
+static bool hangs(struct beat *beat, unsigned long now)
+{
+	if (beat->last != now || !beat->since) {
+		beat->last = now;
+		beat->since = ksm_now_ms();
+	}
+	return ksm_now_ms() - beat->since > HUNG_MS;
+}
+
 /* Who is at one and the same operation for long hangs. */
 static void watch_beats(void)
 {
-	static unsigned long last[TORTURE_WORKERS];
-	static long since[TORTURE_WORKERS];
+	static struct beat of_workers[TORTURE_WORKERS], of_roles[ROLES];
 	unsigned int i;
 
-	for (i = 0; i < TORTURE_WORKERS; i++) {
-		if (last[i] != torture->beats[i] || !since[i]) {
-			last[i] = torture->beats[i];
-			since[i] = ksm_now_ms();
-		} else if (ksm_now_ms() - since[i] > HUNG_MS && !torture->reason[0]) {
-			snprintf(torture->reason, TORTURE_REASON, "worker %u hangs at %s", i,
-				 torture->doing[i] ?: "its start");
-		}
-	}
+	for (i = 0; i < TORTURE_WORKERS; i++)
+		if (hangs(&of_workers[i], torture->beats[i]))
+			blame("worker %u hangs at %s", i, torture->doing[i] ?: "its start");
+	for (i = 0; i < ROLES; i++)
+		if (hangs(&of_roles[i], torture->role_beats[i]))
+			blame("who disturbs, number %u, hangs", i);
+}
+
+static void kill_some(struct dice *dice)
+{
+	if (chance(dice, 40))
+		end_member(&workers[roll(dice, TORTURE_WORKERS)]);
+	if (chance(dice, ROLE_DEATHS))
+		end_member(&roles[roll(dice, ROLES)]);
 }
 
 static void torment(long seconds)
 {
-	long end = ksm_now_ms() + seconds * 1000, next = 0;
+	long end = ksm_now_ms() + seconds * 1000, next = 0, census = ksm_now_ms() + CENSUS_MS;
 	struct dice dice;
 
 	dice_init(&dice, first_seed, 1);
 	while (ksm_now_ms() < end && !torture->reason[0]) {
 		usleep(50000 + roll(&dice, 400000));
-		collect();
+		torture_collect();
 		watch_beats();
-		if (chance(&dice, 40))
-			end_process(workers[roll(&dice, TORTURE_WORKERS)]);
+		kill_some(&dice);
+		if (ksm_now_ms() > census) {
+			torture_census(chance(&dice, 50));
+			census = ksm_now_ms() + CENSUS_MS;
+		}
 		if (ksm_now_ms() > next) {
 			report(end - ksm_now_ms());
 			next = ksm_now_ms() + REPORT_MS;
@@ -205,9 +284,9 @@ static bool all_ended(void *unused)
 {
 	unsigned int i;
 
-	collect();
+	torture_collect();
 	for (i = 0; i < TORTURE_WORKERS; i++)
-		if (workers[i])
+		if (workers[i].pid)
 			return false;
 	return true;
 }
@@ -221,68 +300,143 @@ static void come_to_an_end(void)
 	note("torture: the time is over\n");
 	__atomic_store_n(&torture->stop, 1, __ATOMIC_RELAXED);
 	for (i = 0; i < ROLES; i++)
-		end_process(roles[i]);
+		end_member(&roles[i]);
 	for (i = 0; i < ROLES; i++)
-		waitpid(roles[i], NULL, 0);
+		if (roles[i].pid)
+			waitpid(roles[i].pid, NULL, 0);
 	note("torture: those who disturbed have ended\n");
 	torture_tear_down();
 	ksm_try("run", "1");
 	while (!all_ended(NULL) && ksm_now_ms() < end)
 		usleep(10000);
-	if (!all_ended(NULL) && !torture->reason[0])
-		snprintf(torture->reason, TORTURE_REASON, "a worker does not come to its end");
+	if (!all_ended(NULL))
+		blame("a worker does not come to its end");
 	for (i = 0; i < TORTURE_WORKERS; i++)
-		end_process(workers[i]);
+		end_member(&workers[i]);
 	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
 		;
 	note("torture: all have ended\n");
 }
 
-static bool nothing_left(void *unused)
+static bool unmerged(void *err)
 {
-	static const char *const figures[] = {
-		"pages_shared", "pages_sharing", "pages_unshared", "pages_volatile",
-		"ksm_zero_pages", "stable_node_chains", "stable_node_dups",
-	};
+	ksm_try("run", "0");
+	*(int *)err = ksm_try("run", "2");
+	return !*(int *)err;
+}
+
+/* What KSM has allocated and not freed. Free objects lie in caches of the CPUs too. */
+static long objects_left(const char *cache)
+{
+	char path[128], text[64] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/sys/kernel/slab/%s/shrink", cache);
+	ksm_write_file(path, "1");
+	snprintf(path, sizeof(path), "/sys/kernel/slab/%s/objects", cache);
+	file = fopen(path, "r");
+	if (!file)
+		return 0;
+	if (!fgets(text, sizeof(text), file))
+		text[0] = '\0';
+	fclose(file);
+	return strtol(text, NULL, 10);
+}
+
+static bool no_objects_left(void *cache)
+{
+	return !objects_left(cache);
+}
+
+/*
+ * The first time that all could be unmerged has to do it: a second one would hide
+ * what the first did wrong.
+ */
+static bool nothing_left(char *text, size_t size)
+{
 	unsigned int i;
 	int err;
 
-	ksm_try("run", "0");
-	err = ksm_try("run", "2");
-	for (i = 0; i < ARRAY_SIZE(figures); i++)
-		if (ksm_get(figures[i])) {
-			snprintf(torture->reason, TORTURE_REASON,
-				 "%s is %ld after run 2, which gave %d", figures[i],
-				 ksm_get(figures[i]), err);
-			return false;
-		}
-	torture->reason[0] = '\0';
+	if (!ksm_poll(unmerged, &err)) {
+		snprintf(text, size, "run 2 gives %d though nobody is left", err);
+		return false;
+	}
+	if (!torture_figures_are_zero(text, size))
+		return false;
+	for (i = 0; i < TORTURE_CACHES; i++) {
+		if (ksm_poll(no_objects_left, (void *)torture_caches[i]))
+			continue;
+		snprintf(text, size, "%ld objects of %s are left", objects_left(torture_caches[i]),
+			 torture_caches[i]);
+		return false;
+	}
 	return true;
+}
+
+/* What is done often enough that a long run without it is none. */
+static const struct {
+	const char *what;
+	unsigned long least;
+} counted[TORTURE_COUNTS] = {
+	[COUNT_MMS] = { "processes that live for a moment", 100 },
+	[COUNT_FORKS_REFUSED] = { "forks refused to fork bombs", 0 },
+	[COUNT_OOM_DEATHS] = { "processes killed for want of memory", 1 },
+	[COUNT_FLIPS] = { "changes of merge_across_nodes and max_page_sharing", 1 },
+	[COUNT_CENSUSES] = { "times that all figures were added up", 1 },
+	[COUNT_FILES] = { "files taken from other processes", 0 },
+	[COUNT_MISSING] = { "faults served: missing", 0 },
+	[COUNT_PROTECTED] = { "faults served: protected", 0 },
+	[COUNT_MINOR] = { "faults served: minor", 0 },
+	[COUNT_DIRTY] = { "writes found by soft-dirty", 0 },
+	[COUNT_POKES] = { "words written by ptrace", 0 },
+	[COUNT_SOFT_OFFLINE] = { "pages taken out of use in time", 0 },
+	[COUNT_ZERO_KEPT] = { "times that the zero page was not", 0 },
+	[COUNT_HARD_POISON] = { "pages poisoned", 0 },
+	[COUNT_LOST] = { "times that one was lost to who mapped it", 0 },
+	[COUNT_UNMERGED] = { "times that all was unmerged meanwhile", 0 },
+};
+
+/* Whether everything has happened; where not, that was said. */
+static bool all_happened(void)
+{
+	bool happened = true;
+	unsigned int i;
+
+	for (i = 0; i < TORTURE_COUNTS; i++) {
+		ksft_print_msg("%lu %s\n", torture->counts[i], counted[i].what);
+		happened &= torture->counts[i] >= counted[i].least;
+	}
+	return happened;
 }
 
 static void verdict(long seconds)
 {
 	unsigned long beats = 0;
+	char text[TORTURE_REASON];
 	unsigned int i;
-	bool zero;
+	bool happened, zero;
 
 	for (i = 0; i < TORTURE_WORKERS; i++)
 		beats += torture->beats[i];
 	ksft_print_msg("seed %llu: %lu operations in %ld s\n",
 		       (unsigned long long)first_seed, beats, seconds);
-	ksft_print_msg("%u processes, %u of them killed, %u pages poisoned\n",
-		       generation, deaths, torture->poisoned);
+	ksft_print_msg("%u processes, %u of them killed, and %u of those who disturb\n",
+		       started, deaths, role_deaths);
 	if (torture->faults)
-		ksft_print_msg("made to fail: %ld allocations by KSM, %ld of pages by ksmd\n",
+		ksft_print_msg("made to fail: %ld allocations by KSM, %ld of pages\n",
 			       torture->failed_objects, torture->failed_pages);
+	happened = all_happened();
 	if (torture->reason[0])
 		ksft_print_msg("%s\n", torture->reason);
 	ksft_test_result(!torture->reason[0], "memory holds what was written, nothing hangs\n");
-	torture->reason[0] = '\0';
-	zero = ksm_poll(nothing_left, NULL);
+	zero = nothing_left(text, sizeof(text));
 	if (!zero)
-		ksft_print_msg("%s\n", torture->reason);
+		ksft_print_msg("%s\n", text);
 	ksft_test_result(zero, "all figures are 0 in the end\n");
+	if (seconds < LONG_ENOUGH || torture->reason[0])
+		ksft_test_result_skip("what is to happen has happened: the run is short\n");
+	else
+		ksft_test_result(happened, "what is to happen has happened\n");
 	ksft_finished();
 }
 
@@ -326,23 +480,42 @@ static long read_options(int argc, char **argv)
 	return seconds;
 }
 
+/* Who has executed itself finds it where its parent had it. */
+static void share_state(void)
+{
+	int fd;
+
+	if (fcntl(TORTURE_FD, F_GETFD) < 0) {
+		fd = syscall(SYS_memfd_create, "torture", 0);
+		if (fd < 0 || ftruncate(fd, sizeof(*torture)) || dup2(fd, TORTURE_FD) < 0)
+			ksft_exit_fail_perror("memfd_create");
+		close(fd);
+	}
+	torture = mmap(NULL, sizeof(*torture), PROT_READ | PROT_WRITE, MAP_SHARED, TORTURE_FD, 0);
+	if (torture == MAP_FAILED)
+		ksft_exit_fail_perror("mmap");
+}
+
 int main(int argc, char **argv)
 {
 	long seconds;
 	unsigned int i;
 
-	torture = mmap(NULL, sizeof(*torture), PROT_READ | PROT_WRITE,
-		       MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (torture == MAP_FAILED)
-		ksft_exit_fail_perror("mmap");
+	share_state();
 	seconds = read_options(argc, argv);
 	ksft_print_header();
 	if (geteuid() || access("/sys/kernel/mm/ksm/run", F_OK))
 		ksft_exit_skip("needs root and a kernel with KSM\n");
-	ksft_set_plan(2);
+	ksft_set_plan(3);
 	ksft_print_msg("seed %llu\n", (unsigned long long)first_seed);
 	fflush(stdout);
+	/* A census is of all in this group. */
+	setpgid(0, 0);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	signal(SIGPIPE, SIG_IGN);
+	oom_deaths = ksm_vmstat("oom_kill");
+	torture->begin = ksm_now_ms();
+	torture->length = seconds * 1000 + 1;
 	torture_set_up();
 	for (i = 0; i < ROLES; i++)
 		start_role(i);

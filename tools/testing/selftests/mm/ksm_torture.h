@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What the parts of ksm_torture share: ksm_torture.c starts, kills and watches,
- * ksm_torture_work.c lives with mergeable memory and checks it, ksm_torture_io.c
- * has what goes to that memory by other ways than the CPU's, and
- * ksm_torture_host.c does to all what the owner of a machine may do.
+ * ksm_torture_census.c has all stand still and adds up what they have,
+ * ksm_torture_work.c lives with mergeable memory and checks it. ksm_torture_kin.c
+ * has the processes that it starts, ksm_torture_io.c what goes to that memory by
+ * other ways than the CPU's, ksm_torture_uffd.c what goes there by userfaultfd, and
+ * ksm_torture_poison.c what breaks it. ksm_torture_host.c does to all what the owner
+ * of a machine may do, and ksm_torture_faults.c has allocations fail.
  */
 #ifndef KSM_TORTURE_H
 #define KSM_TORTURE_H
@@ -11,6 +14,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #define TORTURE_WORKERS		6
 #define TORTURE_REASON		256
@@ -20,25 +24,68 @@
 #define PROT_RW			(PROT_READ | PROT_WRITE)
 /* A disk of which each process has a page of its own, by its number. */
 #define TORTURE_DISK		"/dev/zram1"
+/* What all processes see is behind this descriptor, also after an exec. */
+#define TORTURE_FD		200
+
+enum torture_role {
+	ROLE_KNOBS,
+	ROLE_KNOBS_TOO,
+	ROLE_MACHINE,
+	ROLE_READER,
+	ROLES,
+};
+
+/* What is counted, to be shown in the end. */
+enum torture_count {
+	COUNT_MMS,
+	COUNT_FORKS_REFUSED,
+	COUNT_OOM_DEATHS,
+	COUNT_FLIPS,
+	COUNT_CENSUSES,
+	COUNT_UNMERGED,
+	COUNT_FILES,
+	COUNT_MISSING,
+	COUNT_PROTECTED,
+	COUNT_MINOR,
+	COUNT_DIRTY,
+	COUNT_POKES,
+	COUNT_SOFT_OFFLINE,
+	COUNT_ZERO_KEPT,
+	COUNT_HARD_POISON,
+	COUNT_LOST,
+	TORTURE_COUNTS,
+};
 
 /**
  * struct torture - what all processes see
+ * @begin: when it began, in ms
+ * @length: how long it lasts, in ms
  * @stop: come to an end
+ * @pause: begin nothing new
+ * @parked: workers that begin nothing new
  * @faults: allocations are being made to fail
  * @failed_objects: how many of KSM's objects were
- * @failed_pages: how many of ksmd's pages were
+ * @failed_pages: how many pages were
  * @beats: operations that each worker has begun
  * @doing: the operation that each worker is at
+ * @role_beats: what each of those who disturb has begun
+ * @counts: how often something was done
  * @poisoned: pages that were taken out of use so far
  * @reason: what went wrong, empty where nothing has
  */
 struct torture {
+	long begin;
+	long length;
 	int stop;
+	int pause;
+	bool parked[TORTURE_WORKERS];
 	bool faults;
 	long failed_objects;
 	long failed_pages;
 	unsigned long beats[TORTURE_WORKERS];
 	const char *doing[TORTURE_WORKERS];
+	unsigned long role_beats[ROLES];
+	unsigned long counts[TORTURE_COUNTS];
 	unsigned int poisoned;
 	char reason[TORTURE_REASON];
 };
@@ -63,7 +110,21 @@ static inline bool torture_over(void)
 	return __atomic_load_n(&torture->stop, __ATOMIC_RELAXED);
 }
 
+static inline bool torture_pauses(void)
+{
+	return __atomic_load_n(&torture->pause, __ATOMIC_RELAXED) && !torture_over();
+}
+
+static inline void torture_count(enum torture_count what)
+{
+	__atomic_fetch_add(&torture->counts[what], 1, __ATOMIC_RELAXED);
+}
+
 __noreturn __printf(1, 2) void torture_fail(const char *fmt, ...);
+
+/* The caches of KSM. */
+#define TORTURE_CACHES		7
+extern const char *const torture_caches[TORTURE_CACHES];
 
 /* The memory of a worker */
 
@@ -105,21 +166,61 @@ void set_word(struct area *area, size_t i);
 struct range any_range(struct area *area);
 bool drop(struct area *area, const struct range *range);
 
+void op_advise(struct area *area);
+void op_write(struct area *area);
+void op_check(struct area *area);
+void op_migrate(struct area *area);
+void op_rest(struct area *area);
+extern const char *doing;
+void operate(unsigned int count);
+void check_all(void);
+void begin_life(uint64_t seed, uint64_t stream);
+uint64_t any_identity(void);
+void wait_for(const char *what, pid_t pid);
+pid_t fork_kin(void);
+
 void op_io_uring(struct area *area);
 void op_direct(struct area *area);
 void op_guest(struct area *area);
 void op_pinned_guest(struct area *area);
 void op_place(struct area *area);
 void op_track(struct area *area);
+void op_serve_missing(struct area *area);
+void op_serve_protected(struct area *area);
+void op_serve_minor(struct area *area);
+
+void op_fork(struct area *area);
+void op_vfork(struct area *area);
+void op_burst(struct area *area);
+void op_bomb(struct area *area);
+void op_write_beside(struct area *area);
+void op_clone_beside(struct area *area);
+void op_share_file(struct area *area);
+void op_poke(struct area *area);
+pid_t any_child(void);
+void reap(void);
+void wait_for_children(void);
+void op_soft_offline(struct area *area);
+void op_hard_poison(struct area *area);
 
 __noreturn void torture_work(unsigned int worker, uint64_t seed);
 __noreturn void torture_live_on(uint64_t seed);
 
-__noreturn void torture_knobs(uint64_t seed);
-__noreturn void torture_machine(uint64_t seed);
-__noreturn void torture_read(uint64_t seed);
+__noreturn void torture_knobs(uint64_t seed, enum torture_role role);
+__noreturn void torture_machine(uint64_t seed, enum torture_role role);
+__noreturn void torture_read(uint64_t seed, enum torture_role role);
 void torture_set_up(void);
 void torture_tear_down(void);
 void torture_confine(void);
+bool torture_confine_bomb(void);
+
+void faults_begin(void);
+void faults_choose(struct dice *dice);
+void faults_hit_me(void);
+void faults_end(void);
+
+void torture_collect(void);
+void torture_census(bool unmerge);
+bool torture_figures_are_zero(char *text, size_t size);
 
 #endif /* KSM_TORTURE_H */

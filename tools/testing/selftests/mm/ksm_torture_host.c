@@ -19,12 +19,10 @@
 
 #define CGROUP		"/sys/fs/cgroup/"
 #define CONFINED	CGROUP "ksm_torture/"
+#define BOMBS		CGROUP "ksm_torture_bombs/"
 #define MEMORY		"/sys/devices/system/memory/"
 #define THP		"/sys/kernel/mm/transparent_hugepage/"
 #define CMA		"/sys/kernel/debug/cma/reserved/"
-#define FAULTS		"/sys/kernel/debug/"
-/* They are counted down from here. */
-#define MOST_FAULTS	"100000000"
 
 /* What is in memory is read at once, a disk by way of the swap cache. */
 static const char *const swaps[] = { "/dev/zram0", "/dev/vda" };
@@ -65,7 +63,10 @@ static const struct setting machine[] = {
 	{ CMA "alloc", { "16", "512", "4096" } },
 	{ CMA "free", { "100", "16384" } },
 	{ CONFINED "memory.reclaim", { "1M", "8M" } },
-	{ CONFINED "memory.high", { "max", "8M", "16M" } },
+	{ CONFINED "memory.high", { "max", "max", "8M", "16M" } },
+	/* With little of both, somebody has to go. */
+	{ CONFINED "memory.max", { "3M", "6M", "12M", "32M", "32M" } },
+	{ CONFINED "memory.swap.max", { "0", "4M", "max" } },
 };
 
 static const char *any_value(struct dice *dice, const struct setting *setting)
@@ -77,15 +78,43 @@ static const char *any_value(struct dice *dice, const struct setting *setting)
 	return setting->values[roll(dice, count)];
 }
 
-void torture_knobs(uint64_t seed)
+static void beat(enum torture_role role)
+{
+	__atomic_fetch_add(&torture->role_beats[role], 1, __ATOMIC_RELAXED);
+}
+
+/* Two knobs can be changed only while nothing is shared. */
+static void flip(struct dice *dice)
+{
+	static const struct setting flips[] = {
+		{ "merge_across_nodes", { "0", "1" } },
+		{ "max_page_sharing", { "2", "3", "10", "256" } },
+	};
+	const struct setting *knob = &flips[roll(dice, ARRAY_SIZE(flips))];
+	const char *value = any_value(dice, knob);
+	long before;
+
+	ksm_try("run", "2");
+	before = ksm_get(knob->path);
+	if (!ksm_try(knob->path, value) && before != strtol(value, NULL, 10))
+		torture_count(COUNT_FLIPS);
+	ksm_try("run", "1");
+}
+
+void torture_knobs(uint64_t seed, enum torture_role role)
 {
 	const struct setting *knob;
 	struct dice dice;
 
 	dice_init(&dice, seed, 11);
+	if (chance(&dice, 50))
+		faults_hit_me();
 	for (;;) {
+		beat(role);
 		knob = &knobs[roll(&dice, ARRAY_SIZE(knobs))];
 		ksm_try(knob->path, any_value(&dice, knob));
+		if (chance(&dice, 5))
+			flip(&dice);
 		usleep(roll(&dice, 200000));
 		/* Most of the time it is to be at work. */
 		if (chance(&dice, 30))
@@ -132,7 +161,27 @@ static void on_alarm(int signal)
 {
 }
 
-void torture_machine(uint64_t seed)
+static void online_all(void)
+{
+	char path[128];
+	unsigned int block;
+
+	for (block = 0; block < 64; block++) {
+		snprintf(path, sizeof(path), MEMORY "memory%u/state", block);
+		ksm_write_file(path, "online");
+	}
+}
+
+static void add_swaps(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(swaps); i++)
+		add_swap(swaps[i]);
+}
+
+/* Whoever did this before was killed, perhaps, and left things as they were. */
+void torture_machine(uint64_t seed, enum torture_role role)
 {
 	static const struct sigaction alarm_action = { .sa_handler = on_alarm };
 	const struct setting *setting;
@@ -140,9 +189,14 @@ void torture_machine(uint64_t seed)
 
 	sigaction(SIGALRM, &alarm_action, NULL);
 	dice_init(&dice, seed, 12);
+	online_all();
+	add_swaps();
 	for (;;) {
+		beat(role);
 		setting = &machine[roll(&dice, ARRAY_SIZE(machine))];
 		ksm_write_file(setting->path, any_value(&dice, setting));
+		if (torture->faults && chance(&dice, 5))
+			faults_choose(&dice);
 		if (chance(&dice, 10))
 			offline_memory(&dice);
 		if (chance(&dice, 3))
@@ -186,7 +240,7 @@ static void read_processes(struct dice *dice)
 		closedir(proc);
 }
 
-void torture_read(uint64_t seed)
+void torture_read(uint64_t seed, enum torture_role role)
 {
 	struct dice dice;
 	char text[128];
@@ -194,6 +248,7 @@ void torture_read(uint64_t seed)
 
 	dice_init(&dice, seed, 13);
 	for (;;) {
+		beat(role);
 		for (i = 0; i < KSM_NR_FILES; i++)
 			ksm_get_text(ksm_files[i], text, sizeof(text));
 		read_processes(&dice);
@@ -204,59 +259,32 @@ void torture_read(uint64_t seed)
 /* Puts the caller, and what it forks, where memory is short. */
 void torture_confine(void)
 {
-	char pid[32];
-
-	snprintf(pid, sizeof(pid), "%d", getpid());
-	ksm_write_file(CONFINED "cgroup.procs", pid);
+	ksm_write_file(CONFINED "cgroup.procs", "0");
 }
 
-static long faults_of(const char *path)
+/* Whether the number of processes can be kept low there, too. */
+bool torture_confine_bomb(void)
 {
-	char text[32] = "";
-	int fd = open(path, O_RDONLY);
-
-	if (fd < 0)
-		return 0;
-	if (read(fd, text, sizeof(text) - 1) < 0)
-		text[0] = '\0';
-	close(fd);
-	return text[0] ? strtol(MOST_FAULTS, NULL, 10) - strtol(text, NULL, 10) : 0;
+	return !ksm_write_file(BOMBS "cgroup.procs", "0") &&
+	       !access(BOMBS "pids.max", F_OK);
 }
 
-/* Allocations of KSM's own objects fail one time in a few, and ksmd's of pages. */
-static void inject_faults(const char *percent)
+static long oom_kills_in(const char *events)
 {
-	static const char *const caches[] = {
-		"ksm_mm_slot", "ksm_rmap_item", "ksm_stable_node", "ksm_leaf_1",
-		"ksm_leaf_4", "ksm_leaf_16", "ksm_leaf_64",
-	};
-	char path[128];
-	unsigned int i;
+	char value[32];
 
-	for (i = 0; i < ARRAY_SIZE(caches); i++) {
-		snprintf(path, sizeof(path), "/sys/kernel/slab/%s/failslab", caches[i]);
-		ksm_write_file(path, "1");
-	}
-	ksm_write_file(FAULTS "failslab/cache-filter", "Y");
-	ksm_write_file(FAULTS "failslab/ignore-gfp-wait", "N");
-	ksm_write_file(FAULTS "failslab/verbose", "0");
-	ksm_write_file(FAULTS "failslab/times", MOST_FAULTS);
-	ksm_write_file(FAULTS "failslab/probability", percent);
+	return ksm_field(events, "oom_kill", value, sizeof(value)) ? strtol(value, NULL, 10) : 0;
 }
 
-static void fail_pages_of_ksmd(const char *percent)
+static void make_cgroups(void)
 {
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/make-it-fail", ksm_ksmd());
-	ksm_write_file(path, "1");
-	ksm_write_file(FAULTS "fail_page_alloc/task-filter", "Y");
-	ksm_write_file(FAULTS "fail_page_alloc/ignore-gfp-wait", "N");
-	ksm_write_file(FAULTS "fail_page_alloc/ignore-gfp-highmem", "N");
-	ksm_write_file(FAULTS "fail_page_alloc/min-order", "0");
-	ksm_write_file(FAULTS "fail_page_alloc/verbose", "0");
-	ksm_write_file(FAULTS "fail_page_alloc/times", MOST_FAULTS);
-	ksm_write_file(FAULTS "fail_page_alloc/probability", percent);
+	ksm_write_file(CGROUP "cgroup.subtree_control", "+memory");
+	ksm_write_file(CGROUP "cgroup.subtree_control", "+pids");
+	mkdir(CONFINED, 0755);
+	ksm_write_file(CONFINED "memory.max", "32M");
+	mkdir(BOMBS, 0755);
+	ksm_write_file(BOMBS "memory.max", "32M");
+	ksm_write_file(BOMBS "pids.max", "64");
 }
 
 /* A disk in memory, for the requests of ksm_torture_io.c. */
@@ -276,37 +304,27 @@ void torture_set_up(void)
 		swapoff(swaps[i]);
 		add_swap(swaps[i]);
 	}
-	ksm_write_file(CGROUP "cgroup.subtree_control", "+memory");
-	mkdir(CONFINED, 0755);
-	ksm_write_file(CONFINED "memory.max", "32M");
+	make_cgroups();
 	ksm_try("sleep_millisecs", "0");
 	ksm_try("pages_to_scan", "10000");
 	ksm_try("run", "1");
-	if (torture->faults) {
-		inject_faults("10");
-		fail_pages_of_ksmd("5");
-	}
+	if (torture->faults)
+		faults_begin();
 }
 
 /* The machine as it was, as far as that decides whether all comes to an end. */
 void torture_tear_down(void)
 {
-	char path[128];
-	unsigned int block, i;
-
-	if (torture->faults) {
-		torture->failed_objects = faults_of(FAULTS "failslab/times");
-		torture->failed_pages = faults_of(FAULTS "fail_page_alloc/times");
-		inject_faults("0");
-		fail_pages_of_ksmd("0");
-	}
-	for (block = 0; block < 64; block++) {
-		snprintf(path, sizeof(path), MEMORY "memory%u/state", block);
-		ksm_write_file(path, "online");
-	}
-	for (i = 0; i < ARRAY_SIZE(swaps); i++)
-		add_swap(swaps[i]);
+	if (torture->faults)
+		faults_end();
+	online_all();
+	add_swaps();
+	torture->counts[COUNT_OOM_DEATHS] = oom_kills_in(CONFINED "memory.events") +
+					    oom_kills_in(BOMBS "memory.events");
 	ksm_write_file(CONFINED "memory.high", "max");
+	ksm_write_file(CONFINED "memory.max", "max");
+	ksm_write_file(CONFINED "memory.swap.max", "max");
+	ksm_write_file(BOMBS "memory.max", "max");
 	ksm_try("advisor_mode", "none");
 	ksm_try("pages_to_scan", "10000");
 	ksm_try("sleep_millisecs", "0");

@@ -6,8 +6,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/mempolicy.h>
-#include <pthread.h>
-#include <setjmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,7 +16,6 @@
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../../../../mm/gup_test.h"
@@ -29,21 +26,13 @@
 #define MOST_PAGES	160
 /* Contents that all workers have, so that they share pages. */
 #define COMMON_SEEDS	20
-#define CHILDREN	3
-#define BURST		30
-#define POISON_BUDGET	48
 #define PIN_TURN	"/tmp/ksm_torture.pin"
-
-#ifndef MADV_SOFT_OFFLINE
-#define MADV_SOFT_OFFLINE 101
-#endif
 
 static struct area areas[AREAS];
 struct dice dice;
-static pid_t children[CHILDREN];
-static uint64_t next_unique;
+static uint64_t identity, next_unique;
 unsigned int worker;
-static const char *doing = "start";
+const char *doing = "start";
 
 /* What memory holds */
 
@@ -84,7 +73,7 @@ static void check_area(const struct area *area)
 		check_page(area, i);
 }
 
-static void check_all(void)
+void check_all(void)
 {
 	unsigned int i;
 
@@ -93,13 +82,26 @@ static void check_all(void)
 			check_area(&areas[i]);
 }
 
+/* What is its own does not depend on numbers that the kernel gives. */
+void begin_life(uint64_t seed, uint64_t stream)
+{
+	dice_init(&dice, seed, stream);
+	identity = (roll(&dice, UINT64_MAX) | 1) << 24;
+	next_unique = 0;
+}
+
+uint64_t any_identity(void)
+{
+	return identity + ++next_unique;
+}
+
 uint64_t any_seed(void)
 {
 	if (chance(&dice, 20))
 		return 0;
 	if (chance(&dice, 75))
 		return 1 + roll(&dice, COMMON_SEEDS);
-	return ((uint64_t)getpid() << 32) + ++next_unique;
+	return any_identity();
 }
 
 void fill_page(struct area *area, size_t i, uint64_t seed)
@@ -196,7 +198,7 @@ static void op_fill(struct area *area)
 		fill_page(area, i, seed);
 }
 
-static void op_write(struct area *area)
+void op_write(struct area *area)
 {
 	unsigned int i, count = 1 + roll(&dice, 20);
 
@@ -204,13 +206,13 @@ static void op_write(struct area *area)
 		set_word(area, roll(&dice, area->pages));
 }
 
-static void op_check(struct area *area)
+void op_check(struct area *area)
 {
 	check_area(area);
 }
 
 /* Back to what others have, so that it merges again. */
-static void op_restore(struct area *area)
+void op_restore(struct area *area)
 {
 	size_t i;
 
@@ -219,7 +221,7 @@ static void op_restore(struct area *area)
 			fill_page(area, i, area->content[i].seed);
 }
 
-static void op_advise(struct area *area)
+void op_advise(struct area *area)
 {
 	static const int advice[] = {
 		MADV_MERGEABLE, MADV_MERGEABLE, MADV_MERGEABLE, MADV_UNMERGEABLE,
@@ -239,7 +241,7 @@ static void op_advise_other(struct area *area)
 	};
 	struct range range = any_range(area);
 	struct iovec iov = { range.start, range.pages * psize() };
-	int pidfd = syscall(SYS_pidfd_open, children[roll(&dice, CHILDREN)] ?: getpid(), 0);
+	int pidfd = syscall(SYS_pidfd_open, any_child() ?: getpid(), 0);
 
 	syscall(SYS_process_madvise, pidfd, &iov, 1, advice[roll(&dice, ARRAY_SIZE(advice))], 0);
 	close(pidfd);
@@ -405,7 +407,7 @@ static void op_force_write(struct area *area)
 		fill_page(area, i, content.seed);
 }
 
-static void op_migrate(struct area *area)
+void op_migrate(struct area *area)
 {
 	unsigned long from = 1UL << roll(&dice, 2), to = 3 - from;
 	struct range range = any_range(area);
@@ -420,217 +422,26 @@ static void op_migrate(struct area *area)
 
 static void op_clear_refs(struct area *area)
 {
-	ksm_write_file("/proc/self/clear_refs", chance(&dice, 50) ? "4" : "1");
+	ksm_write_file("/proc/self/clear_refs", "1");
 }
 
-static void op_soft_offline(struct area *area)
+/* A page that is written to after the marks were cleared has one, merged or not. */
+static void op_soft_dirty(struct area *area)
 {
 	size_t i = roll(&dice, area->pages);
 
-	if (__atomic_fetch_add(&torture->poisoned, 1, __ATOMIC_RELAXED) < POISON_BUDGET)
-		madvise(area->addr + i * psize(), psize(), MADV_SOFT_OFFLINE);
-	else
-		__atomic_fetch_sub(&torture->poisoned, 1, __ATOMIC_RELAXED);
+	if (ksm_write_file("/proc/self/clear_refs", "4"))
+		return;
+	set_word(area, i);
+	usleep(roll(&dice, 20000));
+	if (!(ksm_pagemap(area->addr + i * psize()) & PM_SOFT_DIRTY))
+		torture_fail("worker %u: soft-dirty misses a page that was written to", worker);
+	torture_count(COUNT_DIRTY);
 }
 
-static void op_rest(struct area *area)
+void op_rest(struct area *area)
 {
 	usleep(roll(&dice, 30000));
-}
-
-/* A thread that writes to pages while these merge. */
-
-static void *writer_run(void *arg)
-{
-	struct area *area = arg;
-	uint64_t same[HUGE_PAGES] = { }, value = 0;
-	unsigned int round;
-	size_t i;
-
-	for (i = 0; i < area->pages; i++)
-		same[i] = *(uint64_t *)(area->addr + i * psize());
-	for (round = 0; round < 40; round++) {
-		for (i = 0; i < area->pages; i++) {
-			uint64_t *word = (uint64_t *)(area->addr + i * psize());
-			uint64_t want = round % 2 ? value - area->pages + i : same[i];
-
-			if (__atomic_load_n(word, __ATOMIC_RELAXED) != want)
-				torture_fail("worker %u: a write by a thread was lost", worker);
-			*word = round % 2 ? same[i] : value + i;
-		}
-		if (round % 2 == 0)
-			value += area->pages;
-		usleep(1000);
-	}
-	return NULL;
-}
-
-static void op_write_beside(struct area *area)
-{
-	struct range range;
-	pthread_t thread;
-	unsigned int i;
-
-	for (i = 0; i < area->pages; i++)
-		if (area->content[i].freed)
-			fill_page(area, i, area->content[i].seed);
-	if (pthread_create(&thread, NULL, writer_run, area))
-		return;
-	for (i = 0; i < 10; i++) {
-		range = any_range(area);
-		madvise(range.start, range.pages * psize(),
-			chance(&dice, 30) ? MADV_UNMERGEABLE : MADV_MERGEABLE);
-		if (chance(&dice, 30))
-			op_migrate(area);
-		if (chance(&dice, 30))
-			madvise(range.start, range.pages * psize(), MADV_PAGEOUT);
-		usleep(roll(&dice, 5000));
-	}
-	pthread_join(thread, NULL);
-}
-
-/* Hard poison, in a process of its own: who loses memory is to be told so. */
-
-static sigjmp_buf poisoned_access;
-
-static void on_sigbus(int signal)
-{
-	siglongjmp(poisoned_access, 1);
-}
-
-static bool readable(const char *page, uint64_t seed)
-{
-	if (sigsetjmp(poisoned_access, 1))
-		return false;
-	if (!ksm_holds(page, seed))
-		torture_fail("a poisoned page reads as something else");
-	return true;
-}
-
-static void poison_and_read(uint64_t seed)
-{
-	char *area = mmap(NULL, 8 * psize(), PROT_RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	unsigned int i;
-
-	if (area == MAP_FAILED)
-		return;
-	signal(SIGBUS, on_sigbus);
-	madvise(area, 8 * psize(), MADV_MERGEABLE);
-	for (i = 0; i < 8; i++)
-		ksm_fill(area + i * psize(), seed);
-	usleep(500000);
-	if (!sigsetjmp(poisoned_access, 1))
-		madvise(area, psize(), MADV_HWPOISON);
-	for (i = 0; i < 8; i++)
-		readable(area + i * psize(), seed);
-}
-
-/* Processes */
-
-static void operate(unsigned int count);
-
-static void live_as_child(uint64_t seed)
-{
-	char text[32];
-
-	memset(children, 0, sizeof(children));
-	dice_init(&dice, seed, 7);
-	operate(roll(&dice, 12));
-	check_all();
-	if (chance(&dice, 20))
-		kill(getpid(), SIGKILL);
-	if (chance(&dice, 30)) {
-		snprintf(text, sizeof(text), "%llu", (unsigned long long)seed);
-		execl("/proc/self/exe", "ksm_torture", "--live", text, NULL);
-	}
-	_exit(0);
-}
-
-static void reap(void)
-{
-	unsigned int i;
-	int status;
-
-	for (i = 0; i < CHILDREN; i++) {
-		if (!children[i] || waitpid(children[i], &status, WNOHANG) != children[i])
-			continue;
-		children[i] = 0;
-		if (status && !(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL))
-			torture_fail("worker %u: a child ended with wait status 0x%x", worker,
-				     status);
-	}
-}
-
-static bool may_poison(void)
-{
-	if (!chance(&dice, 4))
-		return false;
-	if (__atomic_fetch_add(&torture->poisoned, 1, __ATOMIC_RELAXED) < POISON_BUDGET)
-		return true;
-	__atomic_fetch_sub(&torture->poisoned, 1, __ATOMIC_RELAXED);
-	return false;
-}
-
-static void op_fork(struct area *area)
-{
-	uint64_t seed = roll(&dice, UINT64_MAX);
-	bool poison = may_poison();
-	unsigned int i;
-
-	reap();
-	for (i = 0; i < CHILDREN && children[i]; i++)
-		;
-	if (i == CHILDREN)
-		return;
-	children[i] = fork();
-	if (children[i]) {
-		if (children[i] < 0)
-			children[i] = 0;
-		return;
-	}
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (poison) {
-		poison_and_read(seed | 1UL << 63);
-		_exit(0);
-	}
-	live_as_child(seed);
-}
-
-/* Who shares this memory goes, and it stays. */
-static void op_vfork(struct area *area)
-{
-	pid_t pid = vfork();
-
-	if (!pid) {
-		op_advise(area);
-		op_write(area);
-		_exit(0);
-	}
-	if (pid > 0)
-		waitpid(pid, NULL, 0);
-}
-
-/* Processes that are gone before ksmd has come to them, or while it is at them. */
-static void op_burst(struct area *area)
-{
-	unsigned int i, count = 1 + roll(&dice, BURST);
-	pid_t pids[BURST];
-
-	for (i = 0; i < count; i++) {
-		pids[i] = fork();
-		if (!pids[i]) {
-			area->addr[0]++;
-			usleep(i % 4 * 2000);
-			_exit(0);
-		}
-	}
-	for (i = 0; i < count; i++) {
-		if (pids[i] < 0)
-			continue;
-		if (chance(&dice, 50))
-			kill(pids[i], SIGKILL);
-		waitpid(pids[i], NULL, 0);
-	}
 }
 
 static const struct op {
@@ -661,15 +472,24 @@ static const struct op {
 	{ "KVM with a device", op_pinned_guest, 2 },
 	{ "UFFDIO_COPY", op_place, 3 },
 	{ "PAGEMAP_SCAN", op_track, 3 },
+	{ "missing faults", op_serve_missing, 2 },
+	{ "protection faults", op_serve_protected, 2 },
+	{ "minor faults", op_serve_minor, 2 },
 	{ "/proc/self/mem", op_force_write, 3 },
 	{ "migrate", op_migrate, 5 },
 	{ "clear_refs", op_clear_refs, 2 },
-	{ "soft offline", op_soft_offline, 1 },
+	{ "soft-dirty", op_soft_dirty, 2 },
+	{ "soft offline", op_soft_offline, 2 },
+	{ "hard poison", op_hard_poison, 1 },
 	{ "rest", op_rest, 12 },
 	{ "write beside", op_write_beside, 3 },
 	{ "fork", op_fork, 6 },
 	{ "vfork", op_vfork, 2 },
-	{ "burst", op_burst, 1 },
+	{ "burst", op_burst, 3 },
+	{ "fork bomb", op_bomb, 1 },
+	{ "CLONE_VM", op_clone_beside, 2 },
+	{ "pidfd_getfd", op_share_file, 2 },
+	{ "PTRACE_POKEDATA", op_poke, 2 },
 };
 
 static const struct op *any_op(void)
@@ -685,9 +505,11 @@ static const struct op *any_op(void)
 	return &ops[i];
 }
 
-static void operate(unsigned int count)
+void operate(unsigned int count)
 {
 	while (count-- && !torture_over()) {
+		while (torture_pauses())
+			usleep(10000);
 		const struct op *op = any_op();
 		struct area *area = any_area();
 
@@ -697,13 +519,25 @@ static void operate(unsigned int count)
 	}
 }
 
+static void park(void)
+{
+	while (torture_pauses()) {
+		__atomic_store_n(&torture->parked[worker], true, __ATOMIC_RELAXED);
+		usleep(10000);
+	}
+	__atomic_store_n(&torture->parked[worker], false, __ATOMIC_RELAXED);
+}
+
 void torture_work(unsigned int number, uint64_t seed)
 {
 	worker = number;
-	dice_init(&dice, seed, 3);
+	begin_life(seed, 3);
 	if (chance(&dice, 50))
 		torture_confine();
+	if (chance(&dice, 30))
+		faults_hit_me();
 	while (!torture_over()) {
+		park();
 		operate(1);
 		torture->doing[worker] = doing;
 		torture->beats[worker]++;
@@ -711,15 +545,16 @@ void torture_work(unsigned int number, uint64_t seed)
 	}
 	doing = "the end";
 	check_all();
+	wait_for_children();
 	_exit(0);
 }
 
 void torture_live_on(uint64_t seed)
 {
-	torture->poisoned = POISON_BUDGET;
-	dice_init(&dice, seed, 5);
+	begin_life(seed, 5);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	operate(20);
 	check_all();
+	wait_for_children();
 	_exit(0);
 }

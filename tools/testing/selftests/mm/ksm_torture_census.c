@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A census: all stand still, ksmd looks at each page a last time and stops. Then
+ * what each process has is added up, and has to be what KSM says it has.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ksm_common.h"
+#include "ksm_torture.h"
+
+/* How long to wait for those who are at something; then there is no census. */
+#define PARK_MS		20000L
+#define STOP_MS		10000L
+/* A process may go while all are stopped. What is wrong for good is so each time. */
+#define CENSUSES	4
+
+struct sums {
+	long merging;
+	long records;
+	long zeros;
+};
+
+/* All of the group but the caller. */
+static bool is_member(pid_t pid)
+{
+	return pid > 0 && pid != getpid() && getpgid(pid) == getpgrp();
+}
+
+/* Whether a process runs, or will by itself: one that is stopped or dead does not. */
+static bool runs(pid_t pid)
+{
+	char path[64], state = 'Z';
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	file = fopen(path, "r");
+	if (!file)
+		return false;
+	if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+		state = 'Z';
+	fclose(file);
+	return !strchr("TtZX", state);
+}
+
+/* Sends a signal to all; the number of those who run still. */
+static unsigned int signal_all(int signal)
+{
+	unsigned int running = 0;
+	struct dirent *entry;
+	DIR *proc = opendir("/proc");
+	pid_t pid;
+
+	while (proc && (entry = readdir(proc))) {
+		pid = atoi(entry->d_name);
+		if (!is_member(pid))
+			continue;
+		if (runs(pid)) {
+			kill(pid, signal);
+			running++;
+		} else if (signal == SIGCONT) {
+			kill(pid, signal);
+		}
+	}
+	if (proc)
+		closedir(proc);
+	return running;
+}
+
+static bool stop_all(void)
+{
+	long end = ksm_now_ms() + STOP_MS;
+
+	while (signal_all(SIGSTOP)) {
+		if (ksm_now_ms() > end)
+			return false;
+		usleep(2000);
+	}
+	return true;
+}
+
+static bool all_parked(void)
+{
+	unsigned int i;
+
+	torture_collect();
+	for (i = 0; i < TORTURE_WORKERS; i++)
+		if (!__atomic_load_n(&torture->parked[i], __ATOMIC_RELAXED))
+			return false;
+	return true;
+}
+
+/* Two processes in one operation may have one mm: so these are to be over first. */
+static bool park_all(void)
+{
+	long end = ksm_now_ms() + PARK_MS;
+
+	__atomic_store_n(&torture->pause, 1, __ATOMIC_RELAXED);
+	while (!all_parked()) {
+		if (ksm_now_ms() > end)
+			return false;
+		usleep(10000);
+	}
+	return true;
+}
+
+/* Two passes: in the first, processes that have gone may be behind the cursor. */
+static bool pass(void)
+{
+	long end = ksm_now_ms() + KSM_PATIENCE_MS, want = ksm_get("full_scans") + 2;
+
+	ksm_try("advisor_mode", "none");
+	ksm_try("pages_to_scan", "10000");
+	ksm_try("sleep_millisecs", "0");
+	ksm_try("run", "1");
+	while (ksm_get("full_scans") < want) {
+		if (ksm_now_ms() > end)
+			return false;
+		usleep(1000);
+	}
+	return !ksm_try("run", "0");
+}
+
+/* A field of a process that has gone is 0. */
+static long stat_of(pid_t pid, const char *name)
+{
+	char value[32];
+
+	return ksm_stat_text(pid, name, value, sizeof(value)) ? strtol(value, NULL, 10) : 0;
+}
+
+static struct sums add_up(void)
+{
+	struct sums sums = { };
+	struct dirent *entry;
+	DIR *proc = opendir("/proc");
+	pid_t pid;
+
+	while (proc && (entry = readdir(proc))) {
+		pid = atoi(entry->d_name);
+		if (pid <= 0)
+			continue;
+		sums.merging += stat_of(pid, "ksm_merging_pages");
+		sums.records += stat_of(pid, "ksm_rmap_items");
+		sums.zeros += stat_of(pid, "ksm_zero_pages");
+	}
+	if (proc)
+		closedir(proc);
+	return sums;
+}
+
+static bool is_right(char *text, size_t size)
+{
+	long shared = ksm_get("pages_shared") + ksm_get("pages_sharing");
+	long known = shared + ksm_get("pages_unshared") + ksm_get("pages_volatile");
+	long zeros = ksm_get("ksm_zero_pages");
+	struct sums sums = add_up();
+
+	if (sums.merging == shared && sums.records == known && sums.zeros == zeros)
+		return true;
+	snprintf(text, size,
+		 "processes have %ld merged, %ld known, %ld zero pages; KSM %ld, %ld, %ld",
+		 sums.merging, sums.records, sums.zeros, shared, known, zeros);
+	return false;
+}
+
+bool torture_figures_are_zero(char *text, size_t size)
+{
+	static const char *const figures[] = {
+		"pages_shared", "pages_sharing", "pages_unshared", "pages_volatile",
+		"ksm_zero_pages", "stable_node_chains", "stable_node_dups",
+	};
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(figures); i++) {
+		long value = ksm_get(figures[i]);
+
+		if (!value)
+			continue;
+		snprintf(text, size, "%s is %ld after run 2", figures[i], value);
+		return false;
+	}
+	return true;
+}
+
+/* All that stand still have to lose all that is merged, at the first attempt. */
+static bool unmerges(char *text, size_t size)
+{
+	if (ksm_try("run", "2"))
+		return true;
+	torture_count(COUNT_UNMERGED);
+	return torture_figures_are_zero(text, size) && is_right(text, size);
+}
+
+static bool count_all(bool unmerge, char *text, size_t size)
+{
+	bool right = true;
+
+	text[0] = '\0';
+	if (stop_all() && pass()) {
+		right = is_right(text, size);
+		if (right) {
+			torture_count(COUNT_CENSUSES);
+			if (unmerge)
+				right = unmerges(text, size);
+		}
+	}
+	signal_all(SIGCONT);
+	return right;
+}
+
+void torture_census(bool unmerge)
+{
+	char text[TORTURE_REASON];
+	unsigned int tries = 0;
+
+	while (park_all() && !count_all(unmerge, text, sizeof(text)) && ++tries < CENSUSES)
+		usleep(300000);
+	if (tries == CENSUSES && !torture->reason[0])
+		memcpy(torture->reason, text, sizeof(text));
+	ksm_try("run", "1");
+	__atomic_store_n(&torture->pause, 0, __ATOMIC_RELAXED);
+}

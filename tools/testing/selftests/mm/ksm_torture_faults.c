@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Allocations that fail: those of KSM's own objects, and those of pages by ksmd, by
+ * who has all unmerged, and by some of the workers, whose pages are copied when a
+ * share ends or they come back from swap. Now by chance, now at an interval.
+ *
+ * CONFIG_FAIL_FUNCTION has nothing to take hold of here: it makes a function fail
+ * that is marked with ALLOW_ERROR_INJECTION(), and in mm/ksm/ none is. All that can
+ * fail there fails for want of memory, because of a signal, or since somebody else
+ * has a lock, a reference or the page. The first two come from outside and are had
+ * as they come in life; the rest is a matter of course, and happens all the time.
+ */
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "ksm_common.h"
+#include "ksm_torture.h"
+
+#define DEBUGFS		"/sys/kernel/debug/"
+/* They are counted down from here. */
+#define MOST_FAULTS	"100000000"
+
+const char *const torture_caches[TORTURE_CACHES] = {
+	"ksm_mm_slot", "ksm_rmap_item", "ksm_stable_node", "ksm_leaf_1",
+	"ksm_leaf_4", "ksm_leaf_16", "ksm_leaf_64",
+};
+
+/* How often allocations fail: some of a hundred, or each after so many. */
+struct mode {
+	const char *percent;
+	const char *interval;
+};
+
+static const struct mode nothing_fails = { "0", "1" };
+
+static void set(const char *kind, const char *what, const char *value)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), DEBUGFS "%s/%s", kind, what);
+	ksm_write_file(path, value);
+}
+
+static void set_mode(const char *kind, const struct mode *mode)
+{
+	set(kind, "probability", "0");
+	set(kind, "interval", mode->interval);
+	set(kind, "probability", mode->percent);
+}
+
+static void set_up(const char *kind)
+{
+	set(kind, "ignore-gfp-wait", "N");
+	set(kind, "verbose", "0");
+	set(kind, "times", MOST_FAULTS);
+}
+
+static void hit(pid_t pid, const char *value)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/make-it-fail", pid);
+	ksm_write_file(path, value);
+}
+
+void faults_begin(void)
+{
+	static const struct mode objects = { "10", "1" }, pages = { "5", "1" };
+	char path[128];
+	unsigned int i;
+
+	for (i = 0; i < TORTURE_CACHES; i++) {
+		snprintf(path, sizeof(path), "/sys/kernel/slab/%s/failslab", torture_caches[i]);
+		ksm_write_file(path, "1");
+	}
+	set("failslab", "cache-filter", "Y");
+	set_up("failslab");
+	hit(ksm_ksmd(), "1");
+	set("fail_page_alloc", "task-filter", "Y");
+	set("fail_page_alloc", "ignore-gfp-highmem", "N");
+	set("fail_page_alloc", "min-order", "0");
+	set_up("fail_page_alloc");
+	set_mode("failslab", &objects);
+	set_mode("fail_page_alloc", &pages);
+}
+
+/* An interval comes to allocations that are rare as often as to others. */
+void faults_choose(struct dice *dice)
+{
+	static const struct mode of_objects[] = {
+		{ "10", "1" }, { "50", "1" }, { "100", "3" }, { "100", "17" }, { "100", "100" },
+	};
+	static const struct mode of_pages[] = {
+		{ "5", "1" }, { "1", "1" }, { "100", "13" }, { "100", "97" }, { "100", "1000" },
+	};
+
+	set_mode("failslab", &of_objects[roll(dice, ARRAY_SIZE(of_objects))]);
+	set_mode("fail_page_alloc", &of_pages[roll(dice, ARRAY_SIZE(of_pages))]);
+}
+
+/* From here on pages that the caller, and what it forks, allocates may fail. */
+void faults_hit_me(void)
+{
+	if (torture->faults)
+		hit(getpid(), "1");
+}
+
+static long faults_of(const char *kind)
+{
+	char path[128], text[32] = "";
+	FILE *file;
+
+	snprintf(path, sizeof(path), DEBUGFS "%s/times", kind);
+	file = fopen(path, "r");
+	if (!file)
+		return 0;
+	if (!fgets(text, sizeof(text), file))
+		text[0] = '\0';
+	fclose(file);
+	return text[0] ? strtol(MOST_FAULTS, NULL, 10) - strtol(text, NULL, 10) : 0;
+}
+
+void faults_end(void)
+{
+	torture->failed_objects = faults_of("failslab");
+	torture->failed_pages = faults_of("fail_page_alloc");
+	set_mode("failslab", &nothing_fails);
+	set_mode("fail_page_alloc", &nothing_fails);
+	hit(ksm_ksmd(), "0");
+}

@@ -1,0 +1,229 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Broken memory. What is taken out of use in time costs nobody anything. Of what is
+ * lost, all who mapped it are told when they look at it, and nobody else.
+ */
+#include <errno.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ksm_common.h"
+#include "ksm_torture.h"
+
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE 101
+#endif
+
+/* 16 MiB of a machine do not come back. */
+#define MOST_POISONED	4096
+#define LOSING_PAGES	8
+
+#define ENTRY_SWAP	BIT_ULL(62)
+#define ENTRY_TYPE(e)	((e) & 0x1f)
+#define ENTRY_OFFSET(e)	(((e) & (BIT_ULL(55) - 1)) >> 5)
+
+/* What an entry in pagemap says of a page that was lost. */
+struct loss {
+	uint64_t type;
+	uint64_t pfn;
+};
+
+static sigjmp_buf lost;
+static volatile sig_atomic_t signal_code;
+static void *volatile signal_addr;
+
+/* As much of it as of the time has gone by. */
+static bool may_poison(void)
+{
+	long gone = ksm_now_ms() - torture->begin;
+
+	return torture->poisoned < (double)MOST_POISONED * gone / torture->length;
+}
+
+static void count_poisoned(void)
+{
+	__atomic_fetch_add(&torture->poisoned, 1, __ATOMIC_RELAXED);
+}
+
+/* Who reads what is nowhere has the zero page, which nobody can do without. */
+static void offline_zero_page(void)
+{
+	char *page = mmap(NULL, psize(), PROT_RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED)
+		return;
+	if (ksm_holds(page, 0) && ksm_pageflags(page) & KPF_ZERO_PAGE_BIT) {
+		if (!madvise(page, psize(), MADV_SOFT_OFFLINE))
+			torture_fail("worker %u: the zero page was taken out of use", worker);
+		torture_count(COUNT_ZERO_KEPT);
+	}
+	if (!ksm_holds(page, 0))
+		torture_fail("worker %u: the zero page holds something else", worker);
+	munmap(page, psize());
+}
+
+void op_soft_offline(struct area *area)
+{
+	size_t i = roll(&dice, area->pages);
+
+	if (chance(&dice, 30))
+		offline_zero_page();
+	if (!may_poison())
+		return;
+	if (!madvise(area->addr + i * psize(), psize(), MADV_SOFT_OFFLINE)) {
+		count_poisoned();
+		torture_count(COUNT_SOFT_OFFLINE);
+	}
+	check_page(area, i);
+}
+
+/* Who loses memory is a process of its own. */
+
+static void on_sigbus(int signal, siginfo_t *info, void *context)
+{
+	signal_code = info->si_code;
+	signal_addr = info->si_addr;
+	siglongjmp(lost, 1);
+}
+
+/* Whether a page can be read; then it holds what was written. */
+static bool is_readable(const char *page, uint64_t seed)
+{
+	if (!sigsetjmp(lost, 1)) {
+		if (!ksm_holds(page, seed))
+			torture_fail("what lies beside a lost page reads as something else");
+		return true;
+	}
+	if (signal_code != BUS_MCEERR_AR)
+		torture_fail("a lost page is told of with si_code %d", signal_code);
+	if ((char *)signal_addr < page || (char *)signal_addr >= page + psize())
+		torture_fail("another page than that which was read is said to be lost");
+	return false;
+}
+
+static bool is_lost(const char *page, const struct loss *loss)
+{
+	uint64_t entry = ksm_pagemap(page);
+
+	return entry & ENTRY_SWAP && ENTRY_TYPE(entry) == loss->type &&
+	       ENTRY_OFFSET(entry) == loss->pfn;
+}
+
+/* Nobody maps what was lost, and whoever did so cannot read it. */
+static void check_losses(const char *area, const uint64_t *seeds, const struct loss *loss)
+{
+	unsigned int i;
+
+	for (i = 0; i < LOSING_PAGES; i++) {
+		const char *page = area + i * psize();
+
+		if (is_readable(page, seeds[i]) == is_lost(page, loss))
+			torture_fail("page %u near a lost one: readable is %d, lost is %d", i,
+				     is_readable(page, seeds[i]), is_lost(page, loss));
+		if (ksm_pfn(page) == loss->pfn && !is_lost(page, loss))
+			torture_fail("page %u maps a lost one still", i);
+	}
+}
+
+/* Where the first can be read, it was moved out of harm's way meanwhile. */
+static bool has_lost(const char *area, const uint64_t *seeds, struct loss *loss)
+{
+	uint64_t entry;
+
+	if (is_readable(area, seeds[0]))
+		return false;
+	entry = ksm_pagemap(area);
+	loss->type = ENTRY_TYPE(entry);
+	loss->pfn = ENTRY_OFFSET(entry);
+	return true;
+}
+
+/* Has the same pages by fork, and is told by a pipe what was lost. */
+static void inherit_loss(int from, const char *area, const uint64_t *seeds)
+{
+	struct loss loss;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (read(from, &loss, sizeof(loss)) == sizeof(loss))
+		check_losses(area, seeds, &loss);
+	_exit(0);
+}
+
+static void poison(char *area, const uint64_t *seeds, int to_heir)
+{
+	struct loss loss;
+
+	if (!sigsetjmp(lost, 1)) {
+		if (madvise(area, psize(), MADV_HWPOISON))
+			return;
+	} else if ((char *)signal_addr < area ||
+		   (char *)signal_addr >= area + LOSING_PAGES * psize()) {
+		torture_fail("memory is said to be lost that has nothing to do with it");
+	}
+	count_poisoned();
+	torture_count(COUNT_HARD_POISON);
+	if (!has_lost(area, seeds, &loss))
+		return;
+	torture_count(COUNT_LOST);
+	if (write(to_heir, &loss, sizeof(loss)) != sizeof(loss))
+		torture_fail("nobody can be told of lost memory: %s", strerror(errno));
+	check_losses(area, seeds, &loss);
+}
+
+/* Shared or not, by what all of it holds; half of the time with an heir. */
+static void lose_memory(void)
+{
+	static const struct sigaction action = {
+		.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO,
+	};
+	char *area = mmap(NULL, LOSING_PAGES * psize(), PROT_RW, MAP_PRIVATE | MAP_ANONYMOUS,
+			  -1, 0);
+	bool same = chance(&dice, 60), heir = chance(&dice, 50);
+	uint64_t seeds[LOSING_PAGES], first = any_identity();
+	int ends[2], status;
+	unsigned int i;
+	pid_t pid = 0;
+
+	if (area == MAP_FAILED || pipe(ends))
+		_exit(0);
+	sigaction(SIGBUS, &action, NULL);
+	madvise(area, LOSING_PAGES * psize(), MADV_MERGEABLE);
+	for (i = 0; i < LOSING_PAGES; i++) {
+		seeds[i] = same ? first : first + i;
+		ksm_fill(area + i * psize(), seeds[i]);
+	}
+	usleep(roll(&dice, 600000));
+	if (heir) {
+		pid = fork();
+		if (!pid) {
+			close(ends[1]);
+			inherit_loss(ends[0], area, seeds);
+		}
+	}
+	poison(area, seeds, ends[1]);
+	close(ends[1]);
+	if (pid > 0 && waitpid(pid, &status, 0) == pid && status &&
+	    !(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL))
+		torture_fail("an heir of lost memory ended with wait status 0x%x", status);
+	_exit(0);
+}
+
+void op_hard_poison(struct area *area)
+{
+	uint64_t seed = roll(&dice, UINT64_MAX);
+	pid_t pid;
+
+	if (!may_poison())
+		return;
+	pid = fork_kin();
+	if (pid)
+		return wait_for("who was to lose memory", pid);
+	begin_life(seed, 9);
+	lose_memory();
+}
