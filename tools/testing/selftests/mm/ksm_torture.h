@@ -22,8 +22,6 @@
 #define HUGE_PAGES		512
 #define NO_WORD			0xffff
 #define PROT_RW			(PROT_READ | PROT_WRITE)
-/* A disk of which each process has a page of its own, by its number. */
-#define TORTURE_DISK		"/dev/zram1"
 /* What all processes see is behind this descriptor, also after an exec. */
 #define TORTURE_FD		200
 
@@ -43,6 +41,10 @@ enum torture_count {
 	COUNT_FLIPS,
 	COUNT_CENSUSES,
 	COUNT_UNMERGED,
+	COUNT_BLOCKS_SHARED,
+	COUNT_BLOCKS,
+	COUNT_PIPES_OLD,
+	COUNT_PIPES_NEW,
 	COUNT_FILES,
 	COUNT_MISSING,
 	COUNT_PROTECTED,
@@ -181,6 +183,7 @@ pid_t fork_kin(void);
 
 void op_io_uring(struct area *area);
 void op_direct(struct area *area);
+void op_pipe(struct area *area);
 void op_guest(struct area *area);
 void op_pinned_guest(struct area *area);
 void op_place(struct area *area);

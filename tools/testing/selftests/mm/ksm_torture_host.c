@@ -21,6 +21,7 @@
 #define CONFINED	CGROUP "ksm_torture/"
 #define BOMBS		CGROUP "ksm_torture_bombs/"
 #define MEMORY		"/sys/devices/system/memory/"
+#define BLOCKS		32
 #define THP		"/sys/kernel/mm/transparent_hugepage/"
 #define CMA		"/sys/kernel/debug/cma/reserved/"
 
@@ -122,20 +123,76 @@ void torture_knobs(uint64_t seed, enum torture_role role)
 	}
 }
 
-/* Memory that can be taken offline is a matter of luck. */
+static void read_line(const char *path, char *text, size_t size)
+{
+	FILE *file = fopen(path, "r");
+
+	if (!file || !fgets(text, size, file))
+		text[0] = '\0';
+	if (file)
+		fclose(file);
+}
+
+/* What lies elsewhere than in such a zone is bound to stay, or takes long to move. */
+static bool is_movable(size_t block)
+{
+	char path[128], text[128];
+
+	snprintf(path, sizeof(path), MEMORY "memory%zu/valid_zones", block);
+	read_line(path, text, sizeof(text));
+	return !strncmp(text, "Movable", strlen("Movable"));
+}
+
+/* Whether one of the pages that begin here is shared, and in a block that may go. */
+static bool has_shared(int flags_of_all, size_t pfn, size_t pages, size_t per_block)
+{
+	static uint64_t flags[1024];
+	ssize_t size = pread(flags_of_all, flags, pages * sizeof(*flags), pfn * sizeof(*flags));
+	ssize_t i;
+
+	for (i = 0; i < size / (ssize_t)sizeof(*flags); i++)
+		if (flags[i] & KPF_KSM_BIT)
+			return is_movable(pfn / per_block);
+	return false;
+}
+
+/* A block with a shared page in it, looked for from a random place on; or -1. */
+static long shared_block(struct dice *dice)
+{
+	char text[32];
+	int fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+	size_t per_block, all, i, first;
+	long block = -1;
+
+	read_line(MEMORY "block_size_bytes", text, sizeof(text));
+	per_block = strtoul(text, NULL, 16) / psize();
+	all = BLOCKS * per_block;
+	first = all ? roll(dice, all / 1024) * 1024 : 0;
+	for (i = 0; i < all && block < 0; i += 1024)
+		if (has_shared(fd, (first + i) % all, 1024, per_block))
+			block = (first + i) % all / per_block;
+	close(fd);
+	return block;
+}
+
+/* Elsewhere it is a matter of luck whether memory can be taken offline. */
 static void offline_memory(struct dice *dice)
 {
 	char path[128];
-	unsigned int block = roll(dice, 32);
+	long block = chance(dice, 70) ? shared_block(dice) : -1;
+	bool shared = block >= 0;
 	int err;
 
-	snprintf(path, sizeof(path), MEMORY "memory%u/state", block);
+	if (!shared)
+		block = roll(dice, BLOCKS);
+	snprintf(path, sizeof(path), MEMORY "memory%ld/state", block);
 	/* It tries until all has moved away, or a signal comes. */
 	alarm(10);
 	err = ksm_write_file(path, "offline");
 	alarm(0);
 	if (err)
 		return;
+	torture_count(shared ? COUNT_BLOCKS_SHARED : COUNT_BLOCKS);
 	usleep(roll(dice, 300000));
 	ksm_write_file(path, "online_movable");
 	ksm_write_file(path, "online");
@@ -166,7 +223,7 @@ static void online_all(void)
 	char path[128];
 	unsigned int block;
 
-	for (block = 0; block < 64; block++) {
+	for (block = 0; block < BLOCKS; block++) {
 		snprintf(path, sizeof(path), MEMORY "memory%u/state", block);
 		ksm_write_file(path, "online");
 	}

@@ -1,18 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What goes to the memory of a worker by other ways than the CPU's: from disks,
- * with pages that are pinned for one request or for as long as a ring has them,
- * from KVM guests, and from userfaultfd. What the machine does not have is left
- * out.
+ * with pages that are pinned for one request or for as long as a ring has them, to
+ * pipes, and from KVM guests. What the machine does not have is left out.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
-#include <linux/userfaultfd.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "ksm_common.h"
@@ -23,6 +19,18 @@
 #include <liburing.h>
 #endif
 
+/* One in memory, and one that has the host read and write to it. */
+static const char *const disks[] = { "/dev/zram1", "/dev/vdb" };
+
+static int open_disk(void)
+{
+	size_t first = roll(&dice, ARRAY_SIZE(disks));
+	int fd = open(disks[first], O_RDWR | O_DIRECT | O_CLOEXEC);
+
+	return fd < 0 ? open(disks[!first], O_RDWR | O_DIRECT | O_CLOEXEC) : fd;
+}
+
+/* Each process has a page of its own, by its number. */
 static off_t place_on_disk(void)
 {
 	return (off_t)getpid() * psize();
@@ -32,7 +40,7 @@ static off_t place_on_disk(void)
 void op_direct(struct area *area)
 {
 	size_t from = roll(&dice, area->pages), to = roll(&dice, area->pages);
-	int fd = open(TORTURE_DISK, O_RDWR | O_DIRECT | O_CLOEXEC);
+	int fd = open_disk();
 
 	if (fd < 0)
 		return;
@@ -46,6 +54,56 @@ void op_direct(struct area *area)
 		check_page(area, to);
 	}
 	close(fd);
+}
+
+/*
+ * A pipe holds the page that went in. If that was shared, a write is to another one.
+ * If it was not, it may be the one that is written to.
+ */
+static void check_pipe(const struct area *area, size_t i, bool shared, const uint64_t *before,
+		       const uint64_t *found)
+{
+	if (!memcmp(found, before, psize())) {
+		torture_count(COUNT_PIPES_OLD);
+		return;
+	}
+	if (shared)
+		torture_fail("worker %u: a write went through a shared page to a pipe", worker);
+	check_read(area, i, found);
+	torture_count(COUNT_PIPES_NEW);
+}
+
+static void splice_page(struct area *area, size_t i, const int ends[2])
+{
+	struct iovec iov = { area->addr + i * psize(), psize() };
+	static uint64_t before[8192], found[8192];
+	bool shared;
+
+	memcpy(before, iov.iov_base, psize());
+	if (vmsplice(ends[1], &iov, 1, 0) != psize())
+		return;
+	usleep(roll(&dice, 10000));
+	shared = ksm_pageflags(iov.iov_base) & KPF_KSM_BIT;
+	if (chance(&dice, 70))
+		set_word(area, i);
+	usleep(roll(&dice, 10000));
+	if (read(ends[0], found, psize()) == psize())
+		check_pipe(area, i, shared, before, found);
+	check_page(area, i);
+}
+
+void op_pipe(struct area *area)
+{
+	size_t i = roll(&dice, area->pages);
+	int ends[2];
+
+	if (pipe(ends))
+		return;
+	if (area->content[i].freed || area->content[i].at != NO_WORD)
+		fill_page(area, i, area->content[i].seed);
+	splice_page(area, i, ends);
+	close(ends[0]);
+	close(ends[1]);
 }
 
 /* What a guest cannot reach, for want of memory, is written by the process. */
@@ -131,7 +189,7 @@ static void copy_by_ring(struct io_uring *ring, struct area *area, const struct 
 {
 	size_t from = range->from + roll(&dice, range->pages);
 	size_t to = range->from + roll(&dice, range->pages);
-	int fd = open(TORTURE_DISK, O_RDWR | O_DIRECT | O_CLOEXEC);
+	int fd = open_disk();
 
 	if (fd < 0)
 		return;

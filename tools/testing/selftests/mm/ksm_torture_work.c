@@ -334,27 +334,6 @@ static void op_shrink(struct area *area)
 	area->pages = pages;
 }
 
-/* A pipe holds the page as it was when it went in. */
-static void op_pipe(struct area *area)
-{
-	size_t i = roll(&dice, area->pages);
-	struct iovec iov = { area->addr + i * psize(), psize() };
-	static char found[1 << 16];
-	int ends[2];
-
-	check_page(area, i);
-	if (pipe(ends))
-		return;
-	if (vmsplice(ends[1], &iov, 1, 0) == psize()) {
-		usleep(roll(&dice, 10000));
-		if (read(ends[0], found, psize()) == psize() &&
-		    memcmp(found, iov.iov_base, psize()) && !area->content[i].freed)
-			torture_fail("worker %u: a pipe gives back something else", worker);
-	}
-	close(ends[0]);
-	close(ends[1]);
-}
-
 /* A page that is pinned for long is the one that is mapped. */
 static void op_pin(struct area *area)
 {
