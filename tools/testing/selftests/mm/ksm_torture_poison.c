@@ -35,8 +35,8 @@ struct loss {
 };
 
 static sigjmp_buf lost;
-static volatile sig_atomic_t signal_code;
-static void *volatile signal_addr;
+static int signal_code;
+static char *signal_addr;
 
 /* As much of it as of the time has gone by. */
 static bool may_poison(void)
@@ -102,7 +102,7 @@ static bool is_readable(const char *page, uint64_t seed)
 	}
 	if (signal_code != BUS_MCEERR_AR)
 		torture_fail("a lost page is told of with si_code %d", signal_code);
-	if ((char *)signal_addr < page || (char *)signal_addr >= page + psize())
+	if (signal_addr < page || signal_addr >= page + psize())
 		torture_fail("another page than that which was read is said to be lost");
 	return false;
 }
@@ -162,8 +162,8 @@ static void poison(char *area, const uint64_t *seeds, int to_heir)
 	if (!sigsetjmp(lost, 1)) {
 		if (madvise(area, psize(), MADV_HWPOISON))
 			return;
-	} else if ((char *)signal_addr < area ||
-		   (char *)signal_addr >= area + LOSING_PAGES * psize()) {
+	} else if (signal_addr < area ||
+		   signal_addr >= area + LOSING_PAGES * psize()) {
 		torture_fail("memory is said to be lost that has nothing to do with it");
 	}
 	count_poisoned();

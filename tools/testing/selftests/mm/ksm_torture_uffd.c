@@ -187,7 +187,7 @@ struct server {
 
 static int fill_missing(struct server *server, size_t i, const struct uffdio_range *where)
 {
-	static uint64_t page[8192] __attribute__((aligned(1 << 16)));
+	static uint64_t page[8192];
 	struct uffdio_copy copy = {
 		.dst = where->start, .src = (uintptr_t)page, .len = where->len,
 	};
