@@ -520,6 +520,7 @@ int main(int argc, char **argv)
 	oom_deaths = ksm_vmstat("oom_kill");
 	torture->begin = ksm_now_ms();
 	torture->length = seconds * 1000 + 1;
+	torture->flag_trusted = ksm_flag_trusted();
 	torture_set_up();
 	for (i = 0; i < ROLES; i++)
 		start_role(i);

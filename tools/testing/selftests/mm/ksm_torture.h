@@ -65,6 +65,7 @@ enum torture_count {
  * @stop: come to an end
  * @pause: begin nothing new
  * @parked: workers that begin nothing new
+ * @flag_trusted: the kernel says which pages are shared
  * @faults: allocations are being made to fail
  * @failed_objects: how many of KSM's objects were
  * @failed_pages: how many pages were
@@ -81,6 +82,7 @@ struct torture {
 	int stop;
 	int pause;
 	bool parked[TORTURE_WORKERS];
+	bool flag_trusted;
 	bool faults;
 	long failed_objects;
 	long failed_pages;
@@ -178,6 +180,10 @@ void operate(unsigned int count);
 void check_all(void);
 void begin_life(uint64_t seed, uint64_t stream);
 uint64_t any_identity(void);
+int try_hard(int (*attempt)(void *arg), void *arg);
+uint64_t pagemap_of(const void *addr);
+unsigned long pfn_of(const void *addr);
+bool has_flag(const void *addr, uint64_t flag);
 void wait_for(const char *what, pid_t pid);
 pid_t fork_kin(void);
 
@@ -220,6 +226,7 @@ bool torture_confine_bomb(void);
 void faults_begin(void);
 void faults_choose(struct dice *dice);
 void faults_hit_me(void);
+void faults_spare_me(void);
 void faults_end(void);
 
 void torture_collect(void);

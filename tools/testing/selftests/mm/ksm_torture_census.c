@@ -161,6 +161,9 @@ static bool is_right(char *text, size_t size)
 	long zeros = ksm_get("ksm_zero_pages");
 	struct sums sums = add_up();
 
+	snprintf(text, size, "torture: %ld merged, %ld known, %ld zero pages\n", shared, known,
+		 zeros);
+	ksm_write_file("/dev/kmsg", text);
 	if (sums.merging == shared && sums.records == known && sums.zeros == zeros)
 		return true;
 	snprintf(text, size,

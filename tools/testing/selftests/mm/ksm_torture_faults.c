@@ -107,6 +107,13 @@ void faults_hit_me(void)
 		hit(getpid(), "1");
 }
 
+/* What is half-way through an exec when an allocation fails is killed. */
+void faults_spare_me(void)
+{
+	if (torture->faults)
+		hit(getpid(), "0");
+}
+
 static long faults_of(const char *kind)
 {
 	char path[128], text[32] = "";

@@ -84,6 +84,26 @@ static void beat(enum torture_role role)
 	__atomic_fetch_add(&torture->role_beats[role], 1, __ATOMIC_RELAXED);
 }
 
+static void read_line(const char *path, char *text, size_t size)
+{
+	FILE *file = fopen(path, "r");
+
+	if (!file || !fgets(text, size, file))
+		text[0] = '\0';
+	if (file)
+		fclose(file);
+}
+
+/* Where allocations fail, even a file may not be read. */
+static long knob_value(const char *name)
+{
+	char path[128], text[32];
+
+	snprintf(path, sizeof(path), "/sys/kernel/mm/ksm/%s", name);
+	read_line(path, text, sizeof(text));
+	return text[0] ? strtol(text, NULL, 10) : -1;
+}
+
 /* Two knobs can be changed only while nothing is shared. */
 static void flip(struct dice *dice)
 {
@@ -96,8 +116,9 @@ static void flip(struct dice *dice)
 	long before;
 
 	ksm_try("run", "2");
-	before = ksm_get(knob->path);
-	if (!ksm_try(knob->path, value) && before != strtol(value, NULL, 10))
+	before = knob_value(knob->path);
+	if (!ksm_try(knob->path, value) && before >= 0 &&
+	    before != strtol(value, NULL, 10))
 		torture_count(COUNT_FLIPS);
 	ksm_try("run", "1");
 }
@@ -121,16 +142,6 @@ void torture_knobs(uint64_t seed, enum torture_role role)
 		if (chance(&dice, 30))
 			ksm_try("run", "1");
 	}
-}
-
-static void read_line(const char *path, char *text, size_t size)
-{
-	FILE *file = fopen(path, "r");
-
-	if (!file || !fgets(text, size, file))
-		text[0] = '\0';
-	if (file)
-		fclose(file);
 }
 
 /* What lies elsewhere than in such a zone is bound to stay, or takes long to move. */

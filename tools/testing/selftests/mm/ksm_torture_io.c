@@ -83,7 +83,7 @@ static void splice_page(struct area *area, size_t i, const int ends[2])
 	if (vmsplice(ends[1], &iov, 1, 0) != psize())
 		return;
 	usleep(roll(&dice, 10000));
-	shared = ksm_pageflags(iov.iov_base) & KPF_KSM_BIT;
+	shared = has_flag(iov.iov_base, KPF_KSM_BIT);
 	if (chance(&dice, 70))
 		set_word(area, i);
 	usleep(roll(&dice, 10000));

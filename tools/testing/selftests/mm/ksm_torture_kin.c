@@ -206,6 +206,7 @@ static void live_as_child(uint64_t seed)
 	wait_for_children();
 	if (chance(&dice, 30)) {
 		snprintf(text, sizeof(text), "%llu", (unsigned long long)seed);
+		faults_spare_me();
 		execl("/proc/self/exe", "ksm_torture", "--live", text, NULL);
 	}
 	_exit(0);

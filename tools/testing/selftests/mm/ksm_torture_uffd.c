@@ -63,9 +63,14 @@ static bool watch(const struct uffdio_range *range, uint64_t mode)
 	return !ioctl(userfaultfd(), UFFDIO_REGISTER, &args);
 }
 
-static void unwatch(const struct uffdio_range *range)
+static int unregister(void *range)
 {
-	if (ioctl(userfaultfd(), UFFDIO_UNREGISTER, range))
+	return ioctl(userfaultfd(), UFFDIO_UNREGISTER, range);
+}
+
+static void unwatch(struct uffdio_range *range)
+{
+	if (try_hard(unregister, range))
 		torture_fail("worker %u: UFFDIO_UNREGISTER: %s", worker, strerror(errno));
 }
 

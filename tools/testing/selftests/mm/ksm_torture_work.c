@@ -90,6 +90,72 @@ void begin_life(uint64_t seed, uint64_t stream)
 	next_unique = 0;
 }
 
+/* What has to be done is tried again where memory was short, or said to be. */
+int try_hard(int (*attempt)(void *arg), void *arg)
+{
+	unsigned int i;
+	int err = -1;
+
+	for (i = 0; err && i < 1000; i++) {
+		err = attempt(arg);
+		if (err && errno != ENOMEM && errno != EAGAIN && errno != EINTR)
+			break;
+	}
+	return err;
+}
+
+struct entry {
+	const char *path;
+	uint64_t index;
+	uint64_t value;
+};
+
+static int read_entry(void *arg)
+{
+	struct entry *entry = arg;
+	int fd = open(entry->path, O_RDONLY | O_CLOEXEC);
+	ssize_t size;
+
+	if (fd < 0)
+		return -1;
+	size = pread(fd, &entry->value, sizeof(entry->value),
+		     entry->index * sizeof(entry->value));
+	close(fd);
+	return size == sizeof(entry->value) ? 0 : -1;
+}
+
+static uint64_t entry_of(const char *path, uint64_t index)
+{
+	struct entry entry = { path, index };
+
+	if (try_hard(read_entry, &entry))
+		torture_fail("worker %u: %s: %s", worker, path, strerror(errno));
+	return entry.value;
+}
+
+uint64_t pagemap_of(const void *addr)
+{
+	return entry_of("/proc/self/pagemap", (uintptr_t)addr / psize());
+}
+
+/* 0 where no page is there. */
+unsigned long pfn_of(const void *addr)
+{
+	uint64_t entry = pagemap_of(addr);
+
+	return PAGEMAP_PRESENT(entry) ? PAGEMAP_PFN(entry) : 0;
+}
+
+/* Some kernels have the flag of shared pages set for others too: those don't count. */
+bool has_flag(const void *addr, uint64_t flag)
+{
+	unsigned long pfn = pfn_of(addr);
+
+	if (flag == KPF_KSM_BIT && !torture->flag_trusted)
+		return false;
+	return pfn && entry_of("/proc/kpageflags", pfn) & flag;
+}
+
 uint64_t any_identity(void)
 {
 	return identity + ++next_unique;
@@ -184,8 +250,8 @@ static void op_map(struct area *unused)
 static void op_unmap(struct area *area)
 {
 	check_area(area);
-	munmap(area->addr, area->pages * psize());
-	area->addr = NULL;
+	if (!munmap(area->addr, area->pages * psize()))
+		area->addr = NULL;
 }
 
 static void op_fill(struct area *area)
@@ -294,15 +360,26 @@ static void op_lock(struct area *area)
 		munlock(area->addr, area->pages * psize());
 }
 
+static int mprotect_area(void *area)
+{
+	return mprotect(((struct area *)area)->addr, ((struct area *)area)->pages * psize(),
+			PROT_RW);
+}
+
+static void make_accessible(struct area *area)
+{
+	if (try_hard(mprotect_area, area))
+		torture_fail("worker %u: memory cannot be made accessible again: %s", worker,
+			     strerror(errno));
+}
+
 static void op_protect(struct area *area)
 {
 	struct range range = any_range(area);
 
 	mprotect(range.start, range.pages * psize(), chance(&dice, 50) ? PROT_NONE : PROT_READ);
 	usleep(roll(&dice, 5000));
-	if (mprotect(area->addr, area->pages * psize(), PROT_RW))
-		torture_fail("worker %u: memory cannot be made accessible again: %s", worker,
-			     strerror(errno));
+	make_accessible(area);
 }
 
 static void op_move(struct area *area)
@@ -330,8 +407,8 @@ static void op_shrink(struct area *area)
 {
 	size_t pages = 1 + roll(&dice, area->pages);
 
-	munmap(area->addr + pages * psize(), (area->pages - pages) * psize());
-	area->pages = pages;
+	if (!munmap(area->addr + pages * psize(), (area->pages - pages) * psize()))
+		area->pages = pages;
 }
 
 /* A page that is pinned for long is the one that is mapped. */
@@ -380,7 +457,7 @@ static void op_force_write(struct area *area)
 		area->content[i] = content;
 	else
 		area->content[i].freed = true;
-	mprotect(area->addr, area->pages * psize(), PROT_RW);
+	make_accessible(area);
 	close(fd);
 	if (area->content[i].freed)
 		fill_page(area, i, content.seed);
@@ -413,7 +490,7 @@ static void op_soft_dirty(struct area *area)
 		return;
 	set_word(area, i);
 	usleep(roll(&dice, 20000));
-	if (!(ksm_pagemap(area->addr + i * psize()) & PM_SOFT_DIRTY))
+	if (!(pagemap_of(area->addr + i * psize()) & PM_SOFT_DIRTY))
 		torture_fail("worker %u: soft-dirty misses a page that was written to", worker);
 	torture_count(COUNT_DIRTY);
 }
@@ -531,6 +608,8 @@ void torture_work(unsigned int number, uint64_t seed)
 void torture_live_on(uint64_t seed)
 {
 	begin_life(seed, 5);
+	if (chance(&dice, 30))
+		faults_hit_me();
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	operate(20);
 	check_all();
