@@ -32,7 +32,7 @@
 /* How long a worker may take to check all its memory at the end. */
 #define END_MS		120000L
 /* Whoever disturbs may be killed as well, though not often. */
-#define ROLE_DEATHS	2
+#define ROLE_DEATHS	4
 /* In a run that is as long as this, everything has to have happened. */
 #define LONG_ENOUGH	60
 #define CENSUS_MS	12000L
@@ -47,7 +47,7 @@ struct member {
 };
 
 static void (*const role_run[ROLES])(uint64_t seed, enum torture_role role) = {
-	torture_knobs, torture_knobs, torture_machine, torture_read,
+	torture_knobs, torture_knobs, torture_machine, torture_read, torture_start_many,
 };
 
 static struct member workers[TORTURE_WORKERS], roles[ROLES];

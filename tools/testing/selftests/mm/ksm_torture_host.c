@@ -66,7 +66,7 @@ static const struct setting machine[] = {
 	{ CONFINED "memory.reclaim", { "1M", "8M" } },
 	{ CONFINED "memory.high", { "max", "max", "8M", "16M" } },
 	/* With little of both, somebody has to go. */
-	{ CONFINED "memory.max", { "3M", "6M", "12M", "32M", "32M" } },
+	{ CONFINED "memory.max", { "6M", "12M", "32M", "32M" } },
 	{ CONFINED "memory.swap.max", { "0", "4M", "max" } },
 };
 
@@ -135,7 +135,7 @@ void torture_knobs(uint64_t seed, enum torture_role role)
 		beat(role);
 		knob = &knobs[roll(&dice, ARRAY_SIZE(knobs))];
 		ksm_try(knob->path, any_value(&dice, knob));
-		if (chance(&dice, 5))
+		if (chance(&dice, 8))
 			flip(&dice);
 		usleep(roll(&dice, 200000));
 		/* Most of the time it is to be at work. */
@@ -225,6 +225,18 @@ static void renew_swap(struct dice *dice)
 	add_swap(path);
 }
 
+/* Who is confined has no room for a moment: somebody has to go, unless all is shared. */
+static void tighten(struct dice *dice)
+{
+	static const char *const rooms[] = { "512K", "1M", "2M", "4M" };
+
+	ksm_write_file(CONFINED "memory.swap.max", "0");
+	ksm_write_file(CONFINED "memory.max", rooms[roll(dice, ARRAY_SIZE(rooms))]);
+	usleep(roll(dice, 100000));
+	ksm_write_file(CONFINED "memory.max", "32M");
+	ksm_write_file(CONFINED "memory.swap.max", "max");
+}
+
 static void on_alarm(int signal)
 {
 }
@@ -267,6 +279,8 @@ void torture_machine(uint64_t seed, enum torture_role role)
 			faults_choose(&dice);
 		if (chance(&dice, 10))
 			offline_memory(&dice);
+		if (chance(&dice, 5))
+			tighten(&dice);
 		if (chance(&dice, 3))
 			renew_swap(&dice);
 		usleep(roll(&dice, 400000));

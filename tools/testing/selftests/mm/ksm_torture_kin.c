@@ -24,6 +24,7 @@
 
 #define CHILDREN	3
 #define BURST		30
+#define MANY_PAGES	8
 #define STACK		(256 << 10)
 /* Where processes are counted, more are started than there may be. */
 #define BOMB_DEPTH	7
@@ -254,6 +255,26 @@ void op_burst(struct area *area)
 		if (pids[i] > 0 && chance(&dice, 50))
 			kill(pids[i], SIGKILL);
 		wait_for("one of many processes", pids[i]);
+	}
+}
+
+/* Does nothing else, with little memory, so that thousands come and go. */
+void torture_start_many(uint64_t seed, enum torture_role role)
+{
+	struct area area = { .pages = MANY_PAGES };
+	size_t i;
+
+	begin_life(seed, 15);
+	area.addr = ksm_map_mergeable(area.pages);
+	for (i = 0; i < area.pages; i++)
+		fill_page(&area, i, any_seed());
+	for (;;) {
+		__atomic_fetch_add(&torture->role_beats[role], 1, __ATOMIC_RELAXED);
+		while (torture_pauses())
+			usleep(10000);
+		op_burst(&area);
+		set_word(&area, roll(&dice, area.pages));
+		usleep(roll(&dice, 100000));
 	}
 }
 

@@ -588,7 +588,8 @@ void torture_work(unsigned int number, uint64_t seed)
 {
 	worker = number;
 	begin_life(seed, 3);
-	if (chance(&dice, 50))
+	/* Half of them, and one at all times. */
+	if (!worker || chance(&dice, 40))
 		torture_confine();
 	if (chance(&dice, 30))
 		faults_hit_me();
