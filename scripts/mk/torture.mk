@@ -3,8 +3,8 @@
 TIME ?= 3600
 KERNEL ?= debug
 
-torture: packages ## all a host may do to KSM at once; TIME=seconds, SEED=n, FAULTS=1, KERNEL=kcsan
+torture: packages ## all a host may do to KSM at once; TIME=seconds, SEED=n, FAULTS=1, KERNEL=kcsan, SMP=8
 	$(Q)scripts/build $(KERNEL)
-	$(Q)scripts/torture --kernel $(KERNEL) --time $(TIME) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults)
+	$(Q)scripts/torture --kernel $(KERNEL) --time $(TIME) $(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults) $(if $(SMP),--smp $(SMP))
 
 .PHONY: torture
