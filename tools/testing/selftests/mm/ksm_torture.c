@@ -291,6 +291,15 @@ static bool all_ended(void *unused)
 	return true;
 }
 
+/* What is left by then had a parent that was killed. */
+static bool none_left(void *unused)
+{
+	torture_end_all();
+	while (waitpid(-1, NULL, WNOHANG) > 0)
+		;
+	return waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD;
+}
+
 /* Everybody checks all they have once more, and goes. */
 static void come_to_an_end(void)
 {
@@ -311,10 +320,8 @@ static void come_to_an_end(void)
 		usleep(10000);
 	if (!all_ended(NULL))
 		blame("a worker does not come to its end");
-	for (i = 0; i < TORTURE_WORKERS; i++)
-		end_member(&workers[i]);
-	while (waitpid(-1, NULL, 0) > 0 || errno == EINTR)
-		;
+	if (!ksm_poll(none_left, NULL))
+		blame("a process does not go");
 	note("torture: all have ended\n");
 }
 

@@ -229,10 +229,12 @@ void faults_begin(void);
 void faults_choose(struct dice *dice);
 void faults_hit_me(void);
 void faults_spare_me(void);
+void faults_hit_me_again(void);
 void faults_end(void);
 
 void torture_collect(void);
 void torture_census(bool unmerge);
+void torture_end_all(void);
 bool torture_figures_are_zero(char *text, size_t size);
 
 #endif /* KSM_TORTURE_H */

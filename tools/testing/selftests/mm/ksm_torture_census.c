@@ -60,16 +60,18 @@ static unsigned int signal_all(int signal)
 		pid = atoi(entry->d_name);
 		if (!is_member(pid))
 			continue;
-		if (runs(pid)) {
+		running += runs(pid);
+		if (runs(pid) || signal != SIGSTOP)
 			kill(pid, signal);
-			running++;
-		} else if (signal == SIGCONT) {
-			kill(pid, signal);
-		}
 	}
 	if (proc)
 		closedir(proc);
 	return running;
+}
+
+void torture_end_all(void)
+{
+	signal_all(SIGKILL);
 }
 
 static bool stop_all(void)

@@ -100,18 +100,27 @@ void faults_choose(struct dice *dice)
 	set_mode("fail_page_alloc", &of_pages[roll(dice, ARRAY_SIZE(of_pages))]);
 }
 
+static bool hits_me;
+
 /* From here on pages that the caller, and what it forks, allocates may fail. */
 void faults_hit_me(void)
 {
-	if (torture->faults)
+	hits_me = torture->faults;
+	if (hits_me)
 		hit(getpid(), "1");
 }
 
 /* What is half-way through an exec when an allocation fails is killed. */
 void faults_spare_me(void)
 {
-	if (torture->faults)
+	if (hits_me)
 		hit(getpid(), "0");
+}
+
+void faults_hit_me_again(void)
+{
+	if (hits_me)
+		hit(getpid(), "1");
 }
 
 static long faults_of(const char *kind)

@@ -49,15 +49,18 @@ void wait_for(const char *what, pid_t pid)
 		judge(what, status);
 }
 
-/* A fork whose child goes with its parent. */
+/* A fork whose child goes with its parent, also if that has gone already. */
 pid_t fork_kin(void)
 {
-	pid_t pid = fork();
+	pid_t parent = getpid(), pid = fork();
 
-	if (!pid)
+	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-	else if (pid > 0)
+		if (getppid() != parent)
+			_exit(0);
+	} else if (pid > 0) {
 		torture_count(COUNT_MMS);
+	}
 	return pid;
 }
 

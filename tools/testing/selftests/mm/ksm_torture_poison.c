@@ -9,7 +9,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -165,7 +164,6 @@ static void inherit_loss(int from, const char *area, const uint64_t *seeds)
 {
 	struct loss loss;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (read(from, &loss, sizeof(loss)) == sizeof(loss))
 		check_losses(area, seeds, &loss);
 	_exit(0);
@@ -217,7 +215,7 @@ static void lose_memory(void)
 	}
 	usleep(roll(&dice, 600000));
 	if (heir) {
-		pid = fork();
+		pid = fork_kin();
 		if (!pid) {
 			close(ends[1]);
 			inherit_loss(ends[0], area, seeds);
