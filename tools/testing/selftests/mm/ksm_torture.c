@@ -47,7 +47,8 @@ struct member {
 };
 
 static void (*const role_run[ROLES])(uint64_t seed, enum torture_role role) = {
-	torture_knobs, torture_knobs, torture_machine, torture_read, torture_start_many,
+	torture_knobs, torture_knobs, torture_machine, torture_offline, torture_read,
+	torture_start_many,
 };
 
 static struct member workers[TORTURE_WORKERS], roles[ROLES];

@@ -29,6 +29,7 @@ enum torture_role {
 	ROLE_KNOBS,
 	ROLE_KNOBS_TOO,
 	ROLE_MACHINE,
+	ROLE_OFFLINE,
 	ROLE_READER,
 	ROLE_MANY,
 	ROLES,
@@ -218,6 +219,7 @@ __noreturn void torture_live_on(uint64_t seed);
 
 __noreturn void torture_knobs(uint64_t seed, enum torture_role role);
 __noreturn void torture_machine(uint64_t seed, enum torture_role role);
+__noreturn void torture_offline(uint64_t seed, enum torture_role role);
 __noreturn void torture_read(uint64_t seed, enum torture_role role);
 __noreturn void torture_start_many(uint64_t seed, enum torture_role role);
 void torture_set_up(void);

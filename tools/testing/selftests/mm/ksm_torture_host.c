@@ -261,15 +261,27 @@ static void add_swaps(void)
 }
 
 /* Whoever did this before was killed, perhaps, and left things as they were. */
-void torture_machine(uint64_t seed, enum torture_role role)
+void torture_offline(uint64_t seed, enum torture_role role)
 {
 	static const struct sigaction alarm_action = { .sa_handler = on_alarm };
-	const struct setting *setting;
 	struct dice dice;
 
 	sigaction(SIGALRM, &alarm_action, NULL);
-	dice_init(&dice, seed, 12);
+	dice_init(&dice, seed, 14);
 	online_all();
+	for (;;) {
+		beat(role);
+		offline_memory(&dice);
+		usleep(roll(&dice, 2000000));
+	}
+}
+
+void torture_machine(uint64_t seed, enum torture_role role)
+{
+	const struct setting *setting;
+	struct dice dice;
+
+	dice_init(&dice, seed, 12);
 	add_swaps();
 	for (;;) {
 		beat(role);
@@ -277,9 +289,7 @@ void torture_machine(uint64_t seed, enum torture_role role)
 		ksm_write_file(setting->path, any_value(&dice, setting));
 		if (torture->faults && chance(&dice, 5))
 			faults_choose(&dice);
-		if (chance(&dice, 10))
-			offline_memory(&dice);
-		if (chance(&dice, 5))
+		if (chance(&dice, 8))
 			tighten(&dice);
 		if (chance(&dice, 3))
 			renew_swap(&dice);
