@@ -51,6 +51,11 @@ static void (*const role_run[ROLES])(uint64_t seed, enum torture_role role) = {
 	torture_start_many,
 };
 
+static const char *const role_names[ROLES] = {
+	"who writes to knobs", "who does so as well", "who owns the machine",
+	"who takes memory offline", "who reads all files", "who starts processes",
+};
+
 static struct member workers[TORTURE_WORKERS], roles[ROLES];
 static unsigned int started, deaths, role_deaths, oom_deaths;
 static uint64_t first_seed;
@@ -179,7 +184,7 @@ static void role_ended(enum torture_role role, int status)
 {
 	roles[role].pid = 0;
 	if (!died_rightly(&roles[role], status)) {
-		blame("who disturbs, number %u, ended with wait status 0x%x", role, status);
+		blame("%s ended with wait status 0x%x", role_names[role], status);
 		return;
 	}
 	role_deaths++;
@@ -248,7 +253,7 @@ static void watch_beats(void)
 			blame("worker %u hangs at %s", i, torture->doing[i] ?: "its start");
 	for (i = 0; i < ROLES; i++)
 		if (hangs(&of_roles[i], torture->role_beats[i]))
-			blame("who disturbs, number %u, hangs", i);
+			blame("%s hangs", role_names[i]);
 }
 
 static void kill_some(struct dice *dice)
@@ -436,6 +441,8 @@ static void verdict(long seconds)
 		       (unsigned long long)first_seed, beats, seconds);
 	ksft_print_msg("%u processes, %u of them killed, and %u of those who disturb\n",
 		       started, deaths, role_deaths);
+	for (i = 0; i < ROLES; i++)
+		ksft_print_msg("%lu turns of %s\n", torture->role_beats[i], role_names[i]);
 	if (torture->faults)
 		ksft_print_msg("made to fail: %ld allocations by KSM, %ld of pages\n",
 			       torture->failed_objects, torture->failed_pages);

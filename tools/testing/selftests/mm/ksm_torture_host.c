@@ -5,6 +5,7 @@
  * every figure. What the machine does not have is left out.
  */
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -22,6 +23,7 @@
 #define BOMBS		CGROUP "ksm_torture_bombs/"
 #define MEMORY		"/sys/devices/system/memory/"
 #define BLOCKS		32
+#define MOST_REFUSALS	3
 #define THP		"/sys/kernel/mm/transparent_hugepage/"
 #define CMA		"/sys/kernel/debug/cma/reserved/"
 
@@ -135,7 +137,7 @@ void torture_knobs(uint64_t seed, enum torture_role role)
 		beat(role);
 		knob = &knobs[roll(&dice, ARRAY_SIZE(knobs))];
 		ksm_try(knob->path, any_value(&dice, knob));
-		if (chance(&dice, 8))
+		if (chance(&dice, 15))
 			flip(&dice);
 		usleep(roll(&dice, 200000));
 		/* Most of the time it is to be at work. */
@@ -144,11 +146,16 @@ void torture_knobs(uint64_t seed, enum torture_role role)
 	}
 }
 
+/* How often each block was refused: some have pages in them that never go. */
+static unsigned int refusals[BLOCKS];
+
 /* What lies elsewhere than in such a zone is bound to stay, or takes long to move. */
 static bool is_movable(size_t block)
 {
 	char path[128], text[128];
 
+	if (refusals[block] >= MOST_REFUSALS)
+		return false;
 	snprintf(path, sizeof(path), MEMORY "memory%zu/valid_zones", block);
 	read_line(path, text, sizeof(text));
 	return !strncmp(text, "Movable", strlen("Movable"));
@@ -201,8 +208,11 @@ static void offline_memory(struct dice *dice)
 	alarm(10);
 	err = ksm_write_file(path, "offline");
 	alarm(0);
-	if (err)
+	if (err) {
+		refusals[block] += err != -EINTR;
 		return;
+	}
+	refusals[block] = 0;
 	torture_count(shared ? COUNT_BLOCKS_SHARED : COUNT_BLOCKS);
 	usleep(roll(dice, 300000));
 	ksm_write_file(path, "online_movable");
