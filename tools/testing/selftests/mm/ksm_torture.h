@@ -18,6 +18,7 @@
 
 #define TORTURE_WORKERS		6
 #define TORTURE_REASON		256
+#define TORTURE_BLOCKS		32
 
 #define HUGE_PAGES		512
 #define NO_WORD			0xffff
@@ -75,6 +76,7 @@ enum torture_count {
  * @doing: the operation that each worker is at
  * @role_beats: what each of those who disturb has begun
  * @counts: how often something was done
+ * @refusals: how often each block of memory could not be taken offline
  * @poisoned: pages that were taken out of use so far
  * @reason: what went wrong, empty where nothing has
  */
@@ -92,6 +94,7 @@ struct torture {
 	const char *doing[TORTURE_WORKERS];
 	unsigned long role_beats[ROLES];
 	unsigned long counts[TORTURE_COUNTS];
+	unsigned int refusals[TORTURE_BLOCKS];
 	unsigned int poisoned;
 	char reason[TORTURE_REASON];
 };

@@ -22,8 +22,7 @@
 #define CONFINED	CGROUP "ksm_torture/"
 #define BOMBS		CGROUP "ksm_torture_bombs/"
 #define MEMORY		"/sys/devices/system/memory/"
-#define BLOCKS		32
-#define MOST_REFUSALS	3
+#define MOST_REFUSALS	2
 #define THP		"/sys/kernel/mm/transparent_hugepage/"
 #define CMA		"/sys/kernel/debug/cma/reserved/"
 
@@ -128,6 +127,7 @@ static void flip(struct dice *dice)
 void torture_knobs(uint64_t seed, enum torture_role role)
 {
 	const struct setting *knob;
+	unsigned int turn = 0;
 	struct dice dice;
 
 	dice_init(&dice, seed, 11);
@@ -137,7 +137,7 @@ void torture_knobs(uint64_t seed, enum torture_role role)
 		beat(role);
 		knob = &knobs[roll(&dice, ARRAY_SIZE(knobs))];
 		ksm_try(knob->path, any_value(&dice, knob));
-		if (chance(&dice, 15))
+		if (turn++ % 6 == 0)
 			flip(&dice);
 		usleep(roll(&dice, 200000));
 		/* Most of the time it is to be at work. */
@@ -146,15 +146,13 @@ void torture_knobs(uint64_t seed, enum torture_role role)
 	}
 }
 
-/* How often each block was refused: some have pages in them that never go. */
-static unsigned int refusals[BLOCKS];
-
 /* What lies elsewhere than in such a zone is bound to stay, or takes long to move. */
 static bool is_movable(size_t block)
 {
 	char path[128], text[128];
 
-	if (refusals[block] >= MOST_REFUSALS)
+	/* Some have pages in them that never go. */
+	if (torture->refusals[block] >= MOST_REFUSALS)
 		return false;
 	snprintf(path, sizeof(path), MEMORY "memory%zu/valid_zones", block);
 	read_line(path, text, sizeof(text));
@@ -184,7 +182,7 @@ static long shared_block(struct dice *dice)
 
 	read_line(MEMORY "block_size_bytes", text, sizeof(text));
 	per_block = strtoul(text, NULL, 16) / psize();
-	all = BLOCKS * per_block;
+	all = TORTURE_BLOCKS * per_block;
 	first = all ? roll(dice, all / 1024) * 1024 : 0;
 	for (i = 0; i < all && block < 0; i += 1024)
 		if (has_shared(fd, (first + i) % all, 1024, per_block))
@@ -202,17 +200,17 @@ static void offline_memory(struct dice *dice)
 	int err;
 
 	if (!shared)
-		block = roll(dice, BLOCKS);
+		block = roll(dice, TORTURE_BLOCKS);
 	snprintf(path, sizeof(path), MEMORY "memory%ld/state", block);
 	/* It tries until all has moved away, or a signal comes. */
 	alarm(10);
 	err = ksm_write_file(path, "offline");
 	alarm(0);
 	if (err) {
-		refusals[block] += err != -EINTR;
+		torture->refusals[block] += err != -EINTR;
 		return;
 	}
-	refusals[block] = 0;
+	torture->refusals[block] = 0;
 	torture_count(shared ? COUNT_BLOCKS_SHARED : COUNT_BLOCKS);
 	usleep(roll(dice, 300000));
 	ksm_write_file(path, "online_movable");
@@ -256,7 +254,7 @@ static void online_all(void)
 	char path[128];
 	unsigned int block;
 
-	for (block = 0; block < BLOCKS; block++) {
+	for (block = 0; block < TORTURE_BLOCKS; block++) {
 		snprintf(path, sizeof(path), MEMORY "memory%u/state", block);
 		ksm_write_file(path, "online");
 	}
@@ -289,6 +287,7 @@ void torture_offline(uint64_t seed, enum torture_role role)
 void torture_machine(uint64_t seed, enum torture_role role)
 {
 	const struct setting *setting;
+	unsigned int turn = 0;
 	struct dice dice;
 
 	dice_init(&dice, seed, 12);
@@ -299,7 +298,7 @@ void torture_machine(uint64_t seed, enum torture_role role)
 		ksm_write_file(setting->path, any_value(&dice, setting));
 		if (torture->faults && chance(&dice, 5))
 			faults_choose(&dice);
-		if (chance(&dice, 8))
+		if (turn++ % 10 == 5)
 			tighten(&dice);
 		if (chance(&dice, 3))
 			renew_swap(&dice);

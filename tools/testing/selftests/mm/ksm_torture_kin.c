@@ -268,7 +268,8 @@ void torture_start_many(uint64_t seed, enum torture_role role)
 	size_t i;
 
 	begin_life(seed, 15);
-	area.addr = ksm_map_mergeable(area.pages);
+	area.addr = ksm_map(area.pages);
+	madvise(area.addr, area.pages * psize(), MADV_MERGEABLE);
 	for (i = 0; i < area.pages; i++)
 		fill_page(&area, i, any_seed());
 	for (;;) {
