@@ -25,7 +25,7 @@
 #define PAGES		50
 #define NR_MMS		200
 /* Unmerging so many takes many ticks. */
-#define LONG_AREA	4096
+#define LONG_AREA	2048
 #define ATTEMPTS	20
 #define NOBODY		65534
 
@@ -898,12 +898,12 @@ static bool kill_half_way(const struct way *way, long faults)
 }
 
 /*
- * The parent shares the page all the while: early, in the middle and late, nothing
+ * The parent shares the page all the while: early and in the middle, nothing
  * of its own changes, and nothing is left of the child.
  */
 static void killed_unmerging(const struct way *way)
 {
-	static const long faults[] = { 1, LONG_AREA / 4, LONG_AREA / 2 };
+	static const long faults[] = { 1, LONG_AREA / 2 };
 	char *area = ksm_map_mergeable(PAGES);
 	unsigned int i, tries, hits = 0;
 
