@@ -30,6 +30,8 @@
 #define ADVISED		60
 /* Of a page, as long as those of a cache. */
 #define LINES		64
+/* Odd, so that all of PAGES are come to. */
+#define STRIDE		37
 
 /* Processes on one CPU don't race: ksmd leaves the first one to the cases. */
 static void part_cpus(void)
@@ -346,53 +348,76 @@ static void tracked_while_moved(void)
 	ksm_child_kill(&child);
 }
 
-/* Writes to a page again and again, and leaves it alone for some passes. */
-static void toggle_line(uint64_t *word, uint64_t one, uint64_t other)
+static void wait_for_pass(void)
 {
-	long end = ksm_now_ms() + 2;
+	long scans = ksm_get("full_scans"), end = ksm_now_ms() + KSM_PATIENCE_MS;
 
-	while (ksm_now_ms() < end) {
-		unsigned int i;
+	while (ksm_get("full_scans") == scans)
+		if (ksm_now_ms() > end)
+			ksm_fail("ksmd does not get to the end of a pass");
+}
 
-		for (i = 0; i < 1000; i++) {
-			__atomic_store_n(word, i % 2 ? one : other, __ATOMIC_RELAXED);
-			__atomic_store_n(word, one, __ATOMIC_RELAXED);
-		}
-	}
-	__atomic_store_n(word, (uintptr_t)word / psize() % 2 ? one : other, __ATOMIC_RELAXED);
-	usleep(3000);
+/* Changes a word in each line of a page: what is read of it, is read anew. */
+static void change_lines(char *page)
+{
+	size_t line;
+
+	for (line = 0; line < LINES; line++)
+		++*(uint64_t *)(page + line * (psize() / LINES));
+}
+
+static void check_lines(char *page, uint64_t seed)
+{
+	size_t line;
+
+	for (line = 0; line < LINES; line++)
+		--*(uint64_t *)(page + line * (psize() / LINES));
+	ksm_check(ksm_holds(page, seed), "a page that was changed holds what was written");
+}
+
+static void wait_for_first_merge(void)
+{
+	long end = ksm_now_ms() + KSM_PATIENCE_MS;
+
+	while (!ksm_get("pages_sharing"))
+		if (ksm_now_ms() > end)
+			ksm_fail("ksmd merges nothing");
 }
 
 /*
- * Pages in twos, each a content of its own. The second of each changes, in another
- * line each: some of these are looked at to find pages that are alike, others only
- * when they are compared. So whatever the moment is that a page is made one to be
- * shared, or another joins it, some change comes then, and it has to be undone.
+ * Pages in twos. While ksmd merges them one after the other, one of each two changes,
+ * once, and is then left as it is: the one that it comes to first, or the other. The
+ * order is another than ksmd's, so that some change in the very moment. Whatever
+ * ksmd was about to do with the two has to be undone.
  */
 static void changed_while_made_shared(void)
 {
-	char *first = ksm_map_mergeable(LINES), *second = ksm_map_mergeable(LINES);
-	const size_t line = psize() / LINES / sizeof(uint64_t);
+	char *area[2] = { ksm_map_mergeable(PAGES), ksm_map_mergeable(PAGES) };
 	long end = ksm_now_ms() + RACE_MS;
 	size_t i, page;
+	uint64_t seed;
 
-	ksm_fill_unique(first, LINES, SEED);
-	ksm_fill_unique(second, LINES, SEED);
 	ksm_set("sleep_millisecs", 0);
 	ksm_set("run", 1);
-	for (i = 0; ksm_now_ms() < end; i++) {
-		uint64_t *word;
-
-		page = i % LINES;
-		word = first_word(second, page) + page * line;
-		toggle_line(word, first_word(first, page)[page * line], i);
+	for (seed = SEED; ksm_now_ms() < end; seed += PAGES) {
+		ksm_fill_unique(area[0], PAGES, seed);
+		ksm_fill_unique(area[1], PAGES, seed);
+		wait_for_first_merge();
+		for (i = 0; i < PAGES; i++) {
+			change_lines(area[i % 2] + i * STRIDE % PAGES * psize());
+			/* For as long as ksmd takes for a page or so. */
+			ksm_get("pages_sharing");
+		}
+		wait_for_pass();
+		wait_for_pass();
+		ksm_expect("pages_sharing", ksm_get("pages_sharing"), 0);
+		for (i = 0; i < PAGES; i++) {
+			page = i * STRIDE % PAGES;
+			check_lines(area[i % 2] + page * psize(), seed + page);
+		}
+		ksm_check_unique(area[0], PAGES, seed);
+		ksm_check_unique(area[1], PAGES, seed);
 	}
-	ksm_check_unique(first, LINES, SEED);
-	for (page = 0; page < LINES; page++)
-		first_word(second, page)[page * line] = first_word(first, page)[page * line];
-	ksm_check_unique(second, LINES, SEED);
-	ksm_settle();
-	ksm_expect_figures(LINES, LINES, 0);
 	ksm_unmerge_all();
 	ksm_expect_nothing();
 }
