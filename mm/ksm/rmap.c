@@ -120,6 +120,18 @@ void rmap_walk_ksm(struct folio *folio, struct rmap_walk_control *rwc)
 }
 
 #ifdef CONFIG_MEMORY_FAILURE
+/* A write may have given the area a page of its own since it was merged. */
+static bool vma_maps_folio(struct vm_area_struct *vma, struct folio *folio,
+			   unsigned long address)
+{
+	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma, address, PVMW_SYNC);
+
+	if (!page_vma_mapped_walk(&pvmw))
+		return false;
+	page_vma_mapped_walk_done(&pvmw);
+	return true;
+}
+
 static void collect_procs_of_item(struct ksm_rmap_item *item, struct task_struct *task,
 				  struct page *page, struct list_head *to_kill)
 {
@@ -129,7 +141,8 @@ static void collect_procs_of_item(struct ksm_rmap_item *item, struct task_struct
 				       item->index, item->index) {
 		struct vm_area_struct *vma = avc->vma;
 
-		if (vma->vm_mm == task->mm && vma_maps_item(vma, item))
+		if (vma->vm_mm == task->mm && vma_maps_item(vma, item) &&
+		    vma_maps_folio(vma, page_folio(page), item->address))
 			add_to_kill_ksm(task, page, vma, to_kill, item->address);
 	}
 }

@@ -236,6 +236,8 @@ struct mapper {
 	bool spared;
 	/* What it maps, it inherited. */
 	bool forked;
+	/* It has written to it since, and has a page of its own. */
+	bool left;
 	struct ksm_child child;
 };
 
@@ -278,8 +280,12 @@ static void map_content(struct ksm_child *self, void *arg)
 	}
 	ksm_child_pause(self);
 	ksm_check(ksm_is_merged(page), "it is merged");
+	if (mapper->left)
+		ksm_fill(page, SEED + 1);
 	ksm_child_pause(self);
-	if (mapper->spared)
+	if (mapper->left)
+		expect_spared(mapper, page, SEED + 1);
+	else if (mapper->spared)
 		expect_spared(mapper, page, SEED);
 	else
 		expect_lost(mapper, page);
@@ -322,6 +328,34 @@ static void told_which_page(void)
 	pfn = ksm_pfn(inherited);
 	poison(inherited);
 	expect_told("who poisons", &told, BUS_MCEERR_AR, inherited);
+	for (i = 0; i < ARRAY_SIZE(mappers); i++)
+		ksm_child_end(&mappers[i].child);
+	unpoison(pfn);
+}
+
+/* What KSM noted of a mapping stands until ksmd comes by; a write changes it now. */
+static void left_before_lost(void)
+{
+	struct mapper mappers[] = {
+		{ .name = "written to", .pad = 3, .early = true, .left = true },
+		{ .name = "still there", .pad = 5, .early = true },
+		{ .name = "written to after a fork", .early = true, .forked = true, .left = true },
+	};
+	unsigned long pfn;
+	size_t i;
+
+	need_unpoison();
+	inherited = ksm_map_mergeable(1);
+	ksm_fill(inherited, SEED);
+	start_mapper(&mappers[0]);
+	start_mapper(&mappers[1]);
+	ksm_settle();
+	ksm_expect_figures(1, 2, 0);
+	start_mapper(&mappers[2]);
+	for (i = 0; i < ARRAY_SIZE(mappers); i++)
+		ksm_child_step(&mappers[i].child);
+	pfn = ksm_pfn(inherited);
+	poison(inherited);
 	for (i = 0; i < ARRAY_SIZE(mappers); i++)
 		ksm_child_end(&mappers[i].child);
 	unpoison(pfn);
@@ -445,6 +479,7 @@ static const struct ksm_case cases[] = {
 	{ "a shared page is lost to other processes", lost_to_other_processes },
 	{ "a lost page is not shared again", not_shared_again },
 	{ "who maps a lost page is told which, and nobody else", told_which_page },
+	{ "who wrote to a page before it was lost is not told", left_before_lost },
 	{ "a page that is not shared is lost to its owner", lost_before_shared },
 	{ "a page that is not shared is taken out of use", taken_out_before_shared },
 	{ "the zero page is not taken out of use", zero_page_taken_out },
