@@ -1,0 +1,582 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Want of memory in what a process asks of KSM. The first allocation of a system
+ * call fails, then the second, and so on until there is none left to fail. Who
+ * asked is told, or it goes on without; memory holds what was written, and once
+ * there is memory again everything merges, to the exact count.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ksm_inject.h"
+
+#define STARVED		"/sys/fs/cgroup/ksm_faults/"
+/* As the witness has them. */
+#define PAGES		INJECT_PAGES
+#define SEED		INJECT_SEED
+#define SWAPPED		40
+/* Under this name the program runs itself again. */
+#define EXEC_TELL	"--tell-what-is-left"
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ	22
+#endif
+
+static int set_merge(unsigned long on)
+{
+	return prctl(PR_SET_MEMORY_MERGE, on, 0, 0, 0) ? errno : 0;
+}
+
+static int get_merge(void)
+{
+	return prctl(PR_GET_MEMORY_MERGE, 0, 0, 0, 0);
+}
+
+/* madvise, prctl, fork, exec: a slot. */
+
+/* Of the middle of an area, so that this is split as well. */
+static enum outcome try_mergeable(unsigned int nth)
+{
+	char *area = ksm_map(PAGES + 2) + psize();
+	enum outcome outcome;
+	int error;
+
+	ksm_fill_same(area, PAGES, SEED);
+	inject(nth);
+	error = madvise(area, PAGES * psize(), MADV_MERGEABLE) ? errno : 0;
+	outcome = inject_judge("MADV_MERGEABLE", error, EAGAIN);
+	if (outcome == REFUSED)
+		ksm_check(!ksm_vmflag(area, "mg"), "what was refused is not mergeable");
+	/* There may be a slot without an area, which goes in a pass. */
+	if (nth & 1)
+		ksm_passes(1);
+	ksm_mergeable(area, PAGES);
+	ksm_settle();
+	ksm_expect_figures(1, 2 * PAGES - 1, 0);
+	ksm_check_same(area, PAGES, SEED);
+	return outcome;
+}
+
+static enum outcome mergeable_in_child(unsigned int nth)
+{
+	return inject_child(try_mergeable, nth, false);
+}
+
+static void mergeable(void)
+{
+	inject_nothing();
+	inject_call_witness();
+	inject_each(mergeable_in_child);
+	/* The slot, and an area for either end. */
+	ksm_check(outcomes[REFUSED] >= 3, "MADV_MERGEABLE fails for each allocation");
+	ksm_settle();
+	ksm_expect_figures(1, PAGES - 1, 0);
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+}
+
+static enum outcome try_prctl(unsigned int nth)
+{
+	char *area = ksm_map(PAGES);
+	enum outcome outcome;
+
+	ksm_fill_same(area, PAGES, SEED);
+	inject(nth);
+	outcome = inject_judge("PR_SET_MEMORY_MERGE", set_merge(1), ENOMEM);
+	ksm_expect("PR_GET_MEMORY_MERGE", get_merge(), outcome != REFUSED);
+	ksm_expect("mergeable", ksm_vmflag(area, "mg"), outcome != REFUSED);
+	ksm_expect("PR_SET_MEMORY_MERGE with memory", set_merge(1), 0);
+	ksm_settle();
+	ksm_expect("merged pages", ksm_count_merged(area, PAGES), PAGES);
+	ksm_check_same(area, PAGES, SEED);
+	return outcome;
+}
+
+static enum outcome prctl_in_child(unsigned int nth)
+{
+	return inject_child(try_prctl, nth, false);
+}
+
+static void prctl_on(void)
+{
+	inject_nothing();
+	inject_call_witness();
+	inject_each(prctl_in_child);
+	ksm_check(outcomes[REFUSED], "PR_SET_MEMORY_MERGE fails without memory");
+	ksm_settle();
+	ksm_expect_figures(1, PAGES - 1, 0);
+}
+
+/* What was executed says what it finds; to open the file may be what fails. */
+static int tell_what_is_left(void)
+{
+	int fd = open("/proc/self/fail-nth", O_RDWR);
+	char text[16] = "0";
+
+	if (fd >= 0 && (read(fd, text, sizeof(text) - 1) < 0 || pwrite(fd, "0", 1, 0) < 0))
+		return KSFT_FAIL;
+	if (get_merge() != 1)
+		return KSFT_FAIL;
+	return strtoul(text, NULL, 10) ? UNTOUCHED : WENT_ON;
+}
+
+static enum outcome try_exec(unsigned int nth)
+{
+	char *const argv[] = { "ksm_faults", EXEC_TELL, NULL };
+	char *area = ksm_map(PAGES);
+
+	ksm_fill_same(area, PAGES, SEED);
+	ksm_expect("PR_SET_MEMORY_MERGE", set_merge(1), 0);
+	inject(nth);
+	execv("/proc/self/exe", argv);
+	/* That there is no memory has many names here: E2BIG, ENOENT, ENOEXEC. */
+	inject_judge("exec", ENOMEM, ENOMEM);
+	ksm_expect("PR_GET_MEMORY_MERGE", get_merge(), 1);
+	ksm_check_same(area, PAGES, SEED);
+	return REFUSED;
+}
+
+static enum outcome exec_in_child(unsigned int nth)
+{
+	return inject_child(try_exec, nth, true);
+}
+
+static void exec_merged(void)
+{
+	inject_nothing();
+	inject_call_witness();
+	ksm_set("run", 1);
+	inject_each(exec_in_child);
+	ksm_check(outcomes[REFUSED], "exec fails without memory");
+	ksm_settle();
+	ksm_expect_figures(1, PAGES - 1, 0);
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+}
+
+static void wait_stopped(pid_t pid)
+{
+	int status;
+
+	ksm_check(waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status),
+		  "a child comes as far as it should");
+}
+
+static void let_go_on(pid_t pid)
+{
+	kill(pid, SIGCONT);
+}
+
+static char *forked_area;
+
+static void live_forked(void)
+{
+	char *area = forked_area;
+
+	ksm_check_same(area, PAGES, SEED);
+	raise(SIGSTOP);
+	ksm_check_same(area, PAGES, SEED);
+	ksm_fill_unique(area, PAGES / 2, SEED + 1);
+	ksm_check_unique(area, PAGES / 2, SEED + 1);
+	ksm_check_same(area + PAGES / 2 * psize(), PAGES - PAGES / 2, SEED);
+	_exit(KSFT_PASS);
+}
+
+/*
+ * Forks with an allocation that fails; the child stops at once. How many come
+ * before the slot is not the same each time: the slot is number 0.
+ */
+static enum outcome fork_starved(unsigned int nth, void (*child)(void), pid_t *pid)
+{
+	enum outcome outcome;
+
+	if (nth)
+		inject(nth);
+	else
+		inject_own("ksm_mm_slot");
+	*pid = fork();
+	if (!*pid)
+		child();
+	outcome = inject_judge("fork", *pid < 0 ? errno : 0, ENOMEM);
+	inject_nothing();
+	if (outcome != REFUSED)
+		wait_stopped(*pid);
+	return outcome;
+}
+
+/* A child that there was no slot for has its memory, but does not merge. */
+static enum outcome try_fork(unsigned int nth)
+{
+	enum outcome outcome;
+	pid_t pid;
+
+	outcome = fork_starved(nth, live_forked, &pid);
+	if (outcome != REFUSED) {
+		ksm_settle();
+		if (!ksm_stat(pid, "ksm_rmap_items"))
+			outcome = LEFT_OUT;
+		ksm_expect_figures(1, (outcome == LEFT_OUT ? 1 : 2) * PAGES - 1, 0);
+		/* Nobody comes to it, so that it goes on with the shared page. */
+		if (outcome == LEFT_OUT) {
+			ksm_unmerge_all();
+			ksm_expect_nothing();
+		}
+		let_go_on(pid);
+		ksm_wait_ok(pid);
+		ksm_settle();
+	}
+	ksm_expect_figures(1, PAGES - 1, 0);
+	ksm_check_same(forked_area, PAGES, SEED);
+	return outcome;
+}
+
+static void forks(void)
+{
+	inject_nothing();
+	forked_area = ksm_merged_area(PAGES, SEED);
+	inject_each(try_fork);
+	ksm_check(outcomes[REFUSED] > 3, "fork fails without memory");
+	ksm_expect("fork without a slot", try_fork(0), LEFT_OUT);
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+}
+
+/* Executable, so that it does not become one with what is there. */
+static char *map_starved(unsigned int nth, bool *failed)
+{
+	char *area;
+
+	inject(nth);
+	area = mmap(NULL, PAGES * psize(), PROT_READ | PROT_WRITE | PROT_EXEC,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	*failed = injected();
+	if (area == MAP_FAILED && !*failed)
+		ksm_fail("mapping memory: %s", strerror(errno));
+	return area;
+}
+
+/* Without a slot: mapping memory is what gets it one, unless that fails too. */
+static void live_left_out(void)
+{
+	bool failed = true;
+	unsigned int nth;
+	char *area;
+
+	raise(SIGSTOP);
+	for (nth = 1; failed; nth++) {
+		area = map_starved(nth, &failed);
+		if (failed && area != MAP_FAILED)
+			munmap(area, PAGES * psize());
+	}
+	ksm_fill_same(area, PAGES, SEED);
+	raise(SIGSTOP);
+	ksm_expect("merged pages", ksm_count_merged(area, PAGES), PAGES);
+	ksm_check_same(area, PAGES, SEED);
+	_exit(KSFT_PASS);
+}
+
+static enum outcome try_fork_prctl(unsigned int nth)
+{
+	enum outcome outcome;
+	pid_t pid;
+
+	outcome = fork_starved(nth, live_left_out, &pid);
+	if (outcome == REFUSED)
+		return outcome;
+	ksm_passes(2);
+	if (ksm_stat(pid, "ksm_rmap_items")) {
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		return outcome;
+	}
+	let_go_on(pid);
+	wait_stopped(pid);
+	ksm_settle();
+	let_go_on(pid);
+	ksm_wait_ok(pid);
+	return LEFT_OUT;
+}
+
+static void forks_prctl(void)
+{
+	char *area;
+
+	inject_nothing();
+	ksm_expect("PR_SET_MEMORY_MERGE", set_merge(1), 0);
+	area = ksm_map(PAGES);
+	ksm_fill_same(area, PAGES, SEED);
+	inject_each(try_fork_prctl);
+	ksm_expect("fork without a slot", try_fork_prctl(0), LEFT_OUT);
+	ksm_check_same(area, PAGES, SEED);
+}
+
+/* Unmerging: a page for each that was shared. */
+
+static char *shared_area;
+/* Attempts after which some of the pages were shared, and some not. */
+static unsigned int half_way;
+
+static void note_half_way(void)
+{
+	size_t merged = ksm_count_merged(shared_area, PAGES);
+
+	half_way += merged && merged < PAGES;
+}
+
+static void expect_half_way(const char *what)
+{
+	ksm_check(outcomes[REFUSED] >= PAGES, what);
+	ksm_check(half_way, "an unmerging ends half-way");
+}
+
+static enum outcome try_unmergeable(unsigned int nth)
+{
+	enum outcome outcome;
+	int error;
+
+	inject(nth);
+	error = madvise(shared_area, PAGES * psize(), MADV_UNMERGEABLE) ? errno : 0;
+	outcome = inject_judge("MADV_UNMERGEABLE", error, EAGAIN);
+	ksm_check_same(shared_area, PAGES, SEED);
+	note_half_way();
+	if (outcome == REFUSED) {
+		ksm_check(ksm_vmflag(shared_area, "mg"), "it stays mergeable");
+	} else {
+		ksm_expect("merged pages", ksm_count_merged(shared_area, PAGES), 0);
+		ksm_mergeable(shared_area, PAGES);
+	}
+	ksm_settle();
+	ksm_expect_figures(1, 2 * PAGES - 1, 0);
+	ksm_check_same(shared_area, PAGES, SEED);
+	return outcome;
+}
+
+static void unmergeable(void)
+{
+	inject_nothing();
+	inject_call_witness();
+	shared_area = ksm_merged_area(PAGES, SEED);
+	inject_each(try_unmergeable);
+	expect_half_way("MADV_UNMERGEABLE fails for each page");
+	inject_dismiss_witness();
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+	ksm_check_same(shared_area, PAGES, SEED);
+}
+
+static enum outcome try_prctl_off(unsigned int nth)
+{
+	enum outcome outcome;
+
+	inject(nth);
+	outcome = inject_judge("PR_SET_MEMORY_MERGE 0", set_merge(0), ENOMEM);
+	ksm_check_same(shared_area, PAGES, SEED);
+	note_half_way();
+	ksm_expect("PR_GET_MEMORY_MERGE", get_merge(), outcome == REFUSED);
+	ksm_expect("mergeable", ksm_vmflag(shared_area, "mg"), outcome == REFUSED);
+	if (outcome != REFUSED)
+		ksm_expect("merged pages", ksm_count_merged(shared_area, PAGES), 0);
+	ksm_expect("PR_SET_MEMORY_MERGE", set_merge(1), 0);
+	ksm_settle();
+	ksm_expect("merged pages", ksm_count_merged(shared_area, PAGES), PAGES);
+	return outcome;
+}
+
+static void prctl_off(void)
+{
+	inject_nothing();
+	ksm_expect("PR_SET_MEMORY_MERGE", set_merge(1), 0);
+	shared_area = ksm_map(PAGES);
+	ksm_fill_same(shared_area, PAGES, SEED);
+	ksm_settle();
+	inject_each(try_prctl_off);
+	expect_half_way("PR_SET_MEMORY_MERGE 0 fails for each page");
+	ksm_expect("PR_SET_MEMORY_MERGE 0", set_merge(0), 0);
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+	ksm_check_same(shared_area, PAGES, SEED);
+}
+
+/* To open the file and to write to it takes memory, too. */
+static enum outcome try_run_2(unsigned int nth)
+{
+	enum outcome outcome;
+
+	inject(nth);
+	outcome = inject_judge("run 2", -ksm_try("run", "2"), ENOMEM);
+	ksm_expect("run", ksm_get("run"), outcome == REFUSED ? 0 : 2);
+	ksm_check_same(shared_area, PAGES, SEED);
+	note_half_way();
+	/* What is left can be unmerged, or be merged with what is not. */
+	if (outcome == REFUSED && nth & 1)
+		ksm_unmerge_all();
+	if (ksm_get("run") == 2)
+		ksm_expect_nothing();
+	ksm_settle();
+	ksm_expect_figures(1, 2 * PAGES - 1, 0);
+	ksm_check_same(shared_area, PAGES, SEED);
+	return outcome;
+}
+
+static void run_2(void)
+{
+	inject_nothing();
+	inject_call_witness();
+	shared_area = ksm_merged_area(PAGES, SEED);
+	inject_each(try_run_2);
+	expect_half_way("run 2 fails for each page");
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+}
+
+/* Swap: a copy of what others had shared. */
+
+static char *swapped_area(void)
+{
+	char *area;
+
+	ksm_need_reclaim();
+	area = ksm_merged_area(SWAPPED, SEED);
+	ksm_check(ksm_reclaim(area, SWAPPED), "all shared pages are swapped out");
+	/* The first to come gets the page itself, all others copies. */
+	ksm_check_same(area, 1, SEED);
+	shared_area = area;
+	return area;
+}
+
+/* The kernel looks for the page, and has to say that there is no memory. */
+static enum outcome try_populate(unsigned int nth)
+{
+	char *page = shared_area + nth * psize();
+	enum outcome outcome;
+	int error;
+
+	ksm_check(nth < SWAPPED, "a fault allocates less often");
+	inject(nth);
+	error = madvise(page, psize(), MADV_POPULATE_READ) ? errno : 0;
+	outcome = inject_judge("MADV_POPULATE_READ", error, ENOMEM);
+	ksm_check_same(page, 1, SEED);
+	return outcome;
+}
+
+/* A fault of its own is repeated until there is memory. */
+static enum outcome try_read(unsigned int nth)
+{
+	char *page = shared_area + nth * psize();
+	bool holds;
+
+	ksm_check(nth < SWAPPED, "a fault allocates less often");
+	inject(nth);
+	holds = ksm_holds(page, SEED);
+	ksm_check(holds, "what comes from swap is what was written");
+	return inject_judge("a page fault", 0, 0);
+}
+
+static void after_swap_in(const char *area)
+{
+	ksm_check_same(area, SWAPPED, SEED);
+	ksm_settle();
+	ksm_expect_figures(1, SWAPPED - 1, 0);
+	ksm_check_same(area, SWAPPED, SEED);
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+}
+
+static void populate_from_swap(void)
+{
+	char *area;
+
+	inject_nothing();
+	area = swapped_area();
+	inject_each(try_populate);
+	ksm_check(outcomes[REFUSED], "a copy fails without memory");
+	after_swap_in(area);
+}
+
+static void read_from_swap(void)
+{
+	char *area;
+
+	inject_nothing();
+	area = swapped_area();
+	inject_each(try_read);
+	ksm_check(outcomes[WENT_ON], "a copy fails without memory");
+	after_swap_in(area);
+}
+
+/* There is a page for the copy, but its memory cgroup may not have it. */
+static void starved_child(struct ksm_child *self, void *arg)
+{
+	char *area = ksm_map_mergeable(SWAPPED), pid[16];
+
+	(void)arg;
+	ksm_fill_same(area, SWAPPED, SEED);
+	ksm_child_pause(self);
+	ksm_check(ksm_reclaim(area, SWAPPED), "the child's pages are swapped out");
+	ksm_child_pause(self);
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	ksm_check(!ksm_write_file(STARVED "cgroup.procs", pid), "a child changes its cgroup");
+	ksm_holds(area, SEED);
+	ksm_fail("a child went on without memory for its page");
+}
+
+static void starve(struct ksm_child *child)
+{
+	int status;
+
+	if (mkdir(STARVED, 0755) || ksm_write_file(STARVED "memory.max", "0"))
+		ksm_skip("no memory cgroup can be made");
+	ksm_child_go(child);
+	ksm_check(waitpid(child->pid, &status, 0) == child->pid, "waitpid");
+	rmdir(STARVED);
+	ksm_check(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
+		  "a child without memory is killed");
+}
+
+static void charge_from_swap(void)
+{
+	struct ksm_child child;
+	char *area;
+
+	inject_nothing();
+	ksm_need_reclaim();
+	ksm_child_start(&child, starved_child, NULL);
+	ksm_child_wait(&child);
+	area = ksm_merged_area(SWAPPED, SEED);
+	ksm_child_step(&child);
+	ksm_check(ksm_reclaim(area, SWAPPED), "all shared pages are swapped out");
+	/* Now the page is there, as nobody's but ours. */
+	ksm_check_same(area, SWAPPED, SEED);
+	starve(&child);
+	after_swap_in(area);
+}
+
+static const struct ksm_case cases[] = {
+	{ "MADV_MERGEABLE", mergeable },
+	{ "prctl on", prctl_on },
+	{ "exec under the prctl", exec_merged },
+	{ "fork", forks },
+	{ "fork under the prctl, and a second chance", forks_prctl },
+	{ "MADV_UNMERGEABLE half-way", unmergeable },
+	{ "prctl off half-way", prctl_off },
+	{ "run 2 half-way", run_2 },
+	{ "a page from swap that the kernel asks for", populate_from_swap },
+	{ "a page from swap that a process reads", read_from_swap },
+	{ "a page from swap that a cgroup may not have", charge_from_swap },
+};
+
+int main(int argc, char **argv)
+{
+	if (argc == 2 && !strcmp(argv[1], EXEC_TELL))
+		return tell_what_is_left();
+	return inject_run_cases(cases, ARRAY_SIZE(cases));
+}

@@ -1,0 +1,404 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Want of memory in ksmd. The first allocation of a few passes fails, then the
+ * second, and so on until there is none left to fail; or many do, at intervals and
+ * by chance. Nobody is told, memory holds what was written, and once there is
+ * memory again everything merges, to the exact count.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "ksm_inject.h"
+
+#define PAGES		12
+#define SEED		0x140000
+
+/* ksmd: leaves, stable nodes, rmap_items, tables. */
+
+/* Pages in each of four leaves, of as many sizes; the last have no like. */
+static const unsigned int leaf_pages[] = { 1, 3, 10, 20 };
+
+#define LEAF		64
+#define WORK_PAGES	34
+#define WORK_ALONE	2
+#define WORK_CONTENTS	8
+
+static char *work;
+/* Where the pages are, and what they hold. */
+static char *work_page[WORK_PAGES];
+static uint64_t work_seed[WORK_PAGES];
+
+static void write_work(unsigned int i, uint64_t seed)
+{
+	work_seed[i] = seed;
+	ksm_fill(work_page[i], seed);
+}
+
+static uint64_t first_seed(unsigned int i)
+{
+	return SEED + (i < WORK_PAGES - WORK_ALONE ? i % WORK_CONTENTS : i);
+}
+
+static void map_work(void)
+{
+	const size_t leaf_size = LEAF * psize();
+	unsigned int leaf, page, i = 0;
+
+	work = ksm_map_mergeable((ARRAY_SIZE(leaf_pages) + 1) * LEAF);
+	work += -(uintptr_t)work % leaf_size;
+	for (leaf = 0; leaf < ARRAY_SIZE(leaf_pages); leaf++)
+		for (page = 0; page < leaf_pages[leaf]; page++)
+			work_page[i++] = work + (leaf * LEAF + page) * psize();
+	for (i = 0; i < WORK_PAGES; i++)
+		write_work(i, first_seed(i));
+}
+
+static void check_work(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < WORK_PAGES; i++)
+		if (!ksm_holds(work_page[i], work_seed[i]))
+			ksm_fail("page %u no longer holds what was written", i);
+}
+
+static void expect_work_merged(void)
+{
+	ksm_settle();
+	check_work();
+	ksm_expect_figures(WORK_CONTENTS, WORK_PAGES - WORK_ALONE - WORK_CONTENTS,
+			   WORK_ALONE);
+}
+
+/* What passes without memory have left can be unmerged, or be gone on with. */
+static void after_passes(unsigned int nth)
+{
+	check_work();
+	if (nth & 1) {
+		ksm_unmerge_all();
+		ksm_expect_nothing();
+	}
+	expect_work_merged();
+}
+
+/* All of it is new to ksmd. */
+static enum outcome try_new_pages(unsigned int nth)
+{
+	enum outcome outcome;
+
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+	inject_ksmd(nth);
+	ksm_settle();
+	outcome = inject_judge_ksmd();
+	after_passes(nth);
+	return outcome;
+}
+
+static void new_pages(void)
+{
+	inject_nothing();
+	map_work();
+	inject_each(try_new_pages);
+	/* Leaves, nodes, rmap_items. */
+	ksm_check(outcomes[WENT_ON] >= ARRAY_SIZE(leaf_pages) + WORK_CONTENTS +
+		  WORK_PAGES - WORK_ALONE, "each allocation of ksmd fails");
+}
+
+/* Some are known: their leaves have to make way for larger ones. */
+static enum outcome try_more_pages(unsigned int nth)
+{
+	enum outcome outcome;
+	unsigned int i;
+
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+	for (i = 0; i < WORK_PAGES; i += 2)
+		madvise(work_page[i], psize(), MADV_DONTNEED);
+	ksm_settle();
+	for (i = 0; i < WORK_PAGES; i += 2)
+		write_work(i, first_seed(i));
+	inject_ksmd(nth);
+	ksm_settle();
+	outcome = inject_judge_ksmd();
+	after_passes(nth);
+	return outcome;
+}
+
+static void more_pages(void)
+{
+	inject_nothing();
+	map_work();
+	inject_each(try_more_pages);
+	ksm_check(outcomes[WENT_ON] >= ARRAY_SIZE(leaf_pages) + WORK_PAGES / 2,
+		  "each allocation of ksmd fails");
+}
+
+/* Shared already, as a fork has them: an rmap_item for each. */
+
+static char *forked_area;
+
+static void live_forked(struct ksm_child *self, void *arg)
+{
+	(void)arg;
+	ksm_check_same(forked_area, PAGES, SEED);
+	ksm_child_pause(self);
+	ksm_check_same(forked_area, PAGES, SEED);
+}
+
+static enum outcome try_forked_pages(unsigned int nth)
+{
+	struct ksm_child child;
+	enum outcome outcome;
+
+	ksm_child_start(&child, live_forked, NULL);
+	ksm_child_wait(&child);
+	inject_ksmd(nth);
+	ksm_settle();
+	outcome = inject_judge_ksmd();
+	ksm_settle();
+	ksm_expect_figures(1, 2 * PAGES - 1, 0);
+	ksm_child_end(&child);
+	ksm_settle();
+	ksm_expect_figures(1, PAGES - 1, 0);
+	ksm_check_same(forked_area, PAGES, SEED);
+	return outcome;
+}
+
+static void forked_pages(void)
+{
+	inject_nothing();
+	forked_area = ksm_merged_area(PAGES, SEED);
+	inject_each(try_forked_pages);
+	ksm_check(outcomes[WENT_ON] > PAGES, "each allocation of ksmd fails");
+}
+
+/* More records than fit into the first table, and than into one that has failed once. */
+#define TABLE_PAGES	4200
+#define MORE_PAGES	5000
+/* What a table of twice the size takes more, without its filter. */
+#define TABLE_BYTES	8192
+/* The filter of the smallest one is from there. */
+#define FILTER_CACHE	"kmalloc-2k"
+
+static char *table_area;
+
+/* One pass sees the pages, one has them in the table, one finds this too small. */
+static void two_passes(void)
+{
+	ksm_one_pass();
+	ksm_one_pass();
+}
+
+static void expect_table(size_t pages)
+{
+	ksm_settle();
+	ksm_expect_figures(0, 0, pages);
+	ksm_check_unique(table_area, pages, SEED);
+}
+
+static enum outcome try_larger_table(unsigned int nth)
+{
+	enum outcome outcome;
+
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+	ksm_one_pass();
+	inject_ksmd(nth);
+	two_passes();
+	outcome = inject_judge_ksmd();
+	ksm_set("sleep_millisecs", 1);
+	expect_table(TABLE_PAGES);
+	return outcome;
+}
+
+static void larger_table(void)
+{
+	inject_nothing();
+	table_area = ksm_map_mergeable(TABLE_PAGES);
+	ksm_fill_unique(table_area, TABLE_PAGES, SEED);
+	inject_each(try_larger_table);
+	ksm_check(outcomes[WENT_ON] >= 2, "the table and its filter fail");
+}
+
+/*
+ * Then chains get longer. A quarter more records, and it is asked for again. The
+ * profit tells what the table takes.
+ */
+static void no_larger_table(void)
+{
+	long small, large;
+
+	inject_nothing();
+	table_area = ksm_map_mergeable(MORE_PAGES);
+	ksm_fill_unique(table_area, TABLE_PAGES, SEED);
+	ksm_one_pass();
+	inject_ksmd_all("failslab");
+	inject_ksmd_all("fail_page_alloc");
+	two_passes();
+	two_passes();
+	inject_nothing();
+	small = ksm_get("general_profit");
+	ksm_set("sleep_millisecs", 1);
+	expect_table(TABLE_PAGES);
+	ksm_expect("general_profit, with the table as small as before",
+		   ksm_get("general_profit"), small);
+	ksm_fill_unique(table_area, MORE_PAGES, SEED);
+	expect_table(MORE_PAGES);
+	large = ksm_get("general_profit");
+	ksm_check(large <= small - TABLE_BYTES, "the table is larger in the end");
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+}
+
+/* Emptied, it gives its memory back, for which a small one has to be had. */
+static enum outcome try_smaller_table(unsigned int nth)
+{
+	enum outcome outcome;
+
+	inject(nth);
+	outcome = inject_judge("run 2", -ksm_try("run", "2"), ENOMEM);
+	if (outcome == REFUSED)
+		ksm_expect("run", ksm_get("run"), 0);
+	else
+		ksm_expect_nothing();
+	expect_table(TABLE_PAGES);
+	return outcome;
+}
+
+static void smaller_table(void)
+{
+	inject_nothing();
+	table_area = ksm_map_mergeable(TABLE_PAGES);
+	ksm_fill_unique(table_area, TABLE_PAGES, SEED);
+	expect_table(TABLE_PAGES);
+	inject_each(try_smaller_table);
+	inject_own(FILTER_CACHE);
+	ksm_unmerge_all();
+	ksm_check(ksm_get("general_profit") <= -TABLE_BYTES, "a table goes on being large");
+	inject_nothing();
+	/* Who is at 2 stays there. */
+	ksm_set("run", 0);
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+	ksm_expect("general_profit", ksm_get("general_profit"), 0);
+}
+
+/* Many that fail, at intervals and by chance. */
+
+/* A life that may lack a slot at each turn. */
+static enum outcome live_shortly(unsigned int round)
+{
+	char *area = ksm_map(PAGES);
+
+	check_work();
+	if (madvise(area, PAGES * psize(), MADV_MERGEABLE) && errno != EAGAIN)
+		ksm_fail("MADV_MERGEABLE: %s", strerror(errno));
+	if (prctl(PR_SET_MEMORY_MERGE, round & 1, 0, 0, 0) && errno != ENOMEM)
+		ksm_fail("PR_SET_MEMORY_MERGE: %s", strerror(errno));
+	ksm_fill_same(area, PAGES, SEED);
+	ksm_passes(1);
+	ksm_check_same(area, PAGES, SEED);
+	return WENT_ON;
+}
+
+static void live_through(unsigned int rounds)
+{
+	unsigned int round, i;
+
+	for (round = 0; round < rounds; round++) {
+		i = round * 7 % WORK_PAGES;
+		inject_child(live_shortly, round, false);
+		ksm_passes(1);
+		check_work();
+		/* A page is written to, and becomes what it was. */
+		write_work(i, work_seed[i] == first_seed(i) ? SEED + 1000 : first_seed(i));
+		if (round % 8 == 7)
+			ksm_unmerge_all();
+		check_work();
+	}
+	for (i = 0; i < WORK_PAGES; i++)
+		write_work(i, first_seed(i));
+}
+
+static void expect_failed(long failed)
+{
+	ksft_print_msg("%ld allocations failed\n", failed);
+	ksm_check(failed > 0, "allocations failed");
+	inject_nothing();
+	expect_work_merged();
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+	check_work();
+}
+
+static void one_in_three(void)
+{
+	inject_nothing();
+	map_work();
+	inject_caches(NULL, 3, 100);
+	live_through(40);
+	expect_failed(inject_count("failslab"));
+}
+
+static void by_chance(void)
+{
+	inject_nothing();
+	map_work();
+	inject_caches(NULL, 1, 50);
+	live_through(40);
+	expect_failed(inject_count("failslab"));
+}
+
+static void all_of_ksmd(void)
+{
+	inject_nothing();
+	map_work();
+	inject_ksmd_all("failslab");
+	inject_ksmd_all("fail_page_alloc");
+	live_through(10);
+	ksm_expect_figures(0, 0, 0);
+	expect_failed(inject_count("failslab"));
+}
+
+/*
+ * The second page of two is not merged, and there is no page to undo the first
+ * step with, so that one page is shared alone for a while.
+ */
+static void undone_in_vain(void)
+{
+	inject_nothing();
+	map_work();
+	/* For objects there is memory: they have been there before. */
+	expect_work_merged();
+	ksm_unmerge_all();
+	inject_caches("ksm_rmap_item", 2, 100);
+	inject_ksmd_all("fail_page_alloc");
+	ksm_settle();
+	check_work();
+	ksm_check(inject_count("fail_page_alloc"), "a merge could not be undone");
+	expect_failed(inject_count("failslab"));
+}
+
+static const struct ksm_case cases[] = {
+	{ "pages that are new to ksmd", new_pages },
+	{ "pages beside those that ksmd knows", more_pages },
+	{ "shared pages of a fork", forked_pages },
+	{ "a larger table, one failure at a time", larger_table },
+	{ "a larger table, no memory at all", no_larger_table },
+	{ "a smaller table", smaller_table },
+	{ "one in three of the objects of KSM", one_in_three },
+	{ "objects of KSM by chance", by_chance },
+	{ "all that ksmd allocates", all_of_ksmd },
+	{ "a merge that can be neither ended nor undone", undone_in_vain },
+};
+
+int main(void)
+{
+	return inject_run_cases(cases, ARRAY_SIZE(cases));
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Allocations that fail when they are told to, by CONFIG_FAULT_INJECTION: the
+ * n-th of a system call, or of ksmd; or many, at intervals and by chance.
+ *
+ * A case begins with inject_nothing(). What it leaves behind goes with the next
+ * one, and in the end all settings are what they were.
+ */
+#ifndef KSM_INJECT_H
+#define KSM_INJECT_H
+
+#include "ksm_common.h"
+
+/* Pages of the witness, which hold what this seed makes. */
+#define INJECT_PAGES	12
+#define INJECT_SEED	0x130000
+
+/* How an attempt ended; also as an exit status. */
+enum outcome {
+	UNTOUCHED = 64,	/* it does not allocate that often */
+	WENT_ON,	/* an allocation failed, and nobody was told */
+	REFUSED,	/* an allocation failed, and the caller was told */
+	KILLED,		/* an exec was too far gone to be refused */
+	LEFT_OUT,	/* a fork went on with a child that is not scanned */
+	OUTCOMES,
+};
+
+/* Does something of which allocation @nth fails. */
+typedef enum outcome attempt_fn(unsigned int nth);
+
+/* What inject_each() has seen so far. */
+extern unsigned int outcomes[OUTCOMES];
+
+int inject_run_cases(const struct ksm_case *cases, unsigned int count);
+void inject_nothing(void);
+
+/* One that fails, of the caller. */
+void inject(unsigned int nth);
+bool injected(void);
+enum outcome inject_judge(const char *what, int error, int want);
+/* Of ksmd. */
+void inject_ksmd(unsigned int nth);
+enum outcome inject_judge_ksmd(void);
+/* The first, then the second, until there is none left. */
+void inject_each(attempt_fn *attempt);
+enum outcome inject_child(attempt_fn *attempt, unsigned int nth, bool may_be_killed);
+
+/* Another process with pages like ours: it checks them after each attempt. */
+void inject_call_witness(void);
+void inject_dismiss_witness(void);
+
+/* Many that fail. */
+void inject_caches(const char *only, long interval, long percent);
+void inject_own(const char *cache);
+void inject_ksmd_all(const char *kind);
+long inject_count(const char *kind);
+
+#endif /* KSM_INJECT_H */
