@@ -4,12 +4,16 @@
  * merge_across_nodes 0 pages merge inside a node only.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/mempolicy.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "ksm_common.h"
@@ -475,6 +479,67 @@ static void offlined_with_shared(void)
 	ksm_expect_nothing();
 }
 
+/* A page that stays where it is for as long as the pipe is not read. */
+static unsigned long hold_page(int node)
+{
+	char *page = ksm_map_on_node(1, node);
+	struct iovec iov = { .iov_base = page, .iov_len = psize() };
+	int ends[2];
+
+	ksm_fill(page, SEED + 2);
+	ksm_check(!pipe(ends) && vmsplice(ends[1], &iov, 1, 0) == psize(),
+		  "a pipe holds a page");
+	return ksm_pfn(page);
+}
+
+static bool ksmd_waits(void *arg)
+{
+	char path[64], state[32] = "";
+
+	(void)arg;
+	snprintf(path, sizeof(path), "/proc/%d/status", ksm_ksmd());
+	return ksm_field(path, "State", state, sizeof(state)) && state[0] == 'D';
+}
+
+/* Tries to take a block offline that does not go, until that is interrupted. */
+static int offline_in_vain(unsigned long block)
+{
+	pid_t pid = fork();
+	int status;
+
+	ksm_check(pid >= 0, "fork");
+	if (!pid)
+		_exit(set_block(block, "offline"));
+	ksm_check(ksm_poll(ksmd_waits, NULL), "ksmd waits for memory to go offline");
+	kill(pid, SIGTERM);
+	ksm_check(waitpid(pid, &status, 0) == pid, "waitpid");
+	return status;
+}
+
+/* KSM goes on where memory does not go offline after all. */
+static void not_offlined(void)
+{
+	unsigned long block;
+	char *area;
+	int status;
+
+	ksm_need_nodes(nodes);
+	block = movable_block();
+	area = area_on(node_of_block(block));
+	ksm_settle();
+	if (hold_page(node_of_block(block)) / pages_in_block() != block)
+		ksm_skip("no page is held in the block that can go offline");
+	ksm_set("run", 1);
+	status = offline_in_vain(block);
+	ksm_check(WIFSIGNALED(status) && WTERMSIG(status) == SIGTERM,
+		  "what takes memory offline can be interrupted");
+	ksm_check_same(area, PAGES, SEED);
+	ksm_fill(area, SEED + 1);
+	ksm_settle();
+	ksm_expect_figures(1, PAGES - 2, 1);
+	ksm_check_same(area + psize(), PAGES - 1, SEED);
+}
+
 static const struct ksm_case cases[] = {
 	{ "a shared page moves with all its mappings", moves_with_all },
 	{ "it stays merged however often it moves", stays_merged },
@@ -495,6 +560,7 @@ static const struct ksm_case cases[] = {
 	{ "compaction keeps pages merged", compacted },
 	{ "memory goes offline and comes back", offlined },
 	{ "the memory that a shared page lies in goes offline", offlined_with_shared },
+	{ "memory does not go offline after all", not_offlined },
 };
 
 int main(void)
