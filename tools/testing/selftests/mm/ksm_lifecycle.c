@@ -24,6 +24,8 @@
 #define SEED		0x4000
 #define PAGES		50
 #define NR_MMS		200
+/* More than ksmd asks whether they want a page of theirs to be merged. */
+#define MANY_CHILDREN	300
 /* Unmerging so many takes many ticks. */
 #define LONG_AREA	2048
 #define ATTEMPTS	20
@@ -356,6 +358,27 @@ static void unwilling_parent(void)
 	ksm_settle();
 	ksm_expect_figures(1, PAGES - 1, 0);
 	ksm_child_end(&child);
+}
+
+/* Whether all of them want it is not asked: no page becomes the shared one. */
+static void forked_by_many(void)
+{
+	static struct ksm_child child[MANY_CHILDREN];
+	char *area = ksm_map_mergeable(PAGES);
+	unsigned int i;
+
+	ksm_fill_same(area, PAGES, SEED);
+	for (i = 1; i < MANY_CHILDREN; i++) {
+		ksm_child_start(&child[i], willing_child, area);
+		ksm_child_wait(&child[i]);
+	}
+	expect_nothing_merged(&child[0], willing_child, area);
+	for (i = 1; i < MANY_CHILDREN; i++)
+		ksm_child_end(&child[i]);
+	ksm_settle();
+	ksm_expect_figures(1, 2 * PAGES - 1, 0);
+	ksm_child_end(&child[0]);
+	ksm_check_same(area, PAGES, SEED);
 }
 
 /* New areas lie below the others, so that the page there is looked at first. */
@@ -954,6 +977,7 @@ static const struct ksm_case cases[] = {
 	{ "three generations share", fork_of_fork },
 	{ "pages that fork alone shares are not merged with themselves", shared_by_fork_alone },
 	{ "a parent that does not merge keeps its pages", unwilling_parent },
+	{ "more processes have a page than are asked", forked_by_many },
 	{ "a child's own page is shared in place of its parent's", unwilling_parent_of_likes },
 	{ "the parent goes first", parent_goes_first },
 	{ "exec keeps the prctl", exec_keeps_prctl },
