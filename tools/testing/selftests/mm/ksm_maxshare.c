@@ -124,10 +124,9 @@ static void alike_but_for_the_end(void)
  * The second content comes when the chain of the first has no room to be tried.
  * They differ in one byte, each time in another cache line: one may be sampled.
  */
-static void alike_but_for_a_byte_when_full(void)
+static void alike_but_for_a_byte(const char *content, long shared, long sharing)
 {
-	static const char content[] = "000011001111";
-	const size_t pages = sizeof(content) - 1;
+	const size_t pages = strlen(content);
 	char *area = ksm_map_mergeable(3 * pages);
 	size_t i;
 
@@ -137,10 +136,21 @@ static void alike_but_for_a_byte_when_full(void)
 	for (i = 0; i < 3 * pages; i++)
 		area[(i + 1) * psize() - 1 - 64 * (i / pages)] = content[i % pages];
 	ksm_settle();
-	ksm_expect_figures(12, 24, 0);
+	ksm_expect_figures(shared, sharing, 0);
 	for (i = 0; i < 3 * pages; i++)
 		ksm_expect("the byte", area[(i + 1) * psize() - 1 - 64 * (i / pages)],
 			   content[i % pages]);
+}
+
+static void alike_but_for_a_byte_when_full(void)
+{
+	alike_but_for_a_byte("000011001111", 12, 24);
+}
+
+/* Nothing of the first content is left that the second could be compared with. */
+static void alike_but_for_a_byte_when_all_full(void)
+{
+	alike_but_for_a_byte("00001111", 6, 18);
 }
 
 static void sharing_child(struct ksm_child *self, void *arg)
@@ -292,6 +302,7 @@ static const struct ksm_case cases[] = {
 	{ "several contents have a chain each", several_chains },
 	{ "contents that differ in their last word share no chain", alike_but_for_the_end },
 	{ "a full chain is no place for another content", alike_but_for_a_byte_when_full },
+	{ "a full chain hides no other content", alike_but_for_a_byte_when_all_full },
 	{ "the bound holds across processes", across_processes },
 	{ "fork may go past the bound", fork_may_exceed },
 	{ "shares that nobody has are pruned", pruned },
