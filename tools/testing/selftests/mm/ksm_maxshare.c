@@ -254,8 +254,10 @@ static void unmerged(void)
 	ksm_check_same(area, 50, SEED);
 }
 
-/* Room that came free in a share is used before another one is begun. */
-/* Be it in the share that stands in the tree, or in one beside it. */
+/*
+ * Room that came free in a share is used before another one is begun, be it in the
+ * share that stands in the tree, or in one beside it.
+ */
 static void room_is_used_again(void)
 {
 	char *area = ksm_map_mergeable(20), *four;
