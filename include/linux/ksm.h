@@ -121,14 +121,15 @@ static inline void ksm_mm_init(struct mm_struct *mm)
  * @mm: the child
  * @oldmm: the parent
  *
- * A child that there is no memory to scan for works none the worse.
+ * What the child has of shared pages and zero pages could not be taken back from
+ * it if it were not scanned.
  *
- * Context: may sleep.
+ * Context: may sleep; all areas are copied, mmap_lock of @mm held for writing.
+ * Return: 0, or -ENOMEM.
  */
-static inline void ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm)
+static inline int ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm)
 {
-	if (test_bit(MMF_VM_MERGEABLE, &oldmm->flags))
-		__ksm_enter(mm);
+	return test_bit(MMF_VM_MERGEABLE, &oldmm->flags) ? __ksm_enter(mm) : 0;
 }
 
 /**
@@ -173,7 +174,11 @@ static inline int ksm_disable(struct mm_struct *mm)
 static inline void ksm_might_unmap_zero_page(struct mm_struct *mm, pte_t pte) { }
 static inline void ksm_might_copy_zero_page(struct mm_struct *mm, pte_t pte) { }
 static inline void ksm_mm_init(struct mm_struct *mm) { }
-static inline void ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm) { }
+
+static inline int ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm)
+{
+	return 0;
+}
 
 static inline int ksm_execve(struct mm_struct *mm)
 {

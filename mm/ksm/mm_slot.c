@@ -318,12 +318,8 @@ vm_flags_t ksm_vma_flags(const struct mm_struct *mm, const struct file *file,
  */
 void ksm_add_vma(struct vm_area_struct *vma)
 {
-	struct mm_struct *mm = vma->vm_mm;
-
-	if (!test_bit(MMF_VM_MERGE_ANY, &mm->flags))
+	if (!test_bit(MMF_VM_MERGE_ANY, &vma->vm_mm->flags))
 		return;
-	/* A fork that had no memory for a slot gets another chance. */
-	enter_once(mm);
 	if (vma_mergeable(vma))
 		vm_flags_set(vma, VM_MERGEABLE);
 	else if (vma->vm_flags & VM_MERGEABLE)

@@ -688,23 +688,26 @@ static void enter_slot(struct ksm_scan *scan)
 	scan->found_area = false;
 }
 
+/* An mm that asked for all its areas to be merged may not have got to make any. */
+static bool wants_slot(struct mm_struct *mm)
+{
+	return test_bit(MMF_VM_MERGE_ANY, &mm->flags) || ksm_has_mergeable_area(mm);
+}
+
 /*
- * The mm had nothing to merge.  Unless something has been marked meanwhile, its
- * slot goes; mmap_lock keeps madvise() from relying on it.
+ * The mm had nothing to merge.  Unless it may have, its slot goes; mmap_lock keeps
+ * madvise() and prctl() from relying on it meanwhile.
  */
 static void leave_barren_slot(struct ksm_scan *scan, struct mm_struct *mm)
 {
 	mmgrab(mm);
 	mmap_read_lock(mm);
-	ksm_slot_leave(scan, ksm_mm_exiting(mm) || !ksm_has_mergeable_area(mm));
+	ksm_slot_leave(scan, ksm_mm_exiting(mm) || !wants_slot(mm));
 	mmap_read_unlock(mm);
 	mmdrop(mm);
 }
 
-/*
- * Go on to the next mm.  One that asked for all its areas to be merged stays
- * without any: it may just not have got to make them.
- */
+/* Go on to the next mm. */
 static void leave_slot(struct ksm_scan *scan)
 {
 	struct mm_struct *mm = scan->slot->slot.mm;
@@ -713,7 +716,7 @@ static void leave_slot(struct ksm_scan *scan)
 	if (exiting)
 		enter_slot(scan);
 	forget_until(scan, ULONG_MAX);
-	if (exiting || scan->found_area || test_bit(MMF_VM_MERGE_ANY, &mm->flags))
+	if (exiting || scan->found_area)
 		ksm_slot_leave(scan, exiting);
 	else
 		leave_barren_slot(scan, mm);

@@ -163,160 +163,84 @@ static void exec_merged(void)
 	ksm_expect_nothing();
 }
 
-static void wait_stopped(pid_t pid)
+/* A child without a slot would keep for good what is merged. */
+
+static char *forked_area;
+static char *forked_zeros;
+
+static void live_forked(void)
+{
+	ksm_check_same(forked_area, PAGES, SEED);
+	ksm_check_same(forked_zeros, PAGES, 0);
+	raise(SIGSTOP);
+	ksm_fill_unique(forked_area, PAGES / 2, SEED + 1);
+	ksm_check_unique(forked_area, PAGES / 2, SEED + 1);
+	ksm_check_same(forked_area + PAGES / 2 * psize(), PAGES - PAGES / 2, SEED);
+	ksm_check_same(forked_zeros, PAGES, 0);
+	_exit(KSFT_PASS);
+}
+
+static void expect_forked(unsigned int processes)
+{
+	ksm_settle();
+	ksm_expect_figures(1, processes * PAGES - 1, 0);
+	ksm_expect("ksm_zero_pages", ksm_get("ksm_zero_pages"), processes * PAGES);
+}
+
+/* The child is scanned like its parent, and run 2 finds all that it has. */
+static void check_forked(pid_t pid)
 {
 	int status;
 
 	ksm_check(waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status),
 		  "a child comes as far as it should");
-}
-
-static void let_go_on(pid_t pid)
-{
+	expect_forked(2);
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+	ksm_expect("ksm_zero_pages after run 2", ksm_get("ksm_zero_pages"), 0);
 	kill(pid, SIGCONT);
-}
-
-static char *forked_area;
-
-static void live_forked(void)
-{
-	char *area = forked_area;
-
-	ksm_check_same(area, PAGES, SEED);
-	raise(SIGSTOP);
-	ksm_check_same(area, PAGES, SEED);
-	ksm_fill_unique(area, PAGES / 2, SEED + 1);
-	ksm_check_unique(area, PAGES / 2, SEED + 1);
-	ksm_check_same(area + PAGES / 2 * psize(), PAGES - PAGES / 2, SEED);
-	_exit(KSFT_PASS);
+	ksm_wait_ok(pid);
 }
 
 /*
- * Forks with an allocation that fails; the child stops at once. How many come
- * before the slot is not the same each time: the slot is number 0.
+ * How many allocations come before the slot is not the same each time: number 0
+ * is the slot, whichever it is.
  */
-static enum outcome fork_starved(unsigned int nth, void (*child)(void), pid_t *pid)
-{
-	enum outcome outcome;
-
-	if (nth)
-		inject(nth);
-	else
-		inject_own("ksm_mm_slot");
-	*pid = fork();
-	if (!*pid)
-		child();
-	outcome = inject_judge("fork", *pid < 0 ? errno : 0, ENOMEM);
-	inject_nothing();
-	if (outcome != REFUSED)
-		wait_stopped(*pid);
-	return outcome;
-}
-
-/* A child that there was no slot for has its memory, but does not merge. */
 static enum outcome try_fork(unsigned int nth)
 {
 	enum outcome outcome;
 	pid_t pid;
 
-	outcome = fork_starved(nth, live_forked, &pid);
-	if (outcome != REFUSED) {
-		ksm_settle();
-		if (!ksm_stat(pid, "ksm_rmap_items"))
-			outcome = LEFT_OUT;
-		ksm_expect_figures(1, (outcome == LEFT_OUT ? 1 : 2) * PAGES - 1, 0);
-		/* Nobody comes to it, so that it goes on with the shared page. */
-		if (outcome == LEFT_OUT) {
-			ksm_unmerge_all();
-			ksm_expect_nothing();
-		}
-		let_go_on(pid);
-		ksm_wait_ok(pid);
-		ksm_settle();
-	}
-	ksm_expect_figures(1, PAGES - 1, 0);
+	if (nth)
+		inject(nth);
+	else
+		inject_own("ksm_mm_slot");
+	pid = fork();
+	if (!pid)
+		live_forked();
+	outcome = inject_judge("fork", pid < 0 ? errno : 0, ENOMEM);
+	inject_nothing();
+	if (outcome != REFUSED)
+		check_forked(pid);
+	expect_forked(1);
 	ksm_check_same(forked_area, PAGES, SEED);
+	ksm_check_same(forked_zeros, PAGES, 0);
 	return outcome;
 }
 
 static void forks(void)
 {
 	inject_nothing();
+	ksm_set("use_zero_pages", 1);
 	forked_area = ksm_merged_area(PAGES, SEED);
+	forked_zeros = ksm_map_mergeable(PAGES);
+	ksm_fill_same(forked_zeros, PAGES, 0);
+	expect_forked(1);
 	inject_each(try_fork);
 	ksm_check(outcomes[REFUSED] > 3, "fork fails without memory");
-	ksm_expect("fork without a slot", try_fork(0), LEFT_OUT);
+	ksm_expect("fork without a slot", try_fork(0), REFUSED);
 	ksm_unmerge_all();
 	ksm_expect_nothing();
-}
-
-/* Executable, so that it does not become one with what is there. */
-static char *map_starved(unsigned int nth, bool *failed)
-{
-	char *area;
-
-	inject(nth);
-	area = mmap(NULL, PAGES * psize(), PROT_READ | PROT_WRITE | PROT_EXEC,
-		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	*failed = injected();
-	if (area == MAP_FAILED && !*failed)
-		ksm_fail("mapping memory: %s", strerror(errno));
-	return area;
-}
-
-/* Without a slot: mapping memory is what gets it one, unless that fails too. */
-static void live_left_out(void)
-{
-	bool failed = true;
-	unsigned int nth;
-	char *area;
-
-	raise(SIGSTOP);
-	for (nth = 1; failed; nth++) {
-		area = map_starved(nth, &failed);
-		if (failed && area != MAP_FAILED)
-			munmap(area, PAGES * psize());
-	}
-	ksm_fill_same(area, PAGES, SEED);
-	raise(SIGSTOP);
-	ksm_expect("merged pages", ksm_count_merged(area, PAGES), PAGES);
-	ksm_check_same(area, PAGES, SEED);
-	_exit(KSFT_PASS);
-}
-
-static enum outcome try_fork_prctl(unsigned int nth)
-{
-	enum outcome outcome;
-	pid_t pid;
-
-	outcome = fork_starved(nth, live_left_out, &pid);
-	if (outcome == REFUSED)
-		return outcome;
-	ksm_passes(2);
-	if (ksm_stat(pid, "ksm_rmap_items")) {
-		kill(pid, SIGKILL);
-		waitpid(pid, NULL, 0);
-		return outcome;
-	}
-	let_go_on(pid);
-	wait_stopped(pid);
-	ksm_settle();
-	let_go_on(pid);
-	ksm_wait_ok(pid);
-	return LEFT_OUT;
-}
-
-static void forks_prctl(void)
-{
-	char *area;
-
-	inject_nothing();
-	ksm_expect("PR_SET_MEMORY_MERGE", set_merge(1), 0);
-	area = ksm_map(PAGES);
-	ksm_fill_same(area, PAGES, SEED);
-	inject_each(try_fork_prctl);
-	ksm_expect("fork without a slot", try_fork_prctl(0), LEFT_OUT);
-	ksm_check_same(area, PAGES, SEED);
 }
 
 /* Unmerging: a page for each that was shared. */
@@ -565,7 +489,6 @@ static const struct ksm_case cases[] = {
 	{ "prctl on", prctl_on },
 	{ "exec under the prctl", exec_merged },
 	{ "fork", forks },
-	{ "fork under the prctl, and a second chance", forks_prctl },
 	{ "MADV_UNMERGEABLE half-way", unmergeable },
 	{ "prctl off half-way", prctl_off },
 	{ "run 2 half-way", run_2 },

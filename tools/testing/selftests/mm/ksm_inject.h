@@ -21,7 +21,6 @@ enum outcome {
 	WENT_ON,	/* an allocation failed, and nobody was told */
 	REFUSED,	/* an allocation failed, and the caller was told */
 	KILLED,		/* an exec was too far gone to be refused */
-	LEFT_OUT,	/* a fork went on with a child that is not scanned */
 	OUTCOMES,
 };
 
