@@ -312,6 +312,16 @@ static size_t count_written(int pagemap, char *area)
 	return pages;
 }
 
+/* From now on the pages of an area are merged, and moved to and fro. */
+static void begin_moving(struct ksm_child *child, char *area)
+{
+	ksm_child_start(child, keep_moving_parent, area);
+	ksm_child_wait(child);
+	ksm_set("sleep_millisecs", 0);
+	ksm_set("run", 1);
+	ksm_child_go(child);
+}
+
 /*
  * A page may be on its way while it is write-protected, and just merged: each write
  * is reported once, and nothing else is.
@@ -330,11 +340,7 @@ static void tracked_while_moved(void)
 	ksm_check(pagemap >= 0, "/proc/self/pagemap");
 	ksm_fill_same(area, PAGES, SEED);
 	track_writes(area);
-	ksm_child_start(&child, keep_moving_parent, area);
-	ksm_child_wait(&child);
-	ksm_set("sleep_millisecs", 0);
-	ksm_set("run", 1);
-	ksm_child_go(&child);
+	begin_moving(&child, area);
 	for (round = 1, end = ksm_now_ms() + RACE_MS; ksm_now_ms() < end; round++) {
 		for (i = 0; i < PAGES; i++)
 			set_word(area, i, round);
@@ -342,6 +348,41 @@ static void tracked_while_moved(void)
 			   count_written(pagemap, area), PAGES);
 		ksm_expect("pages reported that were not written to",
 			   count_written(pagemap, area), 0);
+		for (i = 0; i < PAGES; i++)
+			check_word(area, i);
+	}
+	ksm_child_kill(&child);
+}
+
+static size_t count_soft_dirty(char *area)
+{
+	size_t i, count = 0;
+
+	for (i = 0; i < PAGES; i++)
+		count += !!(ksm_pagemap(area + i * psize()) & PM_SOFT_DIRTY);
+	return count;
+}
+
+/* Likewise by soft-dirty marks, which are all cleared before each round of writes. */
+static void soft_dirty_while_moved(void)
+{
+	char *area = ksm_map_mergeable(PAGES);
+	struct ksm_child child;
+	uint64_t round;
+	long end;
+	size_t i;
+	int nodes[2];
+
+	ksm_need_nodes(nodes);
+	ksm_fill_same(area, PAGES, SEED);
+	if (!count_soft_dirty(area))
+		ksm_skip("this kernel has no soft-dirty marks");
+	begin_moving(&child, area);
+	for (round = 1, end = ksm_now_ms() + RACE_MS; ksm_now_ms() < end; round++) {
+		ksm_check(!ksm_write_file("/proc/self/clear_refs", "4"), "clear_refs");
+		for (i = 0; i < PAGES; i++)
+			set_word(area, i, round);
+		ksm_expect("pages marked that were written to", count_soft_dirty(area), PAGES);
 		for (i = 0; i < PAGES; i++)
 			check_word(area, i);
 	}
@@ -428,6 +469,7 @@ static const struct ksm_case cases[] = {
 	{ "advice while ksmd finds nothing counts", advised_while_nothing_found },
 	{ "a page moves while mappings come and go", moved_while_left },
 	{ "a page moves while writes to it are tracked", tracked_while_moved },
+	{ "a page moves while soft-dirty marks are cleared", soft_dirty_while_moved },
 	{ "a page changes while it becomes a shared one", changed_while_made_shared },
 };
 
