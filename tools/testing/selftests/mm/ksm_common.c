@@ -591,6 +591,20 @@ bool ksm_is_merged(const void *addr)
 	       (ksm_flag_trusted() || ksm_mapcount(addr) > 1);
 }
 
+size_t ksm_count_soft_dirty(const char *area, size_t pages)
+{
+	size_t i, count = 0;
+
+	for (i = 0; i < pages; i++)
+		count += !!(ksm_pagemap(area + i * psize()) & PM_SOFT_DIRTY);
+	return count;
+}
+
+void ksm_clear_soft_dirty(void)
+{
+	ksm_check(!ksm_write_file("/proc/self/clear_refs", "4"), "clear_refs");
+}
+
 size_t ksm_count_flag(const char *area, size_t pages, uint64_t flag)
 {
 	size_t i, count = 0;

@@ -98,6 +98,9 @@ bool ksm_flag_trusted(void);
 bool ksm_is_merged(const void *addr);
 size_t ksm_count_merged(const char *area, size_t pages);
 size_t ksm_count_flag(const char *area, size_t pages, uint64_t flag);
+/* The marks that the kernel makes where something was written to. */
+size_t ksm_count_soft_dirty(const char *area, size_t pages);
+void ksm_clear_soft_dirty(void);
 size_t ksm_distinct_merged(const char *area, size_t pages);
 bool ksm_field(const char *path, const char *name, char *value, size_t size);
 bool ksm_stat_text(pid_t pid, const char *name, char *value, size_t size);

@@ -287,23 +287,9 @@ static void uffd_wp_reports_write(void)
 
 /* soft-dirty */
 
-static size_t count_soft_dirty(const char *area)
-{
-	size_t i, count = 0;
-
-	for (i = 0; i < PAGES; i++)
-		count += !!(ksm_pagemap(area + i * psize()) & PM_SOFT_DIRTY);
-	return count;
-}
-
-static void clear_soft_dirty(void)
-{
-	ksm_check(!ksm_write_file("/proc/self/clear_refs", "4"), "clear_refs");
-}
-
 static void need_soft_dirty(const char *area)
 {
-	if (count_soft_dirty(area) != PAGES)
+	if (ksm_count_soft_dirty(area, PAGES) != PAGES)
 		ksm_skip("there are no soft-dirty marks here");
 }
 
@@ -313,12 +299,13 @@ static void soft_dirty_kept_by_merging(void)
 
 	ksm_fill_same(area, PAGES, SEED + 1);
 	need_soft_dirty(area);
-	clear_soft_dirty();
-	ksm_expect("marks once cleared", count_soft_dirty(area), 0);
+	ksm_clear_soft_dirty();
+	ksm_expect("marks once cleared", ksm_count_soft_dirty(area, PAGES), 0);
 	ksm_fill_same(area, PAGES, SEED);
 	ksm_settle();
 	expect_merged(area, PAGES);
-	ksm_expect("marks of pages written, then merged", count_soft_dirty(area), PAGES);
+	ksm_expect("marks of pages written, then merged",
+		   ksm_count_soft_dirty(area, PAGES), PAGES);
 }
 
 static void soft_dirty_not_made(void)
@@ -327,12 +314,12 @@ static void soft_dirty_not_made(void)
 
 	ksm_fill_same(area, PAGES, SEED);
 	need_soft_dirty(area);
-	clear_soft_dirty();
+	ksm_clear_soft_dirty();
 	ksm_settle();
 	expect_merged(area, PAGES);
-	ksm_expect("marks made by merging", count_soft_dirty(area), 0);
+	ksm_expect("marks made by merging", ksm_count_soft_dirty(area, PAGES), 0);
 	ksm_unmerge_all();
-	ksm_expect("marks made by unmerging", count_soft_dirty(area), 0);
+	ksm_expect("marks made by unmerging", ksm_count_soft_dirty(area, PAGES), 0);
 }
 
 static void soft_dirty_on_write(void)
@@ -340,9 +327,10 @@ static void soft_dirty_on_write(void)
 	char *area = ksm_merged_area(PAGES, SEED);
 
 	need_soft_dirty(area);
-	clear_soft_dirty();
+	ksm_clear_soft_dirty();
 	ksm_fill_unique(area, 5, SEED + 1);
-	ksm_expect("marks after 5 writes to merged pages", count_soft_dirty(area), 5);
+	ksm_expect("marks after 5 writes to merged pages",
+		   ksm_count_soft_dirty(area, PAGES), 5);
 }
 
 /* Advice */

@@ -288,7 +288,7 @@ static void track_writes(char *area)
 }
 
 /* Pages that were written to since the last time, or since they were tracked. */
-static size_t count_written(int pagemap, char *area)
+static size_t count_written(char *area)
 {
 	struct page_region regions[PAGES];
 	struct pm_scan_arg scan = {
@@ -301,25 +301,46 @@ static size_t count_written(int pagemap, char *area)
 		.category_mask = PAGE_IS_WRITTEN,
 		.return_mask = PAGE_IS_WRITTEN,
 	};
+	int pagemap = open("/proc/self/pagemap", O_RDONLY), count;
 	size_t pages = 0;
-	int count;
 
+	ksm_check(pagemap >= 0, "/proc/self/pagemap");
 	count = ioctl(pagemap, PAGEMAP_SCAN, &scan);
 	if (count < 0)
 		ksm_fail("PAGEMAP_SCAN: %s", strerror(errno));
+	close(pagemap);
 	while (count--)
 		pages += (regions[count].end - regions[count].start) / psize();
 	return pages;
 }
 
-/* From now on the pages of an area are merged, and moved to and fro. */
-static void begin_moving(struct ksm_child *child, char *area)
+/* Rounds of writes to pages that are merged, and moved to and fro, meanwhile. */
+static void write_while_moved(char *area, void (*check)(char *area))
 {
-	ksm_child_start(child, keep_moving_parent, area);
-	ksm_child_wait(child);
+	struct ksm_child child;
+	uint64_t round;
+	long end;
+	size_t i;
+
+	ksm_child_start(&child, keep_moving_parent, area);
+	ksm_child_wait(&child);
 	ksm_set("sleep_millisecs", 0);
 	ksm_set("run", 1);
-	ksm_child_go(child);
+	ksm_child_go(&child);
+	for (round = 1, end = ksm_now_ms() + RACE_MS; ksm_now_ms() < end; round++) {
+		for (i = 0; i < PAGES; i++)
+			set_word(area, i, round);
+		check(area);
+		for (i = 0; i < PAGES; i++)
+			check_word(area, i);
+	}
+	ksm_child_kill(&child);
+}
+
+static void check_reported(char *area)
+{
+	ksm_expect("pages reported that were written to", count_written(area), PAGES);
+	ksm_expect("pages reported that were not written to", count_written(area), 0);
 }
 
 /*
@@ -329,64 +350,34 @@ static void begin_moving(struct ksm_child *child, char *area)
 static void tracked_while_moved(void)
 {
 	char *area = ksm_map_mergeable(PAGES);
-	int pagemap = open("/proc/self/pagemap", O_RDONLY);
-	struct ksm_child child;
-	uint64_t round;
-	long end;
-	size_t i;
 	int nodes[2];
 
 	ksm_need_nodes(nodes);
-	ksm_check(pagemap >= 0, "/proc/self/pagemap");
 	ksm_fill_same(area, PAGES, SEED);
 	track_writes(area);
-	begin_moving(&child, area);
-	for (round = 1, end = ksm_now_ms() + RACE_MS; ksm_now_ms() < end; round++) {
-		for (i = 0; i < PAGES; i++)
-			set_word(area, i, round);
-		ksm_expect("pages reported that were written to",
-			   count_written(pagemap, area), PAGES);
-		ksm_expect("pages reported that were not written to",
-			   count_written(pagemap, area), 0);
-		for (i = 0; i < PAGES; i++)
-			check_word(area, i);
-	}
-	ksm_child_kill(&child);
+	write_while_moved(area, check_reported);
 }
 
-static size_t count_soft_dirty(char *area)
+/* The marks are cleared for the next round. */
+static void check_marked(char *area)
 {
-	size_t i, count = 0;
-
-	for (i = 0; i < PAGES; i++)
-		count += !!(ksm_pagemap(area + i * psize()) & PM_SOFT_DIRTY);
-	return count;
+	ksm_expect("pages marked that were written to", ksm_count_soft_dirty(area, PAGES),
+		   PAGES);
+	ksm_clear_soft_dirty();
 }
 
-/* Likewise by soft-dirty marks, which are all cleared before each round of writes. */
+/* Likewise by soft-dirty marks. */
 static void soft_dirty_while_moved(void)
 {
 	char *area = ksm_map_mergeable(PAGES);
-	struct ksm_child child;
-	uint64_t round;
-	long end;
-	size_t i;
 	int nodes[2];
 
 	ksm_need_nodes(nodes);
 	ksm_fill_same(area, PAGES, SEED);
-	if (!count_soft_dirty(area))
-		ksm_skip("this kernel has no soft-dirty marks");
-	begin_moving(&child, area);
-	for (round = 1, end = ksm_now_ms() + RACE_MS; ksm_now_ms() < end; round++) {
-		ksm_check(!ksm_write_file("/proc/self/clear_refs", "4"), "clear_refs");
-		for (i = 0; i < PAGES; i++)
-			set_word(area, i, round);
-		ksm_expect("pages marked that were written to", count_soft_dirty(area), PAGES);
-		for (i = 0; i < PAGES; i++)
-			check_word(area, i);
-	}
-	ksm_child_kill(&child);
+	if (!ksm_count_soft_dirty(area, PAGES))
+		ksm_skip("there are no soft-dirty marks here");
+	ksm_clear_soft_dirty();
+	write_while_moved(area, check_marked);
 }
 
 static void wait_for_pass(void)
