@@ -3,15 +3,19 @@
  * Huge pages: one without a twin for any of its pages stays whole, others are
  * split to merge, and MADV_COLLAPSE makes huge pages of merged ones again.
  */
+#include <linux/mempolicy.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "ksm_common.h"
 
 #define SEED	0xa0000
+/* How long a huge page is on its way. */
+#define MOVE_MS	2000
 
 static size_t huge_pages(void)
 {
@@ -291,6 +295,51 @@ static void merged_then_written(void)
 	ksm_expect_figures(0, 0, pages);
 }
 
+static void keep_moving(struct ksm_child *self, void *arg)
+{
+	int nodes[2], status;
+	unsigned int i;
+
+	ksm_need_nodes(nodes);
+	ksm_child_pause(self);
+	for (i = 0;; i++)
+		syscall(SYS_move_pages, getppid(), 1UL, &arg, &nodes[i % 2], &status,
+			MPOL_MF_MOVE);
+}
+
+/*
+ * A write to a huge page is marked, though that be on its way while the marks are
+ * cleared. It is given up beforehand, since one that is dirty comes back marked.
+ */
+static void soft_dirty_while_moved(void)
+{
+	size_t pages = huge_pages();
+	char *area = aligned_area(1);
+	struct ksm_child child;
+	long end;
+	int nodes[2];
+
+	ksm_need_nodes(nodes);
+	ksm_check(!madvise(area, pages * psize(), MADV_DONTFORK), "MADV_DONTFORK");
+	ksm_fill_unique(area, pages, SEED);
+	if (!ksm_count_soft_dirty(area, 1))
+		ksm_skip("there are no soft-dirty marks here");
+	if (count_huge(area, 1) != pages)
+		ksm_skip("no huge pages could be had");
+	ksm_child_start(&child, keep_moving, area);
+	ksm_child_wait(&child);
+	ksm_child_go(&child);
+	for (end = ksm_now_ms() + MOVE_MS; ksm_now_ms() < end;) {
+		ksm_check(!madvise(area, pages * psize(), MADV_FREE), "MADV_FREE");
+		ksm_clear_soft_dirty();
+		++*area;
+		ksm_expect("pages marked that were written to",
+			   ksm_count_soft_dirty(area, 1), 1);
+	}
+	ksm_child_kill(&child);
+	ksm_expect("pages that stayed huge", count_huge(area, 1), pages);
+}
+
 static const struct ksm_case cases[] = {
 	{ "huge pages of unique content stay huge", unique_stays_huge },
 	{ "two huge pages alike merge page by page", twins_merge },
@@ -305,6 +354,7 @@ static const struct ksm_case cases[] = {
 	{ "half a huge page unmapped", part_unmapped },
 	{ "a huge page shared by fork", forked },
 	{ "writing to merged pages that were huge", merged_then_written },
+	{ "a huge page moves while soft-dirty marks are cleared", soft_dirty_while_moved },
 };
 
 int main(void)
