@@ -291,6 +291,9 @@ static void smaller_table(void)
 
 /* Many that fail, at intervals and by chance. */
 
+/* So often that chance alone does not explain a fork that is refused each time. */
+#define MOST_FORKS	100
+
 /* A life that may lack a slot at each turn. */
 static enum outcome live_shortly(unsigned int round)
 {
@@ -307,13 +310,29 @@ static enum outcome live_shortly(unsigned int round)
 	return WENT_ON;
 }
 
-static void live_through(unsigned int rounds)
+/* The child of who merges wants a slot, without which there is none. */
+static pid_t start_life(unsigned int round, unsigned int *refused)
 {
-	unsigned int round, i;
+	unsigned int tries = 0;
+	pid_t pid;
+
+	do {
+		pid = inject_child_start(live_shortly, round);
+	} while (pid < 0 && errno == ENOMEM && ++tries < MOST_FORKS);
+	if (pid < 0)
+		ksm_fail("fork: %s", strerror(errno));
+	*refused += tries;
+	return pid;
+}
+
+/* Returns how often a fork was refused. */
+static unsigned int live_through(unsigned int rounds)
+{
+	unsigned int round, i, refused = 0;
 
 	for (round = 0; round < rounds; round++) {
 		i = round * 7 % WORK_PAGES;
-		inject_child(live_shortly, round, false);
+		inject_child_end(start_life(round, &refused), false);
 		ksm_passes(1);
 		check_work();
 		/* A page is written to, and becomes what it was. */
@@ -324,6 +343,7 @@ static void live_through(unsigned int rounds)
 	}
 	for (i = 0; i < WORK_PAGES; i++)
 		write_work(i, first_seed(i));
+	return refused;
 }
 
 static void expect_failed(long failed)
@@ -342,7 +362,7 @@ static void one_in_three(void)
 	inject_nothing();
 	map_work();
 	inject_caches(NULL, 3, 100);
-	live_through(40);
+	ksm_check(live_through(40) > 0, "forks are refused");
 	expect_failed(inject_count("failslab"));
 }
 
@@ -351,7 +371,7 @@ static void by_chance(void)
 	inject_nothing();
 	map_work();
 	inject_caches(NULL, 1, 50);
-	live_through(40);
+	ksm_check(live_through(40) > 0, "forks are refused");
 	expect_failed(inject_count("failslab"));
 }
 
@@ -361,7 +381,7 @@ static void all_of_ksmd(void)
 	map_work();
 	inject_ksmd_all("failslab");
 	inject_ksmd_all("fail_page_alloc");
-	live_through(10);
+	ksm_check(live_through(10) == 0, "no fork is refused");
 	ksm_expect_figures(0, 0, 0);
 	expect_failed(inject_count("failslab"));
 }

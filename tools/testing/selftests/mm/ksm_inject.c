@@ -251,23 +251,36 @@ void inject_each(attempt_fn *attempt)
 	ksm_check(outcome == UNTOUCHED, "in the end nothing fails any more");
 }
 
-/* Makes an attempt in a process that is new. */
-enum outcome inject_child(attempt_fn *attempt, unsigned int nth, bool may_be_killed)
+/* Begins an attempt in a process that is new; -1 and errno as fork() has them. */
+pid_t inject_child_start(attempt_fn *attempt, unsigned int nth)
 {
 	pid_t pid = fork();
-	int status;
 
-	ksm_check(pid >= 0, "fork");
 	if (!pid) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		_exit(attempt(nth));
 	}
+	return pid;
+}
+
+enum outcome inject_child_end(pid_t pid, bool may_be_killed)
+{
+	int status;
+
 	ksm_check(waitpid(pid, &status, 0) == pid, "waitpid");
 	if (WIFEXITED(status) && WEXITSTATUS(status) >= UNTOUCHED)
 		return WEXITSTATUS(status);
 	if (!may_be_killed || !WIFSIGNALED(status))
 		ksm_fail("an attempt ended with wait status 0x%x", status);
 	return KILLED;
+}
+
+enum outcome inject_child(attempt_fn *attempt, unsigned int nth, bool may_be_killed)
+{
+	pid_t pid = inject_child_start(attempt, nth);
+
+	ksm_check(pid >= 0, "fork");
+	return inject_child_end(pid, may_be_killed);
 }
 
 static void witness_run(struct ksm_child *self, void *arg)

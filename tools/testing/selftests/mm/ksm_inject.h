@@ -42,6 +42,8 @@ void inject_ksmd(unsigned int nth);
 enum outcome inject_judge_ksmd(void);
 /* The first, then the second, until there is none left. */
 void inject_each(attempt_fn *attempt);
+pid_t inject_child_start(attempt_fn *attempt, unsigned int nth);
+enum outcome inject_child_end(pid_t pid, bool may_be_killed);
 enum outcome inject_child(attempt_fn *attempt, unsigned int nth, bool may_be_killed);
 
 /* Another process with pages like ours: it checks them after each attempt. */
