@@ -264,9 +264,11 @@ static void kill_some(struct dice *dice)
 		end_member(&roles[roll(dice, ROLES)]);
 }
 
-static void torment(long seconds)
+/* Returns how many seconds it lasted: something may go wrong before its time. */
+static long torment(long seconds)
 {
-	long end = ksm_now_ms() + seconds * 1000, next = 0, census = ksm_now_ms() + CENSUS_MS;
+	long begin = ksm_now_ms(), end = begin + seconds * 1000;
+	long next = 0, census = begin + CENSUS_MS;
 	struct dice dice;
 
 	dice_init(&dice, first_seed, 1);
@@ -284,6 +286,7 @@ static void torment(long seconds)
 			next = ksm_now_ms() + REPORT_MS;
 		}
 	}
+	return (ksm_now_ms() - begin) / 1000;
 }
 
 static bool all_ended(void *unused)
@@ -543,7 +546,7 @@ int main(int argc, char **argv)
 		start_role(i);
 	for (i = 0; i < TORTURE_WORKERS; i++)
 		start_worker(i);
-	torment(seconds);
+	seconds = torment(seconds);
 	come_to_an_end();
 	verdict(seconds);
 }

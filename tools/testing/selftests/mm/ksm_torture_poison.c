@@ -22,6 +22,7 @@
 /* 16 MiB of a machine do not come back. */
 #define MOST_POISONED	4096
 #define LOSING_PAGES	8
+#define SIGNAL_PAGES	16
 
 #define ENTRY_SWAP	BIT_ULL(62)
 #define ENTRY_TYPE(e)	((e) & 0x1f)
@@ -98,6 +99,29 @@ static void on_sigbus(int signal, siginfo_t *info, void *context)
 	siglongjmp(lost, 1);
 }
 
+/*
+ * The kernel kills whom it has no page for to put a signal on: this one has some that
+ * are neither shared nor swapped out.
+ */
+static bool await_sigbus(void)
+{
+	static const struct sigaction action = {
+		.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK,
+	};
+	stack_t stack = { .ss_size = SIGNAL_PAGES * psize() };
+	bool ready;
+
+	faults_spare_me();
+	stack.ss_sp = mmap(NULL, stack.ss_size, PROT_RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ready = stack.ss_sp != MAP_FAILED &&
+		!madvise(stack.ss_sp, stack.ss_size, MADV_UNMERGEABLE) &&
+		!madvise(stack.ss_sp, stack.ss_size, MADV_DONTFORK) &&
+		!mlock(stack.ss_sp, stack.ss_size) &&
+		!sigaltstack(&stack, NULL) && !sigaction(SIGBUS, &action, NULL);
+	faults_hit_me_again();
+	return ready;
+}
+
 /* Whether a page can be read; then it holds what was written. */
 static bool is_readable(const char *page, uint64_t seed)
 {
@@ -164,7 +188,7 @@ static void inherit_loss(int from, const char *area, const uint64_t *seeds)
 {
 	struct loss loss;
 
-	if (read(from, &loss, sizeof(loss)) == sizeof(loss))
+	if (await_sigbus() && read(from, &loss, sizeof(loss)) == sizeof(loss))
 		check_losses(area, seeds, &loss);
 	_exit(0);
 }
@@ -194,9 +218,6 @@ static void poison(char *area, const uint64_t *seeds, int to_heir)
 /* Shared or not, by what all of it holds; half of the time with an heir. */
 static void lose_memory(void)
 {
-	static const struct sigaction action = {
-		.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO,
-	};
 	char *area = mmap(NULL, LOSING_PAGES * psize(), PROT_RW, MAP_PRIVATE | MAP_ANONYMOUS,
 			  -1, 0);
 	bool same = chance(&dice, 60), heir = chance(&dice, 50);
@@ -205,9 +226,8 @@ static void lose_memory(void)
 	unsigned int i;
 	pid_t pid = 0;
 
-	if (area == MAP_FAILED || pipe(ends))
+	if (area == MAP_FAILED || pipe(ends) || !await_sigbus())
 		_exit(0);
-	sigaction(SIGBUS, &action, NULL);
 	madvise(area, LOSING_PAGES * psize(), MADV_MERGEABLE);
 	for (i = 0; i < LOSING_PAGES; i++) {
 		seeds[i] = same ? first : first + i;
