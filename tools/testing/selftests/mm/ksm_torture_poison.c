@@ -103,7 +103,7 @@ static void on_sigbus(int signal, siginfo_t *info, void *context)
  * The kernel kills whom it has no page for to put a signal on: this one has some that
  * are neither shared nor swapped out.
  */
-static bool await_sigbus(void)
+static bool handle_sigbus(void)
 {
 	static const struct sigaction action = {
 		.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO | SA_ONSTACK,
@@ -188,7 +188,7 @@ static void inherit_loss(int from, const char *area, const uint64_t *seeds)
 {
 	struct loss loss;
 
-	if (await_sigbus() && read(from, &loss, sizeof(loss)) == sizeof(loss))
+	if (handle_sigbus() && read(from, &loss, sizeof(loss)) == sizeof(loss))
 		check_losses(area, seeds, &loss);
 	_exit(0);
 }
@@ -226,7 +226,7 @@ static void lose_memory(void)
 	unsigned int i;
 	pid_t pid = 0;
 
-	if (area == MAP_FAILED || pipe(ends) || !await_sigbus())
+	if (area == MAP_FAILED || pipe(ends) || !handle_sigbus())
 		_exit(0);
 	madvise(area, LOSING_PAGES * psize(), MADV_MERGEABLE);
 	for (i = 0; i < LOSING_PAGES; i++) {
