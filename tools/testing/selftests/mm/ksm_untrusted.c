@@ -306,6 +306,15 @@ static size_t advise_until_refused(char *area, size_t pages)
 	ksm_fail("there is no end to the areas");
 }
 
+/* A record goes after what it shared, and with the last one there is no pass to wait for. */
+static void expect_forgotten(void)
+{
+	ksm_set("run", 1);
+	ksm_check(ksm_wait_figure("pages_shared", 0), "what is unmapped is forgotten");
+	ksm_check(ksm_wait_figure("pages_volatile", 0), "its records are, too");
+	ksm_expect_nothing();
+}
+
 /* Every other page is advised, until the kernel has had enough areas. */
 static void as_many_areas_as_there_may_be(void)
 {
@@ -322,10 +331,7 @@ static void as_many_areas_as_there_may_be(void)
 	ksm_expect_figures(1, filled - 1, 0);
 	ksm_check(ksm_holds(area, SEED), "memory holds what was written");
 	munmap(area, MANY * psize());
-	ksm_set("run", 1);
-	ksm_check(ksm_wait_figure("pages_shared", 0), "what is unmapped is forgotten");
-	ksm_check(ksm_wait_figure("pages_volatile", 0), "its records are, too");
-	ksm_expect_nothing();
+	expect_forgotten();
 }
 
 /* Waits for as long as it takes, which may be longer than ksm_child_pause() does. */
@@ -370,9 +376,7 @@ static void a_million_areas(void)
 		ksm_check(ksm_holds(area + end / 20 * 2 * i * psize(), SEED),
 			  "memory holds what was written");
 	munmap(area, pages * psize());
-	ksm_set("run", 1);
-	ksm_check(ksm_wait_figure("pages_shared", 0), "what is unmapped is forgotten");
-	ksm_expect_nothing();
+	expect_forgotten();
 }
 
 /* Nanoseconds that ksmd has run. */
