@@ -8,11 +8,12 @@
  * batch itself.
  */
 
+#include <linux/limits.h>
 #include <linux/math64.h>
 #include <linux/minmax.h>
 #include <linux/time64.h>
 
-#include "ksm.h"
+#include "advisor.h"
 
 /* The least share of a CPU that is worth having, in percent. */
 #define KSM_ADVISOR_MIN_CPU	10

@@ -8,7 +8,7 @@
  * use them.
  */
 
-#include "ksm.h"
+#include "fingerprint.h"
 
 #define KSM_VECTOR_WORDS	4
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Kernel Samepage Merging: ksmd, and what it is told to do.
+ * Kernel Samepage Merging: ksmd and its run states.
  */
 
 #include <linux/freezer.h>
@@ -12,28 +12,55 @@
 #define CREATE_TRACE_POINTS
 #include <trace/events/ksm.h>
 
-#include "ksm.h"
+#include "core.h"
+#include "fingerprint.h"
+#include "record.h"
+#include "scan.h"
+#include "slots.h"
+#include "stable.h"
+#include "stats.h"
 
-struct ksm ksm = {
-	.lock = __MUTEX_INITIALIZER(ksm.lock),
-	.slots_lock = __SPIN_LOCK_UNLOCKED(ksm.slots_lock),
-	.slots = LIST_HEAD_INIT(ksm.slots),
-	.offline_wait = __WAIT_QUEUE_HEAD_INITIALIZER(ksm.offline_wait),
-	.thread_wait = __WAIT_QUEUE_HEAD_INITIALIZER(ksm.thread_wait),
-	.sleep_wait = __WAIT_QUEUE_HEAD_INITIALIZER(ksm.sleep_wait),
+/**
+ * struct ksm - the state of KSM
+ * @lock: see domain.h
+ * @offlining: memory is going offline, and the trees must not be used
+ * @offline_wait: where to wait for that to end
+ * @key: the secret
+ * @scan: the pass under way
+ * @domain: the trees
+ */
+struct ksm {
+	struct mutex lock;	/* see domain.h */
+	bool offlining;
+	wait_queue_head_t offline_wait;
+	struct ksm_key key;
+	struct ksm_scan scan;
+	struct ksm_domain domain;
+};
+
+struct ksm_settings ksm_settings = {
 	.sleep_millisecs = 20,
-	.prune_millisecs = 2000,
-	.max_page_sharing = 256,
-	.merge_across_nodes = true,
-	.smart_scan = true,
-	.domain = {
-		.stable = RB_ROOT,
-		.unmapped = LIST_HEAD_INIT(ksm.domain.unmapped),
+	.controls = {
+		.prune_millisecs = 2000,
+		.max_page_sharing = 256,
+		.merge_across_nodes = true,
+		.smart_scan = true,
+	},
+};
+
+static struct ksm ksm = {
+	.lock = __MUTEX_INITIALIZER(ksm.lock),
+	.offline_wait = __WAIT_QUEUE_HEAD_INITIALIZER(ksm.offline_wait),
+	.scan = {
+		.slots = &ksm_slots,
+		.domain = &ksm.domain,
+		.advisor = &ksm_settings.advisor,
+		.sleep_millisecs = &ksm_settings.sleep_millisecs,
 	},
 };
 
 /**
- * ksm_lock - take ksm.lock, once no memory is going offline
+ * ksm_lock - take ksm.lock while no memory is going offline
  *
  * Context: may sleep.
  */
@@ -57,45 +84,43 @@ void ksm_unlock(void)
 
 static bool ksmd_should_run(void)
 {
-	return READ_ONCE(ksm.run) == KSM_RUN_MERGE && !ksm_slots_empty();
+	return READ_ONCE(ksm_settings.run) == KSM_RUN_MERGE && !ksm_slots_empty(&ksm_slots);
 }
 
 /**
- * ksm_rouse - there is something new to look at: have ksmd wait no longer
+ * ksm_wake - have ksmd see a changed setting at once
  *
  * Context: any.
  */
-void ksm_rouse(void)
+void ksm_wake(void)
 {
-	WRITE_ONCE(ksm.scan.roused, true);
-	wake_up_interruptible(&ksm.thread_wait);
-	wake_up_interruptible(&ksm.sleep_wait);
+	ksm_slots_set_changed(&ksm_slots);
 }
 
 /*
- * Between two passes there is a pause of a tick at least.  Where there is little
- * to scan, passes would chase each other for nothing; and who changed a page and
- * saw full_scans go up would often have seen the end of a pass that had been at
- * that page before.
+ * Between two passes there is a pause of at least a tick.  With little to scan,
+ * passes would follow each other without a pause.  Also, a test that changes a page
+ * and waits for full_scans to rise would often see the end of a pass that had
+ * already visited the page.
  */
 static void ksmd_sleep(bool between_passes)
 {
-	unsigned int millisecs = READ_ONCE(ksm.sleep_millisecs);
+	unsigned int millisecs = READ_ONCE(ksm_settings.sleep_millisecs);
 	unsigned long pause = msecs_to_jiffies(millisecs);
 
 	if (between_passes && !pause)
 		pause = 1;
-	wait_event_freezable_timeout(ksm.sleep_wait,
-				     millisecs != READ_ONCE(ksm.sleep_millisecs),
+	wait_event_freezable_timeout(ksm_slots.wait,
+				     millisecs != READ_ONCE(ksm_settings.sleep_millisecs),
 				     pause);
 }
 
-/* Where nothing is new, passes take a small part of the time only. */
-static void ksmd_rest(void)
+/* After a pass that found nothing new, the next pass waits. */
+static void ksmd_back_off(void)
 {
-	if (READ_ONCE(ksm.sleep_millisecs))
-		wait_event_freezable_timeout(ksm.sleep_wait, READ_ONCE(ksm.scan.roused),
-					     msecs_to_jiffies(ksm.scan.rest));
+	if (READ_ONCE(ksm_settings.sleep_millisecs))
+		wait_event_freezable_timeout(ksm_slots.wait, READ_ONCE(ksm_slots.changed),
+					     msecs_to_jiffies(ksm.scan.back_off));
 }
 
 static int ksmd(void *unused)
@@ -105,19 +130,19 @@ static int ksmd(void *unused)
 	set_freezable();
 	set_user_nice(current, ksm.scan.nice);
 	while (!kthread_should_stop()) {
-		/* Without a pause between batches nothing else would. */
+		/* If there is no pause between batches, only this freezes ksmd. */
 		try_to_freeze();
 		ksm_lock();
 		if (ksmd_should_run())
-			ksm_scan_batch(&ksm.scan, READ_ONCE(ksm.advisor.pages_to_scan));
-		between_passes = !ksm.scan.slot;
+			ksm_scan_batch(&ksm.scan, READ_ONCE(ksm_settings.advisor.pages_to_scan));
+		between_passes = !ksm_slots.cursor;
 		ksm_unlock();
 		if (ksmd_should_run()) {
 			ksmd_sleep(between_passes);
 			if (between_passes)
-				ksmd_rest();
+				ksmd_back_off();
 		} else {
-			wait_event_freezable(ksm.thread_wait,
+			wait_event_freezable(ksm_slots.wait,
 					     ksmd_should_run() || kthread_should_stop());
 		}
 	}
@@ -128,32 +153,98 @@ static int ksmd(void *unused)
  * ksm_set_run - start ksmd, stop it, or stop it and unmerge everything
  * @run: what to do
  *
- * Unmerging takes as much memory as merging saved: whoever asks for it is the
- * one to be killed where there is not enough.
+ * An unmerge takes as much memory as merging saved.  If there is not enough, the
+ * OOM killer picks the caller.
  *
  * Context: may sleep.
- * Return: 0; -ENOMEM or -ERESTARTSYS where unmerging did not get to its end,
- * and ksmd is stopped then.
+ * Return: 0; -ENOMEM or -ERESTARTSYS if the unmerge was not completed, and ksmd
+ * is stopped then.
  */
 int ksm_set_run(enum ksm_run run)
 {
 	int err = 0;
 
 	ksm_lock();
-	if (ksm.run != run) {
-		WRITE_ONCE(ksm.run, run);
+	if (ksm_settings.run != run) {
+		WRITE_ONCE(ksm_settings.run, run);
 		if (run == KSM_RUN_UNMERGE) {
 			set_current_oom_origin();
 			err = ksm_scan_unmerge(&ksm.scan);
 			clear_current_oom_origin();
 		}
 		if (err)
-			WRITE_ONCE(ksm.run, KSM_RUN_STOP);
+			WRITE_ONCE(ksm_settings.run, KSM_RUN_STOP);
 	}
 	ksm_unlock();
 	if (run == KSM_RUN_MERGE)
-		ksm_rouse();
+		ksm_wake();
 	return err;
+}
+
+/**
+ * ksm_unmerging - whether run is 2
+ *
+ * Context: any.
+ * Return: true if no page may be shared anew.
+ */
+bool ksm_unmerging(void)
+{
+	return READ_ONCE(ksm_settings.run) == KSM_RUN_UNMERGE;
+}
+
+/**
+ * ksm_nothing_shared - whether a control that reshapes the trees may change
+ *
+ * No page may be shared, and no page that was shared may be in the swap cache.
+ *
+ * Context: may sleep; under ksm.lock.
+ * Return: true if nothing is shared.
+ */
+bool ksm_nothing_shared(void)
+{
+	ksm_domain_assert_locked(&ksm.domain);
+	return !ksm.domain.counters.shared && ksm_stable_clear(&ksm.domain);
+}
+
+/**
+ * ksm_get_figures - read all figures
+ * @figures: filled in
+ *
+ * Context: any.  No lock is taken: the figures may not fit each other.
+ */
+void ksm_get_figures(struct ksm_figures *figures)
+{
+	ksm_domain_figures(&ksm.domain, figures);
+	figures->full_scans = READ_ONCE(ksm.scan.seqnr);
+}
+
+/**
+ * ksm_offline_begin - memory is going offline: keep everyone off the trees
+ *
+ * Context: may sleep.
+ */
+void ksm_offline_begin(void)
+{
+	mutex_lock(&ksm.lock);
+	WRITE_ONCE(ksm.offlining, true);
+	mutex_unlock(&ksm.lock);
+}
+
+/**
+ * ksm_offline_end - memory has gone offline, or will not
+ * @start_pfn: first page frame that has gone
+ * @end_pfn: page frame behind the last; @start_pfn if none has
+ *
+ * Context: may sleep.
+ */
+void ksm_offline_end(unsigned long start_pfn, unsigned long end_pfn)
+{
+	mutex_lock(&ksm.lock);
+	if (start_pfn < end_pfn)
+		ksm_stable_forget_pfns(&ksm.domain, start_pfn, end_pfn);
+	WRITE_ONCE(ksm.offlining, false);
+	mutex_unlock(&ksm.lock);
+	wake_up_all(&ksm.offline_wait);
 }
 
 static int __init ksm_init_tables(void)
@@ -161,23 +252,19 @@ static int __init ksm_init_tables(void)
 	int err;
 
 	ksm_fingerprint_init();
-	ksm_key_init(&ksm.key);
-	ksm_hash_begin();
-	ksm.zero = ksm_fingerprint(&ksm.key, page_address(ZERO_PAGE(0)));
-	ksm.zero_sample = ksm_sample(&ksm.key, page_address(ZERO_PAGE(0)));
-	ksm_hash_end();
-	ksm_advisor_init(&ksm.advisor);
+	ksm_key_init(&ksm.key, page_address(ZERO_PAGE(0)));
+	ksm_advisor_init(&ksm_settings.advisor);
 	err = ksm_record_init();
 	err = err ?: ksm_stable_init();
 	err = err ?: ksm_mm_slot_init();
 	err = err ?: ksm_scan_init(&ksm.scan);
-	err = err ?: ksm_unstable_init(&ksm.domain.unstable);
+	err = err ?: ksm_domain_init(&ksm.domain, &ksm.lock, &ksm_settings.controls, &ksm.key);
 	if (!err)
 		ksm_stable_renew_met(&ksm.domain);
 	return err;
 }
 
-/* Without memory this early the machine won't get far: nothing is undone. */
+/* An allocation failure this early is fatal anyway, so nothing is cleaned up. */
 static int __init ksm_init(void)
 {
 	struct task_struct *thread;
@@ -193,16 +280,9 @@ static int __init ksm_init(void)
 		pr_err("ksm: cannot start ksmd (%ld)\n", PTR_ERR(thread));
 		return PTR_ERR(thread);
 	}
-	err = ksm_sysfs_init();
-	if (err) {
-		pr_err("ksm: cannot create the files in sysfs (%d)\n", err);
-		kthread_stop(thread);
-		return err;
-	}
-	/* Without sysfs nobody could start it. */
+	/* Without sysfs nothing else could start it. */
 	if (!IS_ENABLED(CONFIG_SYSFS))
 		ksm_set_run(KSM_RUN_MERGE);
-	ksm_hotplug_init();
 	return 0;
 }
 subsys_initcall(ksm_init);

@@ -12,6 +12,7 @@
 
 #include <linux/build_bug.h>
 #include <linux/jump_label.h>
+#include <linux/mm.h>
 #include <linux/random.h>
 #ifdef CONFIG_KSM_AVX2
 #include <linux/cpufeature.h>
@@ -19,7 +20,7 @@
 #include <asm/fpu/xstate.h>
 #endif
 
-#include "ksm.h"
+#include "fingerprint.h"
 
 #define KSM_LINE_BYTES	(KSM_SAMPLE_WORDS * sizeof(u64))
 
@@ -210,12 +211,13 @@ void __init ksm_fingerprint_init(void)
 /**
  * ksm_key_init - draw the secret
  * @key: filled in
+ * @zeroes: a zeroed page, mapped
  *
  * One line is sampled in each of KSM_SAMPLE_LINES equal parts of a page.
  *
  * Context: once the random number generator can be asked.
  */
-void ksm_key_init(struct ksm_key *key)
+void ksm_key_init(struct ksm_key *key, const void *zeroes)
 {
 	const unsigned int part = PAGE_SIZE / KSM_SAMPLE_LINES;
 	unsigned int i;
@@ -227,6 +229,10 @@ void ksm_key_init(struct ksm_key *key)
 	for (i = 0; i < KSM_SAMPLE_LINES; i++)
 		key->line[i] = i * part +
 			get_random_u32_below(part / KSM_LINE_BYTES) * KSM_LINE_BYTES;
+	ksm_hash_begin();
+	key->zero = ksm_fingerprint(key, zeroes);
+	key->zero_sample = ksm_sample(key, zeroes);
+	ksm_hash_end();
 }
 
 #include "tests/fingerprint-kunit.h"

@@ -13,62 +13,24 @@
  * step is undone.
  */
 
-#include <linux/highmem.h>
-#include <linux/huge_mm.h>
-#include <linux/mmu_notifier.h>
-#include <linux/pagewalk.h>
+#include <linux/ksm.h>
 #include <linux/rmap.h>
-#include <linux/sched/signal.h>
 #include <linux/swap.h>
-#include <linux/swapops.h>
-#include <asm/tlbflush.h>
-#ifdef CONFIG_ARM64_MTE
-#include <asm/mte.h>
-#endif
 #include <trace/events/ksm.h>
 
-#include "../internal.h"
-#include "ksm.h"
+#include "domain.h"
+#include "merge.h"
+#include "page.h"
+#include "record.h"
+#include "replace.h"
+#include "stable.h"
+#include "unmerge.h"
+#include "vma.h"
 
 /* Records with one and the same sample that a search converts at most. */
 #define KSM_MAX_CONVERSIONS	4
 /* Records with one and the same tag that a search asks for their page at most. */
 #define KSM_MAX_PROBES		4
-/* Areas of forks that a page to be shared is looked for in at most. */
-#define KSM_MAX_AREAS		256
-
-/**
- * enum ksm_result - how an attempt to merge a page ended
- * @KSM_MERGED: the entry maps the shared page now
- * @KSM_GONE: the area or the page is no longer there
- * @KSM_BUSY: the page is locked, pinned, cannot be split, or for another reason
- *	not to be merged for now
- * @KSM_UNWILLING: somebody maps the page who never asked for merging
- * @KSM_DIFFERENT: the contents are not equal, or there is nothing to merge with
- * @KSM_MIXED: the contents are not equal, and only their samples were compared
- * @KSM_NO_MEMORY: there was no memory for what has to be noted
- */
-enum ksm_result {
-	KSM_MERGED,
-	KSM_GONE,
-	KSM_BUSY,
-	KSM_UNWILLING,
-	KSM_DIFFERENT,
-	KSM_MIXED,
-	KSM_NO_MEMORY,
-};
-
-/**
- * struct ksm_subject - a page that is to be merged, at its place in an mm
- * @vma: the area, while mmap_lock is held
- * @address: of the page
- * @page: the page, with a reference
- */
-struct ksm_subject {
-	struct vm_area_struct *vma;
-	unsigned long address;
-	struct page *page;
-};
 
 /**
  * struct ksm_content - what a page holds, as far as it was read
@@ -87,340 +49,18 @@ static int result_to_errno(enum ksm_result result)
 	return result == KSM_MERGED ? 0 : -EFAULT;
 }
 
-/**
- * ksm_mergeable_page - whether a page is of a kind that is merged
- * @page: the page, or NULL
- *
- * Return: @page, or NULL where it is not anonymous, not memory, or poisoned.
- */
-struct page *ksm_mergeable_page(struct page *page)
+static void read_whole(const struct ksm_domain *domain, struct ksm_content *content,
+		       struct page *page)
 {
-	struct folio *folio;
-
-	if (!page)
-		return NULL;
-	folio = page_folio(page);
-	if (!folio_test_anon(folio) || folio_is_zone_device(folio) || PageHWPoison(page))
-		return NULL;
-	return page;
-}
-
-static struct page *subject_page(struct vm_area_struct *vma, unsigned long address)
-{
-	struct folio_walk fw;
-	struct page *page;
-	struct folio *folio;
-
-	folio = folio_walk_start(&fw, vma, address, 0);
-	if (!folio)
-		return NULL;
-	page = ksm_mergeable_page(fw.page);
-	if (page)
-		folio_get(folio);
-	folio_walk_end(&fw, vma);
-	return page;
-}
-
-/* Take mmap_lock and look up the page of a record, or do neither. */
-static bool subject_get(struct ksm_subject *subject, const struct ksm_record *record)
-{
-	struct mm_struct *mm = ksm_record_mm(record);
-
-	subject->address = ksm_record_address(record);
-	mmap_read_lock(mm);
-	subject->vma = ksm_find_vma(mm, subject->address);
-	if (subject->vma) {
-		subject->page = subject_page(subject->vma, subject->address);
-		if (subject->page) {
-			flush_anon_page(subject->vma, subject->page, subject->address);
-			flush_dcache_page(subject->page);
-			return true;
-		}
-	}
-	mmap_read_unlock(mm);
-	return false;
-}
-
-static void subject_put(struct ksm_subject *subject)
-{
-	struct mm_struct *mm = subject->vma->vm_mm;
-
-	put_page(subject->page);
-	mmap_read_unlock(mm);
-}
-
-static u64 hash_of(struct page *page,
-		   u64 (*hash)(const struct ksm_key *key, const void *addr))
-{
-	void *addr = kmap_local_page(page);
-	u64 fingerprint;
-
-	ksm_hash_begin();
-	fingerprint = hash(&ksm.key, addr);
-	ksm_hash_end();
-	kunmap_local(addr);
-	return fingerprint;
-}
-
-static u64 key_of(struct page *page,
-		  u64 (*hash)(const struct ksm_key *key, const void *addr))
-{
-	return ksm_key_on_node(hash_of(page, hash), ksm_page_nid(page));
-}
-
-static void read_whole(struct ksm_content *content, struct page *page)
-{
-	content->key = key_of(page, ksm_fingerprint);
+	content->key = ksm_page_key(domain, page, ksm_fingerprint);
 	content->whole = true;
 }
 
 /* @page differs from one with the same sample, unless it has changed meanwhile. */
-static enum ksm_result mixed_or_gone(struct page *page, const struct ksm_content *content)
+static enum ksm_result mixed_or_gone(const struct ksm_domain *domain, struct page *page,
+				      const struct ksm_content *content)
 {
-	return key_of(page, ksm_sample) == content->sample ? KSM_MIXED : KSM_GONE;
-}
-
-#ifdef CONFIG_ARM64_MTE
-/* Tags are content too, which a look at the bytes does not see. */
-static bool never_equal(struct page *page)
-{
-	return system_supports_mte() && page_mte_tagged(page);
-}
-#else
-static bool never_equal(struct page *page)
-{
-	return false;
-}
-#endif
-
-static bool pages_equal(struct page *page, struct page *kpage)
-{
-	void *one = kmap_local_page(page);
-	void *other = kmap_local_page(kpage);
-	bool equal;
-
-	ksm_hash_begin();
-	equal = ksm_equal(one, other);
-	ksm_hash_end();
-	kunmap_local(other);
-	kunmap_local(one);
-	return equal;
-}
-
-/* Beside the mappings, only the swap cache and this attempt may hold a reference. */
-static bool only_mapped(const struct folio *folio)
-{
-	return folio_ref_count(folio) ==
-	       folio_mapcount(folio) + 1 + folio_test_swapcache(folio);
-}
-
-/* What the entry says about the address stays; what it says of the page doesn't. */
-static pte_t keep_marks(pte_t pte, pte_t old)
-{
-	if (pte_soft_dirty(old))
-		pte = pte_mksoft_dirty(pte);
-	if (pte_uffd_wp(old))
-		pte = pte_mkuffd_wp(pte);
-	return pte;
-}
-
-/*
- * The one process that still mapped the shared page may have told by MADV_FREE
- * that it can be dropped.  That holds for nobody else, and a dirty page stays.
- */
-static pte_t map_shared(struct ksm_subject *subject, struct page *kpage, pte_t old)
-{
-	struct vm_area_struct *vma = subject->vma;
-	struct folio *kfolio = page_folio(kpage);
-
-	VM_WARN_ON_FOLIO(!folio_test_locked(kfolio), kfolio);
-	folio_get(kfolio);
-	folio_add_anon_rmap_pte(kfolio, kpage, vma, subject->address, RMAP_NONE);
-	if (!folio_test_dirty(kfolio))
-		folio_set_dirty(kfolio);
-	return keep_marks(mk_pte(kpage, vma->vm_page_prot), old);
-}
-
-/* A dirty entry for the zero page tells that it was put there by KSM. */
-static pte_t map_zero(struct ksm_subject *subject, struct page *zero, pte_t old)
-{
-	struct vm_area_struct *vma = subject->vma;
-	pte_t pte = pfn_pte(page_to_pfn(zero), vma->vm_page_prot);
-
-	ksm_map_zero_page(vma->vm_mm);
-	dec_mm_counter(vma->vm_mm, MM_ANONPAGES);
-	return keep_marks(pte_mkdirty(pte_mkspecial(pte)), old);
-}
-
-/*
- * With the entry cleared: whether the page may be shared, and what to map then.
- * Sharing the anonymous mapping comes last, since it cannot be taken back.
- */
-static enum ksm_result choose_pte(struct ksm_subject *subject, struct page *kpage,
-				  pte_t *pte)
-{
-	struct folio *folio = page_folio(subject->page);
-	pte_t old = *pte;
-
-	if (!only_mapped(folio) || never_equal(subject->page) ||
-	    (kpage && never_equal(kpage)))
-		return KSM_BUSY;
-	if (kpage && !pages_equal(subject->page, kpage))
-		return KSM_DIFFERENT;
-	if (PageAnonExclusive(subject->page) &&
-	    folio_try_share_anon_rmap_pte(folio, subject->page))
-		return KSM_BUSY;
-	if (!kpage)
-		*pte = pte_wrprotect(old);
-	else if (is_zero_pfn(page_to_pfn(kpage)))
-		*pte = map_zero(subject, kpage, old);
-	else
-		*pte = map_shared(subject, kpage, old);
-	return KSM_MERGED;
-}
-
-static enum ksm_result replace_locked_pte(struct ksm_subject *subject,
-					  struct page *kpage, pte_t *ptep)
-{
-	struct vm_area_struct *vma = subject->vma;
-	struct folio *folio = page_folio(subject->page);
-	pte_t pte = ptep_get(ptep);
-	enum ksm_result result;
-
-	if (!pte_present(pte) || pte_pfn(pte) != page_to_pfn(subject->page))
-		return KSM_GONE;
-	flush_cache_page(vma, subject->address, pte_pfn(pte));
-	/*
-	 * get_user_pages_fast() takes references without a lock.  Once the entry
-	 * is flushed it cannot, and those it took before are seen.
-	 */
-	pte = ptep_clear_flush(vma, subject->address, ptep);
-	result = choose_pte(subject, kpage, &pte);
-	set_pte_at(vma->vm_mm, subject->address, ptep, pte);
-	if (result == KSM_MERGED && kpage) {
-		folio_remove_rmap_pte(folio, subject->page, vma);
-		folio_put(folio);
-	}
-	return result;
-}
-
-/*
- * Let the entry of a page map @kpage, or write-protect it where that is NULL.
- * Both folios are locked.
- */
-static enum ksm_result replace_pte(struct ksm_subject *subject, struct page *kpage)
-{
-	struct mm_struct *mm = subject->vma->vm_mm;
-	enum ksm_result result = KSM_GONE;
-	struct mmu_notifier_range range;
-	spinlock_t *ptl;	/* of the page table */
-	pte_t *ptep;
-	pmd_t *pmd;
-
-	pmd = mm_find_pmd(mm, subject->address);
-	if (!pmd)
-		return KSM_GONE;
-	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, mm, subject->address,
-				subject->address + PAGE_SIZE);
-	mmu_notifier_invalidate_range_start(&range);
-	ptep = pte_offset_map_lock(mm, pmd, subject->address, &ptl);
-	if (ptep) {
-		result = replace_locked_pte(subject, kpage, ptep);
-		pte_unmap_unlock(ptep, ptl);
-	}
-	mmu_notifier_invalidate_range_end(&range);
-	return result;
-}
-
-/* Likewise, where the page is locked, unless it is no longer one to merge. */
-static enum ksm_result replace_locked(struct ksm_subject *subject, struct page *kpage)
-{
-	struct folio *folio = page_folio(subject->page);
-
-	if (!folio_test_anon(folio) || folio_test_ksm(folio))
-		return KSM_GONE;
-	return replace_pte(subject, kpage);
-}
-
-/**
- * struct ksm_consent - whether all who map a page want it to be merged
- * @willing: nobody was found who does not
- * @areas: that may still be looked at
- */
-struct ksm_consent {
-	bool willing;
-	unsigned int areas;
-};
-
-/* For rmap_walk(): goes on until an area maps the folio that is not to be merged. */
-static bool maps_willingly(struct folio *folio, struct vm_area_struct *vma,
-			   unsigned long address, void *arg)
-{
-	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma, address, 0);
-	struct ksm_consent *consent = arg;
-
-	if (!consent->areas--) {
-		consent->willing = false;
-	} else if (!(vma->vm_flags & VM_MERGEABLE) && page_vma_mapped_walk(&pvmw)) {
-		page_vma_mapped_walk_done(&pvmw);
-		consent->willing = false;
-	}
-	return consent->willing;
-}
-
-/*
- * After a fork a page may be mapped by a process that never asked for merging.  No
- * rmap_item would stand for that one, so that it could neither be found by a walk
- * of the reverse map nor have its page back.  Nobody should be able to make ksmd
- * look for such a process for long: where there are very many, there may be one.
- */
-static bool all_willing(struct folio *folio)
-{
-	struct ksm_consent consent = { .willing = true, .areas = KSM_MAX_AREAS };
-	struct rmap_walk_control rwc = {
-		.rmap_one = maps_willingly,
-		.anon_lock = folio_lock_anon_vma_read,
-		.arg = &consent,
-	};
-
-	if (folio_mapcount(folio) != 1 && folio_test_anon(folio) && !folio_test_ksm(folio))
-		rmap_walk(folio, &rwc);
-	return consent.willing;
-}
-
-/*
- * Lock a page for merging, taken out of its large folio if it is in one; @to_stay
- * where it is to be the one that others share.
- */
-static enum ksm_result lock_subject(struct ksm_subject *subject, bool to_stay)
-{
-	enum ksm_result result = KSM_MERGED;
-
-	if (!trylock_page(subject->page))
-		return KSM_BUSY;
-	if (to_stay && !all_willing(page_folio(subject->page)))
-		result = KSM_UNWILLING;
-	else if (PageTransCompound(subject->page) && split_huge_page(subject->page))
-		result = KSM_BUSY;
-	if (result != KSM_MERGED)
-		unlock_page(subject->page);
-	return result;
-}
-
-/* Merge a page with @kpage, which is locked or the zero page. */
-static enum ksm_result merge_with(struct ksm_subject *subject, struct page *kpage)
-{
-	enum ksm_result result = lock_subject(subject, false);
-	struct folio *folio;
-
-	if (result != KSM_MERGED)
-		return result;
-	folio = page_folio(subject->page);
-	result = replace_locked(subject, kpage);
-	if (result == KSM_MERGED && !folio_mapped(folio))
-		folio_free_swap(folio);
-	folio_unlock(folio);
-	return result;
+	return ksm_page_key(domain, page, ksm_sample) == content->sample ? KSM_MIXED : KSM_GONE;
 }
 
 /* mmap_lock keeps the anon_vma until the rmap_item has its own reference. */
@@ -454,12 +94,12 @@ static enum ksm_result merge_into(struct ksm_domain *domain, struct ksm_record *
 	enum ksm_result result;
 
 	/* One of them was moved; the shared page gets its new key in this pass. */
-	if (ksm_page_nid(subject->page) != ksm_page_nid(&kfolio->page))
+	if (ksm_page_nid(domain, subject->page) != ksm_page_nid(domain, &kfolio->page))
 		return KSM_BUSY;
 	item = ksm_item_alloc();
 	if (!item)
 		return KSM_NO_MEMORY;
-	result = merge_with(subject, &kfolio->page);
+	result = ksm_replace(subject, &kfolio->page);
 	trace_ksm_merge_with_ksm_page(&kfolio->page, folio_pfn(kfolio), item,
 				      subject->vma->vm_mm, result_to_errno(result));
 	if (result != KSM_MERGED) {
@@ -498,9 +138,9 @@ static bool merge_zero(struct ksm_domain *domain, struct ksm_record *record,
 	struct page *zero = ZERO_PAGE(subject->address);
 	enum ksm_result result;
 
-	if (!READ_ONCE(ksm.use_zero_pages) || mm_forbids_zeropage(mm))
+	if (!READ_ONCE(domain->controls->use_zero_pages) || mm_forbids_zeropage(mm))
 		return false;
-	result = merge_with(subject, zero);
+	result = ksm_replace(subject, zero);
 	trace_ksm_merge_one_page(page_to_pfn(zero), record, mm, result_to_errno(result));
 	if (result != KSM_MERGED)
 		return false;
@@ -539,41 +179,9 @@ static bool differs_from_shared(struct ksm_domain *domain, struct page *page, u6
 
 	if (!kfolio)
 		return false;
-	equal = pages_equal(page, &kfolio->page);
+	equal = ksm_pages_equal(page, &kfolio->page);
 	folio_put(kfolio);
 	return !equal;
-}
-
-/*
- * The folio is locked and write-protected, and its node in the tree.  Reclaim
- * drops a clean page, so it has to be dirty in order to be swapped out.
- */
-static void folio_become_shared(struct folio *folio, struct ksm_stable_node *node)
-{
-	VM_WARN_ON_FOLIO(PageAnonExclusive(&folio->page), folio);
-	WRITE_ONCE(folio->mapping, ksm_node_mapping(node));
-	folio_mark_accessed(folio);
-	if (!folio_test_dirty(folio))
-		folio_set_dirty(folio);
-}
-
-/*
- * Let a locked folio say that it is a shared one, though without a node as yet.
- * Who walks the reverse map of an anonymous page needs no lock, but a reference
- * from before it looked what the page is.  So either that reference is seen here,
- * or it sees a page of KSM and waits for the lock.
- */
-static bool folio_claim(struct folio *folio)
-{
-	struct address_space *mapping = folio->mapping;
-
-	WRITE_ONCE(folio->mapping, (void *)PAGE_MAPPING_KSM);
-	/* As SB+fencembonceonces of tools/memory-model; they have folio_try_get(). */
-	smp_mb();
-	if (only_mapped(folio))
-		return true;
-	WRITE_ONCE(folio->mapping, mapping);
-	return false;
 }
 
 /*
@@ -583,11 +191,11 @@ static bool folio_claim(struct folio *folio)
 static enum ksm_result confirm_shared(struct ksm_domain *domain, struct page *page,
 				      const struct ksm_content *content)
 {
-	u64 key = key_of(page, content->whole ? ksm_fingerprint : ksm_sample);
+	u64 key = ksm_page_key(domain, page, content->whole ? ksm_fingerprint : ksm_sample);
 
 	if (key != content->key || differs_from_shared(domain, page, key))
 		return KSM_DIFFERENT;
-	return folio_claim(page_folio(page)) ? KSM_MERGED : KSM_BUSY;
+	return ksm_folio_claim(page_folio(page)) ? KSM_MERGED : KSM_BUSY;
 }
 
 /* First step: the page becomes a shared one.  @node and @item are used then. */
@@ -597,19 +205,19 @@ static enum ksm_result make_shared(struct ksm_domain *domain, struct ksm_record 
 				   struct ksm_stable_node *node,
 				   struct ksm_rmap_item *item)
 {
-	enum ksm_result result = lock_subject(subject, true);
+	enum ksm_result result = ksm_subject_lock(subject, true);
 	struct folio *folio;
 
 	if (result != KSM_MERGED)
 		goto out;
 	folio = page_folio(subject->page);
-	result = replace_locked(subject, NULL);
+	result = ksm_replace_locked(subject, NULL);
 	/* If it is not to be shared, it is just write-protected for nothing. */
 	if (result == KSM_MERGED)
 		result = confirm_shared(domain, subject->page, content);
 	if (result == KSM_MERGED) {
 		ksm_stable_insert(domain, node, folio, content->key, content->sample);
-		folio_become_shared(folio, node);
+		ksm_folio_become_shared(folio, node);
 		item_fill(item, subject);
 		record_share(domain, record, node, item);
 	}
@@ -645,7 +253,7 @@ static enum ksm_result join_shared(struct ksm_domain *domain, struct ksm_record 
 
 	if (!first->item->node)
 		return KSM_GONE;
-	if (!subject_get(&subject, record))
+	if (!ksm_subject_get(&subject, ksm_record_mm(record), ksm_record_address(record)))
 		return KSM_GONE;
 	kfolio = ksm_stable_folio(domain, first->item->node, KSM_FOLIO_TRYLOCK);
 	if (!IS_ERR_OR_NULL(kfolio)) {
@@ -653,7 +261,7 @@ static enum ksm_result join_shared(struct ksm_domain *domain, struct ksm_record 
 		folio_unlock(kfolio);
 		folio_put(kfolio);
 	}
-	subject_put(&subject);
+	ksm_subject_put(&subject);
 	return result;
 }
 
@@ -667,10 +275,10 @@ static enum ksm_result share_first(struct ksm_domain *domain, struct ksm_record 
 
 	if (node && item) {
 		result = KSM_GONE;
-		if (subject_get(&subject, record)) {
+		if (ksm_subject_get(&subject, ksm_record_mm(record), ksm_record_address(record))) {
 			result = make_shared(domain, record, &subject, content,
 					     node, item);
-			subject_put(&subject);
+			ksm_subject_put(&subject);
 		}
 	}
 	if (result != KSM_MERGED) {
@@ -686,27 +294,27 @@ static enum ksm_result share_first(struct ksm_domain *domain, struct ksm_record 
  * same page, which two processes map after a fork, KSM_GONE for a page of either
  * that holds something else by now, or lies elsewhere.
  */
-static enum ksm_result check_other(const struct ksm_record *other, struct page *page,
+static enum ksm_result check_other(const struct ksm_domain *domain,
+				   const struct ksm_record *other, struct page *page,
 				   const struct ksm_content *content)
 {
-	u64 (*hash)(const struct ksm_key *key, const void *addr) =
-		content->whole ? ksm_fingerprint : ksm_sample;
+	ksm_hash_fn *hash = content->whole ? ksm_fingerprint : ksm_sample;
 	enum ksm_result result;
 	struct ksm_subject subject;
 
-	if (!subject_get(&subject, other))
+	if (!ksm_subject_get(&subject, ksm_record_mm(other), ksm_record_address(other)))
 		return KSM_GONE;
 	if (subject.page == page)
 		result = KSM_BUSY;
-	else if (ksm_page_nid(subject.page) != ksm_page_nid(page))
+	else if (ksm_page_nid(domain, subject.page) != ksm_page_nid(domain, page))
 		result = KSM_GONE;
-	else if (pages_equal(page, subject.page))
+	else if (ksm_pages_equal(page, subject.page))
 		result = KSM_MERGED;
-	else if (ksm_tag(key_of(subject.page, hash)) != other->tag)
+	else if (ksm_tag(ksm_page_key(domain, subject.page, hash)) != other->tag)
 		result = KSM_GONE;
 	else
 		result = content->whole ? KSM_DIFFERENT : KSM_MIXED;
-	subject_put(&subject);
+	ksm_subject_put(&subject);
 	return result;
 }
 
@@ -724,7 +332,7 @@ static enum ksm_result find_other(struct ksm_domain *domain, struct page *page,
 	other = ksm_unstable_find(&domain->unstable, ksm_tag(content->key),
 				  content->whole);
 	for (; other && i < KSM_MAX_PROBES; other = next, i++) {
-		enum ksm_result result = check_other(other, page, content);
+		enum ksm_result result = check_other(domain, other, page, content);
 
 		next = ksm_unstable_next(other);
 		*found = other;
@@ -768,11 +376,11 @@ static void convert(struct ksm_domain *domain, struct ksm_record *record)
 	u64 sample, key;
 
 	ksm_unstable_remove(&domain->unstable, record);
-	if (!subject_get(&subject, record))
+	if (!ksm_subject_get(&subject, ksm_record_mm(record), ksm_record_address(record)))
 		return;
-	sample = key_of(subject.page, ksm_sample);
-	key = key_of(subject.page, ksm_fingerprint);
-	subject_put(&subject);
+	sample = ksm_page_key(domain, subject.page, ksm_sample);
+	key = ksm_page_key(domain, subject.page, ksm_fingerprint);
+	ksm_subject_put(&subject);
 	if (ksm_tag(sample) != record->tag) {
 		record->tag = ksm_tag(sample);
 		return;
@@ -814,7 +422,7 @@ static enum ksm_result merge_unstable(struct ksm_domain *domain,
 		convert_sampled(domain, content->sample);
 	result = find_other(domain, page, content, &other);
 	if (result == KSM_MIXED)
-		result = mixed_or_gone(page, content);
+		result = mixed_or_gone(domain, page, content);
 	put_page(page);
 	if (result == KSM_MERGED)
 		merge_pair(domain, record, other, content);
@@ -833,7 +441,7 @@ static void set_mixed(struct ksm_domain *domain, u64 sample)
 	ksm_unstable_set_mixed(&domain->unstable, ksm_tag(sample));
 	if (!kfolio)
 		return;
-	fingerprint = hash_of(&kfolio->page, ksm_fingerprint);
+	fingerprint = ksm_page_fingerprint(domain, &kfolio->page);
 	ksm_stable_set_key(domain, sample, ksm_key_on_node(fingerprint, node->nid));
 	folio_put(kfolio);
 }
@@ -842,7 +450,7 @@ static void set_mixed(struct ksm_domain *domain, u64 sample)
 static void rekey_shared(struct ksm_domain *domain, struct ksm_stable_node *node,
 			 const struct folio *folio)
 {
-	if (node->nid != ksm_page_nid(&folio->page) && node->key == node->sample)
+	if (node->nid != ksm_page_nid(domain, &folio->page) && node->key == node->sample)
 		set_mixed(domain, node->sample);
 	ksm_stable_rekey(domain, node, folio);
 }
@@ -906,7 +514,7 @@ static enum ksm_result merge_stable(struct ksm_domain *domain, struct ksm_record
 	    differs_from_shared(domain, subject->page, content->sample))
 		result = KSM_MIXED;
 	if (result == KSM_MIXED)
-		return mixed_or_gone(subject->page, content);
+		return mixed_or_gone(domain, subject->page, content);
 	if (result != KSM_DIFFERENT || !content->whole)
 		return result;
 	result = merge_key(domain, record, subject, content->key);
@@ -917,9 +525,9 @@ static enum ksm_result merge_known(struct ksm_domain *domain, struct ksm_record 
 				   struct ksm_subject *subject,
 				   const struct ksm_content *content, bool settled)
 {
-	int nid = ksm_page_nid(subject->page);
+	int nid = ksm_page_nid(domain, subject->page);
 
-	if (content->whole && content->key == ksm_key_on_node(ksm.zero, nid)) {
+	if (content->whole && content->key == ksm_key_on_node(domain->key->zero, nid)) {
 		/* Zeroed pages are often about to be written to. */
 		if (!settled)
 			return KSM_BUSY;
@@ -935,13 +543,13 @@ static enum ksm_result cmp_and_merge(struct ksm_domain *domain, struct ksm_recor
 	struct ksm_subject subject;
 	enum ksm_result result;
 
-	if (!subject_get(&subject, record)) {
+	if (!ksm_subject_get(&subject, ksm_record_mm(record), ksm_record_address(record))) {
 		ksm_record_forget(domain, record);
 		return KSM_GONE;
 	}
 	if (PageKsm(subject.page)) {
 		adopt_shared(domain, record, &subject);
-		subject_put(&subject);
+		ksm_subject_put(&subject);
 		return KSM_MERGED;
 	}
 	if (record->state == KSM_SHARED) {
@@ -949,18 +557,18 @@ static enum ksm_result cmp_and_merge(struct ksm_domain *domain, struct ksm_recor
 		record->full = false;
 	}
 	if (!content->sample)
-		content->sample = key_of(subject.page, ksm_sample);
+		content->sample = ksm_page_key(domain, subject.page, ksm_sample);
 	content->key = content->sample;
 	if (ksm_unstable_mixed(&domain->unstable, ksm_tag(content->sample)))
-		read_whole(content, subject.page);
+		read_whole(domain, content, subject.page);
 	settled = record_settled(domain, record, content, settled);
 	result = merge_known(domain, record, &subject, content, settled);
 	if (!settled || result != KSM_DIFFERENT) {
-		subject_put(&subject);
+		ksm_subject_put(&subject);
 		return result;
 	}
 	get_page(subject.page);
-	subject_put(&subject);
+	ksm_subject_put(&subject);
 	return merge_unstable(domain, record, subject.page, content);
 }
 
@@ -991,83 +599,4 @@ void ksm_cmp_and_merge(struct ksm_domain *domain, struct ksm_candidate *candidat
 	/* It is back in the table, where its like will find it meanwhile. */
 	if (record->state == KSM_UNSHARED)
 		record->skips = skips;
-}
-
-/* Whether an entry maps a page of ours, or will once its migration is over. */
-static bool pte_is_shared(struct vm_area_struct *vma, unsigned long address, pte_t pte)
-{
-	struct page *page;
-
-	if (pte_none(pte))
-		return false;
-	if (pte_present(pte)) {
-		page = vm_normal_page(vma, address, pte);
-		return page ? PageKsm(page) : is_ksm_zero_pte(pte);
-	}
-	if (!is_migration_entry(pte_to_swp_entry(pte)))
-		return false;
-	return folio_test_ksm(pfn_swap_entry_folio(pte_to_swp_entry(pte)));
-}
-
-static int break_pmd_entry(pmd_t *pmd, unsigned long address, unsigned long end,
-			   struct mm_walk *walk)
-{
-	unsigned long *found = walk->private;
-	pte_t *start, *pte;
-	spinlock_t *ptl;	/* of the page table */
-	int shared = 0;
-
-	start = pte_offset_map_lock(walk->mm, pmd, address, &ptl);
-	if (!start)
-		return 0;
-	for (pte = start; address < end; pte++, address += PAGE_SIZE) {
-		if (pte_is_shared(walk->vma, address, ptep_get(pte))) {
-			*found = address;
-			shared = 1;
-			break;
-		}
-	}
-	pte_unmap_unlock(start, ptl);
-	return shared;
-}
-
-static const struct mm_walk_ops break_ops = {
-	.pmd_entry = break_pmd_entry,
-	.walk_lock = PGWALK_RDLOCK,
-};
-
-/**
- * ksm_break_range - give the pages of a range back to it, each as its own
- * @vma: a mergeable area
- * @start: first address
- * @end: address behind the last
- *
- * A fault may back out, for instance while a page migrates; the walk then finds
- * the page again.
- *
- * Context: may sleep; mmap_lock held.  Where ksmd is not kept out by ksm.lock or
- * by holding mmap_lock for writing, pages may be merged behind the walk.
- * Return: 0, -ENOMEM, or -ERESTARTSYS where a signal has arrived.
- */
-int ksm_break_range(struct vm_area_struct *vma, unsigned long start,
-		    unsigned long end)
-{
-	mmap_assert_locked(vma->vm_mm);
-	while (start < end && !ksm_mm_exiting(vma->vm_mm)) {
-		vm_fault_t fault;
-
-		if (signal_pending(current))
-			return -ERESTARTSYS;
-		if (walk_page_range_vma(vma, start, end, &break_ops, &start) <= 0)
-			return 0;
-		fault = handle_mm_fault(vma, start,
-					FAULT_FLAG_UNSHARE | FAULT_FLAG_REMOTE, NULL);
-		if (fault & VM_FAULT_OOM)
-			return -ENOMEM;
-		/* The page is poisoned, or its backing was truncated: leave it. */
-		if (fault & VM_FAULT_ERROR)
-			start += PAGE_SIZE;
-		cond_resched();
-	}
-	return 0;
 }

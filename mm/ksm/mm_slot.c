@@ -9,7 +9,6 @@
  * whoever saw users has gone by the time page tables are freed.
  */
 
-#include <linux/dax.h>
 #include <linux/hashtable.h>
 #include <linux/ksm.h>
 #include <linux/mman.h>
@@ -18,9 +17,17 @@
 #include <linux/slab.h>
 #include <trace/events/ksm.h>
 
-#include "ksm.h"
+#include "slots.h"
+#include "unmerge.h"
+#include "vma.h"
 
 #define KSM_SLOT_HASH_BITS	10
+
+struct ksm_slots ksm_slots = {
+	.lock = __SPIN_LOCK_UNLOCKED(ksm_slots.lock),
+	.list = LIST_HEAD_INIT(ksm_slots.list),
+	.wait = __WAIT_QUEUE_HEAD_INITIALIZER(ksm_slots.wait),
+};
 
 static DEFINE_HASHTABLE(slot_hash, KSM_SLOT_HASH_BITS);
 static struct kmem_cache *slot_cache;
@@ -38,139 +45,77 @@ int __init ksm_mm_slot_init(void)
 }
 
 /**
- * ksm_mm_exiting - whether an address space is being torn down
- * @mm: the mm
+ * ksm_slots_set_changed - tell ksmd that there is something new to scan
+ * @slots: the slots
  *
- * Context: any; the answer no holds for as long as mmap_lock is held.
- * Return: true where its page tables are not to be touched any more.
+ * Context: any.
  */
-bool ksm_mm_exiting(struct mm_struct *mm)
+void ksm_slots_set_changed(struct ksm_slots *slots)
 {
-	return !atomic_read(&mm->mm_users);
-}
-
-/**
- * ksm_find_vma - the mergeable area at an address
- * @mm: the mm
- * @address: a user address
- *
- * Context: mmap_lock held.
- * Return: the area, or NULL where none with pages to merge covers @address.
- */
-struct vm_area_struct *ksm_find_vma(struct mm_struct *mm, unsigned long address)
-{
-	struct vm_area_struct *vma;
-
-	mmap_assert_locked(mm);
-	if (ksm_mm_exiting(mm))
-		return NULL;
-	vma = vma_lookup(mm, address);
-	if (!vma || !(vma->vm_flags & VM_MERGEABLE) || !vma->anon_vma)
-		return NULL;
-	return vma;
-}
-
-/**
- * ksm_next_area - the next area that may be merged
- * @vmi: iterator over the areas of an mm
- *
- * Context: mmap_lock held.
- * Return: the area, with or without pages in it, or NULL.
- */
-struct vm_area_struct *ksm_next_area(struct vma_iterator *vmi)
-{
-	struct vm_area_struct *vma;
-
-	do {
-		vma = vma_next(vmi);
-	} while (vma && !(vma->vm_flags & VM_MERGEABLE));
-	return vma;
-}
-
-/**
- * ksm_has_mergeable_area - whether an mm has an area that may be merged
- * @mm: the mm
- *
- * Context: mmap_lock held.
- * Return: true where it has one.
- */
-bool ksm_has_mergeable_area(struct mm_struct *mm)
-{
-	VMA_ITERATOR(vmi, mm, 0);
-
-	mmap_assert_locked(mm);
-	return ksm_next_area(&vmi);
+	WRITE_ONCE(slots->changed, true);
+	wake_up_interruptible(&slots->wait);
 }
 
 /**
  * ksm_slots_empty - whether there is nothing to scan
+ * @slots: the slots
  *
- * Context: any.  Without ksm.slots_lock the answer is a hint.
- * Return: true where no mm has a slot.
+ * Context: any.  Without ksm_slots.lock the answer is a hint.
+ * Return: true if no mm has a slot.
  */
-bool ksm_slots_empty(void)
+bool ksm_slots_empty(const struct ksm_slots *slots)
 {
-	return list_empty(&ksm.slots);
+	return list_empty(&slots->list);
 }
 
-static struct ksm_mm_slot *slot_after(struct list_head *at)
+static struct ksm_mm_slot *slot_after(struct ksm_slots *slots, struct list_head *at)
 {
-	if (at->next == &ksm.slots)
+	lockdep_assert_held(&slots->lock);
+	if (at->next == &slots->list)
 		return NULL;
 	return list_entry(at->next, struct ksm_mm_slot, slot.mm_node);
 }
 
 /**
- * ksm_slot_first - put the cursor on the first mm
- * @scan: the cursor; on none where there is no mm
+ * ksm_slots_begin - put the cursor on the first slot
+ * @slots: the slots; the cursor is NULL if there is none
+ * @unmerging: an unmerge begins, and not a pass
  *
  * Context: under ksm.lock.
  */
-void ksm_slot_first(struct ksm_scan *scan)
+void ksm_slots_begin(struct ksm_slots *slots, bool unmerging)
 {
-	spin_lock(&ksm.slots_lock);
-	scan->slot = slot_after(&ksm.slots);
-	spin_unlock(&ksm.slots_lock);
+	spin_lock(&slots->lock);
+	slots->cursor = slot_after(slots, &slots->list);
+	slots->unmerging = unmerging;
+	spin_unlock(&slots->lock);
 }
 
 /**
- * ksm_slot_none - take the cursor off
- * @scan: the cursor
+ * ksm_slots_end - take the cursor off the slots
+ * @slots: the slots
  *
  * Context: under ksm.lock, no mmap_lock held.
  */
-void ksm_slot_none(struct ksm_scan *scan)
+void ksm_slots_end(struct ksm_slots *slots)
 {
-	spin_lock(&ksm.slots_lock);
-	scan->slot = NULL;
-	spin_unlock(&ksm.slots_lock);
+	spin_lock(&slots->lock);
+	slots->cursor = NULL;
+	slots->unmerging = false;
+	spin_unlock(&slots->lock);
 }
 
-/**
- * ksm_slot_leave - move the cursor on
- * @scan: the cursor; on none behind the last mm
- * @forget: free the slot, which has no leaves any more, and its hold on the mm
- *
- * While the cursor is on a slot, ksm_exit() leaves that alone; afterwards the
- * mm may go at any moment.
- *
- * Context: under ksm.lock.  To forget an mm that is not exiting, its mmap_lock
- * has to be held, and a reference to it.
- */
-void ksm_slot_leave(struct ksm_scan *scan, bool forget)
+static void slot_unlink(struct ksm_slots *slots, struct ksm_mm_slot *slot)
 {
-	struct ksm_mm_slot *slot = scan->slot;
+	lockdep_assert_held(&slots->lock);
+	hash_del(&slot->slot.hash);
+	list_del(&slot->slot.mm_node);
+}
+
+static void slot_free(struct ksm_mm_slot *slot)
+{
 	struct mm_struct *mm = slot->slot.mm;
 
-	spin_lock(&ksm.slots_lock);
-	scan->slot = slot_after(&slot->slot.mm_node);
-	if (forget) {
-		hash_del(&slot->slot.hash);
-		list_del(&slot->slot.mm_node);
-	}
-	spin_unlock(&ksm.slots_lock);
-	if (!forget)
-		return;
 	VM_WARN_ON_ONCE(slot->leaves);
 	mm_slot_free(slot_cache, slot);
 	clear_bit(MMF_VM_MERGEABLE, &mm->flags);
@@ -178,12 +123,36 @@ void ksm_slot_leave(struct ksm_scan *scan, bool forget)
 }
 
 /**
+ * ksm_slots_leave - move the cursor to the next slot
+ * @slots: the slots; the cursor is NULL behind the last slot
+ * @forget: free the slot, which has no leaves, and drop its reference to the mm
+ *
+ * While the cursor is on a slot, ksm_exit() leaves the slot alone.  Afterwards the
+ * mm may go at any moment.
+ *
+ * Context: under ksm.lock.  To forget an mm that is not exiting, the caller holds
+ * its mmap_lock and a reference to it.
+ */
+void ksm_slots_leave(struct ksm_slots *slots, bool forget)
+{
+	struct ksm_mm_slot *slot = slots->cursor;
+
+	spin_lock(&slots->lock);
+	slots->cursor = slot_after(slots, &slot->slot.mm_node);
+	if (forget)
+		slot_unlink(slots, slot);
+	spin_unlock(&slots->lock);
+	if (forget)
+		slot_free(slot);
+}
+
+/**
  * __ksm_enter - give an mm a slot
  * @mm: the mm, which has none
  *
- * A new mm comes last in the pass under way, so that a fork followed by an exec
- * is not looked at in vain.  An unmerge through sysfs has to reach it too; it
- * goes to the end of the list, which is ahead of that.
+ * The slot is linked before the cursor, so that the pass under way does not come
+ * to it: a fork is often followed by an exec.  An unmerge through sysfs has to
+ * come to it, so during one the slot is linked at the end.
  *
  * Context: may sleep; mmap_lock of @mm held for writing, or @mm not in use yet.
  * Return: 0, or -ENOMEM.
@@ -191,36 +160,39 @@ void ksm_slot_leave(struct ksm_scan *scan, bool forget)
 int __ksm_enter(struct mm_struct *mm)
 {
 	struct ksm_mm_slot *slot = mm_slot_alloc(slot_cache);
-	struct list_head *before = &ksm.slots;
+	struct ksm_slots *slots = &ksm_slots;
+	struct list_head *before = &slots->list;
 
 	if (!slot)
 		return -ENOMEM;
 	mmgrab(mm);
-	spin_lock(&ksm.slots_lock);
+	spin_lock(&slots->lock);
 	mm_slot_insert(slot_hash, mm, (&slot->slot));
-	if (READ_ONCE(ksm.run) != KSM_RUN_UNMERGE && ksm.scan.slot)
-		before = &ksm.scan.slot->slot.mm_node;
+	if (slots->cursor && !slots->unmerging)
+		before = &slots->cursor->slot.mm_node;
 	list_add_tail(&slot->slot.mm_node, before);
-	spin_unlock(&ksm.slots_lock);
+	spin_unlock(&slots->lock);
 	set_bit(MMF_VM_MERGEABLE, &mm->flags);
-	ksm_rouse();
+	ksm_slots_set_changed(slots);
 	trace_ksm_enter(mm);
 	return 0;
 }
 
-/* Unlink the slot where nobody needs it, else have ksmd come to it next. */
-static struct ksm_mm_slot *slot_unlink(struct ksm_mm_slot *slot)
+/*
+ * Take an exiting mm off the list.  A slot that the cursor is on, or that has
+ * leaves, stays: ksmd frees it, and scans it next.
+ */
+static struct ksm_mm_slot *slot_detach(struct ksm_slots *slots, struct ksm_mm_slot *slot)
 {
-	lockdep_assert_held(&ksm.slots_lock);
-	if (slot == ksm.scan.slot)
+	lockdep_assert_held(&slots->lock);
+	if (slot == slots->cursor)
 		return NULL;
 	if (slot->leaves) {
-		if (ksm.scan.slot)
-			list_move(&slot->slot.mm_node, &ksm.scan.slot->slot.mm_node);
+		if (slots->cursor)
+			list_move(&slot->slot.mm_node, &slots->cursor->slot.mm_node);
 		return NULL;
 	}
-	hash_del(&slot->slot.hash);
-	list_del(&slot->slot.mm_node);
+	slot_unlink(slots, slot);
 	return slot;
 }
 
@@ -235,21 +207,20 @@ static struct ksm_mm_slot *slot_unlink(struct ksm_mm_slot *slot)
  */
 void __ksm_exit(struct mm_struct *mm)
 {
-	struct ksm_mm_slot *slot, *unlinked = NULL;
+	struct ksm_mm_slot *slot, *detached = NULL;
+	struct ksm_slots *slots = &ksm_slots;
 	struct mm_slot *found;
 
 	if (!ksm_mm_exiting(mm))
 		return;
-	spin_lock(&ksm.slots_lock);
+	spin_lock(&slots->lock);
 	found = mm_slot_lookup(slot_hash, mm);
 	slot = found ? mm_slot_entry(found, struct ksm_mm_slot, slot) : NULL;
 	if (slot)
-		unlinked = slot_unlink(slot);
-	spin_unlock(&ksm.slots_lock);
-	if (unlinked) {
-		mm_slot_free(slot_cache, unlinked);
-		clear_bit(MMF_VM_MERGEABLE, &mm->flags);
-		mmdrop(mm);
+		detached = slot_detach(slots, slot);
+	spin_unlock(&slots->lock);
+	if (detached) {
+		slot_free(detached);
 	} else if (slot) {
 		/* Wait for ksmd to be done with the page tables; it frees the slot. */
 		mmap_write_lock(mm);
@@ -261,27 +232,6 @@ void __ksm_exit(struct mm_struct *mm)
 static int enter_once(struct mm_struct *mm)
 {
 	return test_bit(MMF_VM_MERGEABLE, &mm->flags) ? 0 : __ksm_enter(mm);
-}
-
-static bool vm_flags_mergeable(vm_flags_t vm_flags)
-{
-	if (vm_flags & (VM_SHARED | VM_MAYSHARE | VM_PFNMAP | VM_IO | VM_DONTEXPAND |
-			VM_HUGETLB | VM_MIXEDMAP | VM_DROPPABLE))
-		return false;
-#ifdef VM_SAO
-	if (vm_flags & VM_SAO)
-		return false;
-#endif
-#ifdef VM_SPARC_ADI
-	if (vm_flags & VM_SPARC_ADI)
-		return false;
-#endif
-	return true;
-}
-
-static bool vma_mergeable(struct vm_area_struct *vma)
-{
-	return vm_flags_mergeable(vma->vm_flags) && !vma_is_dax(vma);
 }
 
 /**
@@ -300,7 +250,7 @@ static bool vma_mergeable(struct vm_area_struct *vma)
 vm_flags_t ksm_vma_flags(const struct mm_struct *mm, const struct file *file,
 			 vm_flags_t vm_flags)
 {
-	if (!test_bit(MMF_VM_MERGE_ANY, &mm->flags) || !vm_flags_mergeable(vm_flags))
+	if (!test_bit(MMF_VM_MERGE_ANY, &mm->flags) || !ksm_vm_flags_mergeable(vm_flags))
 		return vm_flags;
 	if (file && IS_DAX(file_inode(file)))
 		return vm_flags;
@@ -320,7 +270,7 @@ void ksm_add_vma(struct vm_area_struct *vma)
 {
 	if (!test_bit(MMF_VM_MERGE_ANY, &vma->vm_mm->flags))
 		return;
-	if (vma_mergeable(vma))
+	if (ksm_vma_mergeable(vma))
 		vm_flags_set(vma, VM_MERGEABLE);
 	else if (vma->vm_flags & VM_MERGEABLE)
 		vm_flags_clear(vma, VM_MERGEABLE);
@@ -353,7 +303,7 @@ static int unmark_areas(struct mm_struct *mm)
 
 	VMA_ITERATOR(vmi, mm, 0);
 
-	while ((vma = ksm_next_area(&vmi))) {
+	while ((vma = ksm_next_vma(&vmi))) {
 		err = unmerge_range(vma, vma->vm_start, vma->vm_end);
 		if (err)
 			return err;
@@ -424,7 +374,7 @@ static int advise_mergeable(struct vm_area_struct *vma, vm_flags_t *vm_flags)
 {
 	int err;
 
-	if ((vma->vm_flags & VM_MERGEABLE) || !vma_mergeable(vma))
+	if ((vma->vm_flags & VM_MERGEABLE) || !ksm_vma_mergeable(vma))
 		return 0;
 	err = enter_once(vma->vm_mm);
 	if (!err)

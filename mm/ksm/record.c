@@ -17,7 +17,10 @@
 #include <linux/mm.h>
 #include <linux/slab.h>
 
-#include "ksm.h"
+#include "domain.h"
+#include "record.h"
+#include "slots.h"
+#include "stable.h"
 
 static struct kmem_cache *leaf_cache[KSM_LEAF_CLASSES];
 static const char * const leaf_cache_name[KSM_LEAF_CLASSES] = {
@@ -133,7 +136,7 @@ void ksm_record_seen(struct ksm_domain *domain, struct ksm_record *record)
 	record->age = 0;
 	record->skips = 0;
 	domain->counters.records++;
-	domain->counters.fresh++;
+	domain->counters.changed++;
 	ksm_record_mm(record)->ksm_rmap_items++;
 }
 

@@ -9,7 +9,6 @@
 
 #include <linux/ksm.h>
 #include <linux/memcontrol.h>
-#include <linux/memory.h>
 #include <linux/mm_inline.h>
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
@@ -18,7 +17,8 @@
 #include <linux/vmstat.h>
 
 #include "../internal.h"
-#include "ksm.h"
+#include "core.h"
+#include "stable.h"
 
 /**
  * struct ksm_rmap_step - what one visit of an anon_vma needs to know
@@ -216,7 +216,7 @@ static bool may_map_directly(struct folio *folio, struct vm_area_struct *vma,
 		return true;
 	if (folio_test_ksm(folio))
 		return ksm_folio_node(folio) && (vma->vm_flags & VM_MERGEABLE) &&
-		       READ_ONCE(ksm.run) != KSM_RUN_UNMERGE;
+		       !ksm_unmerging();
 	if (!anon_vma)
 		return true;
 	return folio->index == linear_page_index(vma, address) &&
@@ -276,55 +276,3 @@ struct folio *ksm_might_need_to_copy(struct folio *folio,
 #endif
 	return copy;
 }
-
-#ifdef CONFIG_MEMORY_HOTREMOVE
-static void stop_offlining(void)
-{
-	WRITE_ONCE(ksm.offlining, false);
-	mutex_unlock(&ksm.lock);
-	wake_up_all(&ksm.offline_wait);
-}
-
-/*
- * Migration empties memory that goes offline.  Meanwhile nothing may look through
- * the keyhole of a stable node, and nodes that are left over have to go before
- * the struct pages do.
- */
-static int ksm_memory_notify(struct notifier_block *self, unsigned long action, void *arg)
-{
-	const struct memory_notify *range = arg;
-
-	switch (action) {
-	case MEM_GOING_OFFLINE:
-		mutex_lock(&ksm.lock);
-		WRITE_ONCE(ksm.offlining, true);
-		mutex_unlock(&ksm.lock);
-		break;
-	case MEM_OFFLINE:
-		mutex_lock(&ksm.lock);
-		ksm_stable_forget_pfns(&ksm.domain, range->start_pfn,
-				       range->start_pfn + range->nr_pages);
-		stop_offlining();
-		break;
-	case MEM_CANCEL_OFFLINE:
-		mutex_lock(&ksm.lock);
-		stop_offlining();
-		break;
-	}
-	return NOTIFY_OK;
-}
-
-/**
- * ksm_hotplug_init - be told when memory goes offline
- *
- * Context: once, at boot.
- */
-void __init ksm_hotplug_init(void)
-{
-	hotplug_memory_notifier(ksm_memory_notify, KSM_CALLBACK_PRI);
-}
-#else
-void __init ksm_hotplug_init(void)
-{
-}
-#endif /* CONFIG_MEMORY_HOTREMOVE */

@@ -25,7 +25,16 @@
 #include <linux/swap.h>
 #include <trace/events/ksm.h>
 
-#include "ksm.h"
+#include "advisor.h"
+#include "domain.h"
+#include "merge.h"
+#include "page.h"
+#include "record.h"
+#include "scan.h"
+#include "slots.h"
+#include "stable.h"
+#include "unmerge.h"
+#include "vma.h"
 
 /* Looks that every page gets before it is skipped. */
 #define KSM_LOOKS_BEFORE_SKIP	3
@@ -45,7 +54,8 @@
 
 /**
  * struct ksm_chunk - pages of one leaf that lie in one area
- * @vma: the area
+ * @domain: the trees
+ * @vma: the VMA
  * @base: first address of the leaf's range
  * @at: page of the range to look at next
  * @end: page behind the last
@@ -56,6 +66,7 @@
  * @young: some of the pages were used, and no entry tells which
  */
 struct ksm_chunk {
+	struct ksm_domain *domain;
 	struct vm_area_struct *vma;
 	unsigned long base;
 	unsigned int at;
@@ -101,7 +112,7 @@ static unsigned long leaf_base(unsigned long address)
 /* Forget what is known of the pages between the last one looked at and @address. */
 static void forget_until(struct ksm_scan *scan, unsigned long address)
 {
-	struct ksm_domain *domain = &ksm.domain;
+	struct ksm_domain *domain = scan->domain;
 	struct ksm_leaf *leaf = *scan->leaf;
 	unsigned int from = 0;
 
@@ -125,7 +136,7 @@ static void looked_until(struct ksm_scan *scan, unsigned long base,
 	scan->looked = address;
 	if (!ksm_leaf_covers(*scan->leaf, base) || ksm_leaf_covers(*scan->leaf, address))
 		return;
-	if (!ksm_leaf_free_empty(&ksm.domain, scan->leaf))
+	if (!ksm_leaf_free_empty(scan->domain, scan->leaf))
 		scan->leaf = &(*scan->leaf)->next;
 }
 
@@ -188,7 +199,7 @@ static void add_candidate(struct ksm_scan *scan, struct ksm_record *record,
 }
 
 static u64 page_key(struct ksm_chunk *chunk, struct page *page, unsigned int offset,
-		    u64 (*hash)(const struct ksm_key *key, const void *addr))
+		    ksm_hash_fn *hash)
 {
 	void *addr;
 	u64 fingerprint;
@@ -196,25 +207,25 @@ static u64 page_key(struct ksm_chunk *chunk, struct page *page, unsigned int off
 	flush_anon_page(chunk->vma, page, chunk->base + offset * PAGE_SIZE);
 	flush_dcache_page(page);
 	addr = kmap_local_page(page);
-	fingerprint = hash(&ksm.key, addr);
+	fingerprint = hash(chunk->domain->key, addr);
 	kunmap_local(addr);
-	return ksm_key_on_node(fingerprint, ksm_page_nid(page));
+	return ksm_key_on_node(fingerprint, ksm_page_nid(chunk->domain, page));
 }
 
 static void look_first(struct ksm_scan *scan, struct ksm_record *record, u64 sample)
 {
-	ksm_record_seen(&ksm.domain, record);
+	ksm_record_seen(scan->domain, record);
 	record->tag = ksm_tag(sample);
 	record->full = false;
-	if (ksm_unstable_met(&ksm.domain.unstable, record->tag))
+	if (ksm_unstable_met(&scan->domain->unstable, record->tag))
 		add_candidate(scan, record, sample, false);
 }
 
-static void look_changed(struct ksm_record *record, u64 sample)
+static void look_changed(struct ksm_scan *scan, struct ksm_record *record, u64 sample)
 {
-	ksm.domain.counters.fresh++;
+	scan->domain->counters.changed++;
 	if (record->state == KSM_UNSHARED)
-		ksm_unstable_remove(&ksm.domain.unstable, record);
+		ksm_unstable_remove(&scan->domain->unstable, record);
 	record->tag = ksm_tag(sample);
 	record->full = false;
 }
@@ -222,7 +233,7 @@ static void look_changed(struct ksm_record *record, u64 sample)
 /* The page is what it was; has its like turned up? */
 static void look_again(struct ksm_scan *scan, struct ksm_record *record, u64 sample)
 {
-	struct ksm_unstable *unstable = &ksm.domain.unstable;
+	struct ksm_unstable *unstable = &scan->domain->unstable;
 
 	if (!ksm_unstable_met(unstable, record->tag)) {
 		if (record->state == KSM_UNSHARED)
@@ -249,12 +260,12 @@ static void look_unshared(struct ksm_scan *scan, struct ksm_chunk *chunk,
 	if (record->full)
 		key = page_key(chunk, page, record->offset, ksm_fingerprint);
 	if (record->tag != ksm_tag(key)) {
-		look_changed(record, sample);
+		look_changed(scan, record, sample);
 		return;
 	}
 	/* Where the filter has been renewed, this page counts again. */
 	if (record->full)
-		ksm_unstable_set_mixed(&ksm.domain.unstable, ksm_tag(sample));
+		ksm_unstable_set_mixed(&scan->domain->unstable, ksm_tag(sample));
 	look_again(scan, record, sample);
 }
 
@@ -262,7 +273,8 @@ static void look_unshared(struct ksm_scan *scan, struct ksm_chunk *chunk,
  * The usual case of a record that is KSM_SHARED: the entry maps a page that says
  * that it is the one of the record's node, and it lies where that belongs.
  */
-static bool pte_maps_shared(pte_t pte, const struct ksm_record *record, bool any_nid)
+static bool pte_maps_shared(const struct ksm_domain *domain, pte_t pte,
+			    const struct ksm_record *record)
 {
 	const struct ksm_stable_node *node = record->item->node;
 	const struct page *page;
@@ -271,7 +283,8 @@ static bool pte_maps_shared(pte_t pte, const struct ksm_record *record, bool any
 		return false;
 	page = pfn_to_page(pte_pfn(pte));
 	return READ_ONCE(page->mapping) == ksm_node_mapping(node) &&
-	       (any_nid || node->nid == ksm_page_nid(page));
+	       (domain->controls->merge_across_nodes ||
+		node->nid == page_to_nid(page));
 }
 
 /*
@@ -282,7 +295,6 @@ static struct ksm_record *pass_over(struct ksm_scan *scan, struct ksm_chunk *chu
 				    struct ksm_record *record,
 				    const struct ksm_record *end, bool may_skip)
 {
-	const bool any_nid = ksm.merge_across_nodes;
 	const unsigned int first = chunk->at;
 	unsigned int at, skipped = 0;
 
@@ -291,7 +303,7 @@ static struct ksm_record *pass_over(struct ksm_scan *scan, struct ksm_chunk *chu
 		pte_t pte = ptep_get(chunk->pte + at);
 
 		if (record->state == KSM_SHARED) {
-			if (!pte_maps_shared(pte, record, any_nid))
+			if (!pte_maps_shared(scan->domain, pte, record))
 				break;
 		} else {
 			if (!may_skip || !record->skips || pte_young(pte) ||
@@ -304,8 +316,8 @@ static struct ksm_record *pass_over(struct ksm_scan *scan, struct ksm_chunk *chu
 	chunk->at = at;
 	scan->budget -= at - first - skipped;
 	scan->skip_budget -= skipped;
-	ksm.domain.counters.scanned += at - first - skipped;
-	ksm.domain.counters.skipped += skipped;
+	scan->domain->counters.scanned += at - first - skipped;
+	scan->domain->counters.skipped += skipped;
 	return record;
 }
 
@@ -331,10 +343,10 @@ static void look(struct ksm_scan *scan, struct ksm_chunk *chunk,
 	struct folio *folio = page_folio(page);
 
 	scan->budget--;
-	ksm.domain.counters.scanned++;
+	scan->domain->counters.scanned++;
 	if (record->state == KSM_SHARED || folio_test_ksm(folio)) {
 		if (record->state == KSM_NONE)
-			ksm_record_seen(&ksm.domain, record);
+			ksm_record_seen(scan->domain, record);
 		add_candidate(scan, record, 0, false);
 		return;
 	}
@@ -350,7 +362,7 @@ static void look_missing(struct ksm_scan *scan, struct ksm_record *record)
 	if (record->state == KSM_SHARED)
 		add_candidate(scan, record, 0, false);
 	else
-		ksm_record_forget(&ksm.domain, record);
+		ksm_record_forget(scan->domain, record);
 }
 
 /*
@@ -423,7 +435,7 @@ static void look_closer(struct ksm_scan *scan, struct ksm_chunk *chunk,
 		if (record->skips) {
 			record->skips--;
 			scan->skip_budget--;
-			ksm.domain.counters.skipped++;
+			scan->domain->counters.skipped++;
 			return;
 		}
 	}
@@ -433,7 +445,7 @@ static void look_closer(struct ksm_scan *scan, struct ksm_chunk *chunk,
 static enum ksm_chunk_result scan_chunk(struct ksm_scan *scan, struct ksm_chunk *chunk)
 {
 	struct ksm_leaf *leaf = *scan->leaf;
-	const bool smart = READ_ONCE(ksm.smart_scan);
+	const bool smart = READ_ONCE(scan->domain->controls->smart_scan);
 	const bool may_skip = smart && !chunk->young;
 	struct ksm_record *record = NULL, *end = NULL;
 
@@ -538,7 +550,7 @@ static void ask_secondary_mmu(struct ksm_scan *scan, struct ksm_chunk *chunk)
 	unsigned long start = chunk->base + chunk->at * PAGE_SIZE;
 	unsigned long end = chunk->base + chunk->end * PAGE_SIZE;
 
-	if (!READ_ONCE(ksm.smart_scan))
+	if (!READ_ONCE(scan->domain->controls->smart_scan))
 		return;
 	if (start >= scan->asked) {
 		scan->young = secondary_young(chunk->vma->vm_mm, start, end);
@@ -555,6 +567,7 @@ static unsigned long scan_range(struct ksm_scan *scan, struct vm_area_struct *vm
 				pmd_t *pmd, unsigned long address, unsigned long end)
 {
 	struct ksm_chunk chunk = {
+		.domain = scan->domain,
 		.vma = vma,
 		.base = leaf_base(address),
 		.at = leaf_offset(address),
@@ -581,7 +594,7 @@ static unsigned long scan_range(struct ksm_scan *scan, struct vm_area_struct *vm
 	if (result == KSM_CHUNK_NO_RECORD && !scan->nr_candidates)
 		missing = chunk_present(&chunk);
 	chunk_unlock(&chunk, ptl);
-	if (missing && ksm_leaf_extend(&ksm.domain, scan->slot, scan->leaf,
+	if (missing && ksm_leaf_extend(scan->domain, scan->slots->cursor, scan->leaf,
 				       chunk.base, missing))
 		chunk.at = chunk.end;
 	address = chunk.base + chunk.at * PAGE_SIZE;
@@ -668,10 +681,10 @@ static bool scan_areas(struct ksm_scan *scan, struct mm_struct *mm)
 
 	VMA_ITERATOR(vmi, mm, scan->address);
 
-	while ((vma = ksm_next_area(&vmi))) {
+	while ((vma = ksm_next_vma(&vmi))) {
 		unsigned long start = max(scan->address, vma->vm_start);
 
-		scan->found_area = true;
+		scan->found_vma = true;
 		if (vma->anon_vma &&
 		    walk_page_range_vma(vma, start, vma->vm_end, &scan_ops, scan) > 0)
 			return false;
@@ -684,14 +697,14 @@ static void enter_slot(struct ksm_scan *scan)
 	scan->address = 0;
 	scan->looked = 0;
 	scan->asked = 0;
-	scan->leaf = scan->slot ? &scan->slot->leaves : NULL;
-	scan->found_area = false;
+	scan->leaf = scan->slots->cursor ? &scan->slots->cursor->leaves : NULL;
+	scan->found_vma = false;
 }
 
 /* An mm that asked for all its areas to be merged may not have got to make any. */
 static bool wants_slot(struct mm_struct *mm)
 {
-	return test_bit(MMF_VM_MERGE_ANY, &mm->flags) || ksm_has_mergeable_area(mm);
+	return test_bit(MMF_VM_MERGE_ANY, &mm->flags) || ksm_has_mergeable_vma(mm);
 }
 
 /*
@@ -702,7 +715,7 @@ static void leave_barren_slot(struct ksm_scan *scan, struct mm_struct *mm)
 {
 	mmgrab(mm);
 	mmap_read_lock(mm);
-	ksm_slot_leave(scan, ksm_mm_exiting(mm) || !wants_slot(mm));
+	ksm_slots_leave(scan->slots, ksm_mm_exiting(mm) || !wants_slot(mm));
 	mmap_read_unlock(mm);
 	mmdrop(mm);
 }
@@ -710,14 +723,14 @@ static void leave_barren_slot(struct ksm_scan *scan, struct mm_struct *mm)
 /* Go on to the next mm. */
 static void leave_slot(struct ksm_scan *scan)
 {
-	struct mm_struct *mm = scan->slot->slot.mm;
+	struct mm_struct *mm = scan->slots->cursor->slot.mm;
 	bool exiting = ksm_mm_exiting(mm);
 
 	if (exiting)
 		enter_slot(scan);
 	forget_until(scan, ULONG_MAX);
-	if (exiting || scan->found_area)
-		ksm_slot_leave(scan, exiting);
+	if (exiting || scan->found_vma)
+		ksm_slots_leave(scan->slots, exiting);
 	else
 		leave_barren_slot(scan, mm);
 	enter_slot(scan);
@@ -726,7 +739,7 @@ static void leave_slot(struct ksm_scan *scan)
 /* Look at the mm the cursor is in, until there is something to merge. */
 static void scan_mm(struct ksm_scan *scan)
 {
-	struct mm_struct *mm = scan->slot->slot.mm;
+	struct mm_struct *mm = scan->slots->cursor->slot.mm;
 	bool done;
 
 	mmap_read_lock(mm);
@@ -741,7 +754,7 @@ static void merge_candidates(struct ksm_scan *scan)
 	unsigned int i;
 
 	for (i = 0; i < scan->nr_candidates; i++) {
-		ksm_cmp_and_merge(&ksm.domain, &scan->candidate[i]);
+		ksm_cmp_and_merge(scan->domain, &scan->candidate[i]);
 		cond_resched();
 	}
 	scan->nr_candidates = 0;
@@ -751,8 +764,8 @@ static void merge_candidates(struct ksm_scan *scan)
 static void renew_filter(struct ksm_scan *scan)
 {
 	if (scan->seqnr % KSM_PASSES_PER_RENEWAL == 0 &&
-	    ksm_unstable_met_crowded(&ksm.domain.unstable))
-		ksm_stable_renew_met(&ksm.domain);
+	    ksm_unstable_met_crowded(&scan->domain->unstable))
+		ksm_stable_renew_met(scan->domain);
 }
 
 /*
@@ -762,32 +775,32 @@ static void renew_filter(struct ksm_scan *scan)
 static bool begin_pass(struct ksm_scan *scan)
 {
 	/* Whoever comes behind the cursor from here on is of the next pass. */
-	WRITE_ONCE(scan->roused, false);
-	ksm_slot_first(scan);
+	WRITE_ONCE(scan->slots->changed, false);
+	ksm_slots_begin(scan->slots, false);
 	enter_slot(scan);
-	if (!scan->slot)
+	if (!scan->slots->cursor)
 		return false;
 	scan->cpu_time = task_sched_runtime(current);
-	ksm_advisor_start(&ksm.advisor, ktime_get_ns(), scan->cpu_time);
-	scan->fresh = ksm.domain.counters.fresh;
-	trace_ksm_start_scan(scan->seqnr, ksm.domain.counters.records);
+	ksm_advisor_start(scan->advisor, ktime_get_ns(), scan->cpu_time);
+	scan->changed = scan->domain->counters.changed;
+	trace_ksm_start_scan(scan->seqnr, scan->domain->counters.records);
 	lru_add_drain_all();
-	ksm_stable_reap(&ksm.domain);
+	ksm_stable_reap(scan->domain);
 	renew_filter(scan);
 	return true;
 }
 
 static void end_pass(struct ksm_scan *scan)
 {
-	const struct ksm_counters *counters = &ksm.domain.counters;
+	const struct ksm_counters *counters = &scan->domain->counters;
 	u64 cpu_time = task_sched_runtime(current);
 	struct ksm_advice advice;
 
-	if (ksm_advisor_stop(&ksm.advisor, ktime_get_ns(), cpu_time, &advice))
+	if (ksm_advisor_stop(scan->advisor, ktime_get_ns(), cpu_time, &advice))
 		trace_ksm_advisor(advice.scan_time, advice.pages_to_scan,
 				  advice.cpu_percent);
-	scan->rest = ksm_rest_millisecs(cpu_time - scan->cpu_time,
-					counters->fresh - scan->fresh, counters->records);
+	scan->back_off = ksm_rest_millisecs(cpu_time - scan->cpu_time,
+					counters->changed - scan->changed, counters->records);
 	trace_ksm_stop_scan(scan->seqnr, counters->records);
 	WRITE_ONCE(scan->seqnr, scan->seqnr + 1);
 }
@@ -808,7 +821,7 @@ static void set_nice(struct ksm_scan *scan)
 	if (!time_after(jiffies, scan->nice_tick))
 		return;
 	scan->nice_tick = jiffies;
-	is_short = READ_ONCE(ksm.sleep_millisecs) &&
+	is_short = READ_ONCE(*scan->sleep_millisecs) &&
 		   si_mem_available() < total / KSM_SHORT_SHARE;
 	nice = is_short ? MIN_NICE : KSM_NICE;
 	if (nice == scan->nice || task_nice(current) != scan->nice)
@@ -828,18 +841,18 @@ static void set_nice(struct ksm_scan *scan)
  */
 void ksm_scan_batch(struct ksm_scan *scan, unsigned int nr_pages)
 {
-	lockdep_assert_held(&ksm.lock);
+	ksm_domain_assert_locked(scan->domain);
 	scan->budget = nr_pages;
 	scan->skip_budget = min(nr_pages, UINT_MAX / KSM_SKIPS_PER_LOOK) *
 			    KSM_SKIPS_PER_LOOK;
-	if (!scan->slot && !begin_pass(scan))
+	if (!scan->slots->cursor && !begin_pass(scan))
 		return;
 	while (scan->budget && scan->skip_budget && !freezing(current)) {
 		set_nice(scan);
-		ksm_unstable_reserve(&ksm.domain.unstable, ksm.domain.counters.shared);
+		ksm_unstable_reserve(&scan->domain->unstable, scan->domain->counters.shared);
 		scan_mm(scan);
 		merge_candidates(scan);
-		if (!scan->slot) {
+		if (!scan->slots->cursor) {
 			end_pass(scan);
 			return;
 		}
@@ -854,7 +867,7 @@ static int unmerge_areas(struct mm_struct *mm)
 
 	VMA_ITERATOR(vmi, mm, 0);
 
-	while (!err && (vma = ksm_next_area(&vmi)))
+	while (!err && (vma = ksm_next_vma(&vmi)))
 		if (vma->anon_vma)
 			err = ksm_break_range(vma, vma->vm_start, vma->vm_end);
 	return err;
@@ -863,7 +876,7 @@ static int unmerge_areas(struct mm_struct *mm)
 /* Unmerge the mm that the cursor is in and go on to the next. */
 static int unmerge_mm(struct ksm_scan *scan)
 {
-	struct mm_struct *mm = scan->slot->slot.mm;
+	struct mm_struct *mm = scan->slots->cursor->slot.mm;
 	bool exiting;
 	int err = 0;
 
@@ -876,7 +889,7 @@ static int unmerge_mm(struct ksm_scan *scan)
 	if (err)
 		return err;
 	forget_until(scan, ULONG_MAX);
-	ksm_slot_leave(scan, exiting);
+	ksm_slots_leave(scan->slots, exiting);
 	return 0;
 }
 
@@ -891,17 +904,17 @@ int ksm_scan_unmerge(struct ksm_scan *scan)
 {
 	int err = 0;
 
-	lockdep_assert_held(&ksm.lock);
-	for (ksm_slot_first(scan); scan->slot && !err; cond_resched())
+	ksm_domain_assert_locked(scan->domain);
+	for (ksm_slots_begin(scan->slots, false); scan->slots->cursor && !err; cond_resched())
 		err = unmerge_mm(scan);
-	ksm_slot_none(scan);
+	ksm_slots_end(scan->slots);
 	enter_slot(scan);
 	if (err)
 		return err;
 	/* Pages of processes that are exiting may still be mapped. */
-	ksm_stable_clear(&ksm.domain);
-	ksm_unstable_shrink(&ksm.domain.unstable);
-	ksm_stable_renew_met(&ksm.domain);
+	ksm_stable_clear(scan->domain);
+	ksm_unstable_shrink(&scan->domain->unstable);
+	ksm_stable_renew_met(scan->domain);
 	WRITE_ONCE(scan->seqnr, 0);
 	return 0;
 }

@@ -25,7 +25,8 @@
 #include <linux/slab.h>
 #include <trace/events/ksm.h>
 
-#include "ksm.h"
+#include "domain.h"
+#include "stable.h"
 
 static struct kmem_cache *node_cache;
 static struct kmem_cache *item_cache;
@@ -121,9 +122,9 @@ struct ksm_stable_node *ksm_stable_find(const struct ksm_domain *domain, u64 key
 	return NULL;
 }
 
-static bool has_room(const struct ksm_stable_node *node)
+static bool has_room(const struct ksm_domain *domain, const struct ksm_stable_node *node)
 {
-	return node->nr_items < ksm.max_page_sharing;
+	return node->nr_items < domain->controls->max_page_sharing;
 }
 
 static void chain_link(struct ksm_domain *domain, struct ksm_stable_node *first,
@@ -134,7 +135,7 @@ static void chain_link(struct ksm_domain *domain, struct ksm_stable_node *first,
 		domain->counters.dups++;
 	}
 	domain->counters.dups++;
-	if (has_room(node))
+	if (has_room(domain, node))
 		list_add(&node->dups, &first->dups);
 	else
 		list_add_tail(&node->dups, &first->dups);
@@ -209,7 +210,7 @@ static void note_keys(struct ksm_unstable *unstable, const struct ksm_stable_nod
 void ksm_stable_insert(struct ksm_domain *domain, struct ksm_stable_node *node,
 		       struct folio *folio, u64 key, u64 sample)
 {
-	node->nid = ksm_page_nid(&folio->page);
+	node->nid = ksm_page_nid(domain, &folio->page);
 	node->key = key;
 	node->sample = sample;
 	node->kpfn = folio_pfn(folio);
@@ -230,7 +231,7 @@ void ksm_stable_insert(struct ksm_domain *domain, struct ksm_stable_node *node,
 void ksm_stable_rekey(struct ksm_domain *domain, struct ksm_stable_node *node,
 		      const struct folio *folio)
 {
-	int nid = ksm_page_nid(&folio->page);
+	int nid = ksm_page_nid(domain, &folio->page);
 	u64 offset;
 
 	if (nid == node->nid)
@@ -354,7 +355,7 @@ struct folio *ksm_stable_folio(struct ksm_domain *domain,
 	const void *mapping = ksm_node_mapping(node);
 	unsigned long kpfn;
 
-	lockdep_assert_held(&ksm.lock);
+	ksm_domain_assert_locked(domain);
 	do {
 		struct folio *folio;
 
@@ -381,7 +382,7 @@ static void chain_prune(struct ksm_domain *domain, struct ksm_stable_node *first
 
 	if (list_empty(&first->dups) ||
 	    time_before(jiffies, first->pruned +
-			msecs_to_jiffies(READ_ONCE(ksm.prune_millisecs))))
+			msecs_to_jiffies(READ_ONCE(domain->controls->prune_millisecs))))
 		return;
 	first->pruned = jiffies;
 	list_for_each_entry_safe(node, next, &first->dups, dups) {
@@ -393,16 +394,17 @@ static void chain_prune(struct ksm_domain *domain, struct ksm_stable_node *first
 	}
 }
 
-static struct ksm_stable_node *chain_room(struct ksm_stable_node *first)
+static struct ksm_stable_node *chain_room(const struct ksm_domain *domain,
+					  struct ksm_stable_node *first)
 {
 	struct ksm_stable_node *node;
 
-	if (has_room(first))
+	if (has_room(domain, first))
 		return first;
 	if (list_empty(&first->dups))
 		return NULL;
 	node = list_first_entry(&first->dups, struct ksm_stable_node, dups);
-	return has_room(node) ? node : NULL;
+	return has_room(domain, node) ? node : NULL;
 }
 
 /* With the lock of its page, which nothing maps: the page is shared no more. */
@@ -452,7 +454,7 @@ struct folio *ksm_stable_candidate(struct ksm_domain *domain, u64 key)
 		if (!first)
 			return NULL;
 		chain_prune(domain, first);
-		node = chain_room(first);
+		node = chain_room(domain, first);
 		if (!node)
 			return NULL;
 		folio = ksm_stable_folio(domain, node, KSM_FOLIO_TRYLOCK);
@@ -471,7 +473,7 @@ static void chain_sort(struct ksm_domain *domain, struct ksm_stable_node *node)
 	first = ksm_stable_find(domain, node->key);
 	if (WARN_ON_ONCE(!first))
 		return;
-	if (has_room(node))
+	if (has_room(domain, node))
 		list_move(&node->dups, &first->dups);
 	else
 		list_move_tail(&node->dups, &first->dups);
@@ -488,18 +490,18 @@ static void chain_sort(struct ksm_domain *domain, struct ksm_stable_node *node)
 void ksm_stable_append(struct ksm_domain *domain, struct ksm_stable_node *node,
 		       struct ksm_rmap_item *item)
 {
-	lockdep_assert_held(&ksm.lock);
+	ksm_domain_assert_locked(domain);
 	item->node = node;
 	hlist_add_head(&item->link, &node->items);
 	item->mm->ksm_merging_pages++;
-	domain->counters.fresh++;
+	domain->counters.changed++;
 	if (node->nr_items++) {
 		domain->counters.sharing++;
 	} else {
 		domain->counters.shared++;
 		list_del_init(&node->unmapped);
 	}
-	if (node->nr_items == ksm.max_page_sharing)
+	if (node->nr_items == domain->controls->max_page_sharing)
 		chain_sort(domain, node);
 }
 
@@ -525,7 +527,7 @@ void ksm_stable_detach(struct ksm_domain *domain, struct ksm_rmap_item *item)
 	folio_put(folio);
 	if (!node->nr_items)
 		list_add(&node->unmapped, &domain->unmapped);
-	if (node->nr_items == ksm.max_page_sharing - 1)
+	if (node->nr_items == domain->controls->max_page_sharing - 1)
 		chain_sort(domain, node);
 }
 
@@ -647,9 +649,9 @@ void ksm_stable_renew_met(struct ksm_domain *domain)
 
 	ksm_unstable_clear_met(unstable);
 	for (nid = 0; nid < nr_node_ids; nid++) {
-		ksm_unstable_set_met(unstable, ksm_tag(ksm_key_on_node(ksm.zero, nid)));
+		ksm_unstable_set_met(unstable, ksm_tag(ksm_key_on_node(domain->key->zero, nid)));
 		ksm_unstable_set_mixed(unstable,
-				       ksm_tag(ksm_key_on_node(ksm.zero_sample, nid)));
+				       ksm_tag(ksm_key_on_node(domain->key->zero_sample, nid)));
 	}
 	for (rb = rb_first(&domain->stable); rb; rb = rb_next(rb)) {
 		struct ksm_stable_node *node;

@@ -7,9 +7,12 @@
  */
 
 #include <linux/ksm.h>
-#include <linux/sched/coredump.h>
 
-#include "ksm.h"
+#include "domain.h"
+#include "record.h"
+#include "stable.h"
+#include "stats.h"
+#include "vma.h"
 
 /* Zero pages that merging put in place of zeroed ones, on the whole machine. */
 atomic_long_t ksm_zero_pages = ATOMIC_LONG_INIT(0);
@@ -25,37 +28,38 @@ static unsigned long metadata_bytes(const struct ksm_domain *domain)
 	       ksm_unstable_bytes(&domain->unstable);
 }
 
-/**
- * ksm_pages_volatile - pages that are in no tree: new, changing, or not to be merged
- * @domain: the counters
- *
- * Context: any.
- * Return: the pages that are known and neither shared nor unshared.
- */
-unsigned long ksm_pages_volatile(const struct ksm_domain *domain)
+/* Pages in no tree: new, changing, or not to be merged. */
+static unsigned long pages_volatile(const struct ksm_figures *figures, unsigned long known)
 {
-	const struct ksm_counters *counters = &domain->counters;
-	unsigned long known = READ_ONCE(counters->records);
-	unsigned long placed = READ_ONCE(counters->shared) +
-			       READ_ONCE(counters->sharing) +
-			       READ_ONCE(domain->unstable.nr);
+	unsigned long placed = figures->pages_shared + figures->pages_sharing +
+			       figures->pages_unshared;
 
 	return known > placed ? known - placed : 0;
 }
 
 /**
- * ksm_general_profit - what merging saves on the whole machine
- * @domain: the counters
+ * ksm_domain_figures - read the figures of a domain
+ * @domain: the domain
+ * @figures: filled in, except for full_scans
  *
- * Context: any.
- * Return: bytes, less than 0 where the metadata takes more than is saved.
+ * Context: any.  No lock is taken: the figures may not fit each other.
  */
-long ksm_general_profit(const struct ksm_domain *domain)
+void ksm_domain_figures(const struct ksm_domain *domain, struct ksm_figures *figures)
 {
-	unsigned long saved = READ_ONCE(domain->counters.sharing) +
-			      atomic_long_read(&ksm_zero_pages);
+	const struct ksm_counters *counters = &domain->counters;
 
-	return saved * PAGE_SIZE - metadata_bytes(domain);
+	figures->pages_scanned = READ_ONCE(counters->scanned);
+	figures->pages_skipped = READ_ONCE(counters->skipped);
+	figures->pages_shared = READ_ONCE(counters->shared);
+	figures->pages_sharing = READ_ONCE(counters->sharing);
+	figures->pages_unshared = READ_ONCE(domain->unstable.nr);
+	figures->pages_volatile = pages_volatile(figures, READ_ONCE(counters->records));
+	figures->ksm_zero_pages = atomic_long_read(&ksm_zero_pages);
+	figures->stable_node_chains = READ_ONCE(counters->chains);
+	figures->stable_node_dups = READ_ONCE(counters->dups);
+	figures->general_profit =
+		(figures->pages_sharing + figures->ksm_zero_pages) * PAGE_SIZE -
+		metadata_bytes(domain);
 }
 
 /**
@@ -89,7 +93,7 @@ bool ksm_process_mergeable(struct mm_struct *mm)
 
 	if (mmap_read_lock_killable(mm))
 		return false;
-	mergeable = ksm_has_mergeable_area(mm);
+	mergeable = ksm_has_mergeable_vma(mm);
 	mmap_read_unlock(mm);
 	return mergeable;
 }

@@ -5,25 +5,29 @@
  * See Documentation/ABI/testing/sysfs-kernel-mm-ksm.
  */
 
+#include <linux/init.h>
 #include <linux/kobject.h>
 #include <linux/kstrtox.h>
 #include <linux/mm.h>
 #include <linux/string.h>
 #include <linux/sysfs.h>
 
-#include "ksm.h"
+#include "core.h"
+#include "stats.h"
 
 #define KSM_ATTR_RO(_name) \
 	static struct kobj_attribute _name##_attr = __ATTR_RO(_name)
 #define KSM_ATTR_RW(_name) \
 	static struct kobj_attribute _name##_attr = __ATTR_RW(_name)
 
-/* A figure: read without a lock. */
-#define KSM_FIGURE(_name, _format, _value)					\
+#define KSM_FIGURE(_name, _format)						\
 static ssize_t _name##_show(struct kobject *kobj, struct kobj_attribute *attr,	\
 			    char *buf)						\
 {										\
-	return sysfs_emit(buf, _format "\n", _value);				\
+	struct ksm_figures figures;						\
+										\
+	ksm_get_figures(&figures);						\
+	return sysfs_emit(buf, _format "\n", figures._name);			\
 }										\
 KSM_ATTR_RO(_name)
 
@@ -106,30 +110,30 @@ static ssize_t knob_bool_store(struct kobject *kobj, struct kobj_attribute *attr
 	return count;
 }
 
-KSM_KNOB(stable_node_chains_prune_millisecs, uint, ksm.prune_millisecs, 0);
-KSM_KNOB(use_zero_pages, bool, ksm.use_zero_pages, 0);
-KSM_KNOB(smart_scan, bool, ksm.smart_scan, 0);
-KSM_KNOB(advisor_max_cpu, ulong, ksm.advisor.max_cpu, 0);
-KSM_KNOB(advisor_min_pages_to_scan, ulong, ksm.advisor.min_pages_to_scan, 0);
-KSM_KNOB(advisor_max_pages_to_scan, ulong, ksm.advisor.max_pages_to_scan, 0);
-KSM_KNOB(advisor_target_scan_time, ulong, ksm.advisor.target_scan_time, 1);
+KSM_KNOB(stable_node_chains_prune_millisecs, uint, ksm_settings.controls.prune_millisecs, 0);
+KSM_KNOB(use_zero_pages, bool, ksm_settings.controls.use_zero_pages, 0);
+KSM_KNOB(smart_scan, bool, ksm_settings.controls.smart_scan, 0);
+KSM_KNOB(advisor_max_cpu, ulong, ksm_settings.advisor.max_cpu, 0);
+KSM_KNOB(advisor_min_pages_to_scan, ulong, ksm_settings.advisor.min_pages_to_scan, 0);
+KSM_KNOB(advisor_max_pages_to_scan, ulong, ksm_settings.advisor.max_pages_to_scan, 0);
+KSM_KNOB(advisor_target_scan_time, ulong, ksm_settings.advisor.target_scan_time, 1);
 
-KSM_FIGURE(full_scans, "%lu", READ_ONCE(ksm.scan.seqnr));
-KSM_FIGURE(pages_scanned, "%lu", READ_ONCE(ksm.domain.counters.scanned));
-KSM_FIGURE(pages_skipped, "%lu", READ_ONCE(ksm.domain.counters.skipped));
-KSM_FIGURE(pages_shared, "%lu", READ_ONCE(ksm.domain.counters.shared));
-KSM_FIGURE(pages_sharing, "%lu", READ_ONCE(ksm.domain.counters.sharing));
-KSM_FIGURE(pages_unshared, "%lu", READ_ONCE(ksm.domain.unstable.nr));
-KSM_FIGURE(pages_volatile, "%lu", ksm_pages_volatile(&ksm.domain));
-KSM_FIGURE(ksm_zero_pages, "%ld", atomic_long_read(&ksm_zero_pages));
-KSM_FIGURE(stable_node_chains, "%lu", READ_ONCE(ksm.domain.counters.chains));
-KSM_FIGURE(stable_node_dups, "%lu", READ_ONCE(ksm.domain.counters.dups));
-KSM_FIGURE(general_profit, "%ld", ksm_general_profit(&ksm.domain));
+KSM_FIGURE(full_scans, "%lu");
+KSM_FIGURE(pages_scanned, "%lu");
+KSM_FIGURE(pages_skipped, "%lu");
+KSM_FIGURE(pages_shared, "%lu");
+KSM_FIGURE(pages_sharing, "%lu");
+KSM_FIGURE(pages_unshared, "%lu");
+KSM_FIGURE(pages_volatile, "%lu");
+KSM_FIGURE(ksm_zero_pages, "%ld");
+KSM_FIGURE(stable_node_chains, "%lu");
+KSM_FIGURE(stable_node_dups, "%lu");
+KSM_FIGURE(general_profit, "%ld");
 
 static ssize_t sleep_millisecs_show(struct kobject *kobj,
 				    struct kobj_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%u\n", READ_ONCE(ksm.sleep_millisecs));
+	return sysfs_emit(buf, "%u\n", READ_ONCE(ksm_settings.sleep_millisecs));
 }
 
 static ssize_t sleep_millisecs_store(struct kobject *kobj,
@@ -140,8 +144,8 @@ static ssize_t sleep_millisecs_store(struct kobject *kobj,
 
 	if (kstrtouint(buf, 10, &value))
 		return -EINVAL;
-	WRITE_ONCE(ksm.sleep_millisecs, value);
-	ksm_rouse();
+	WRITE_ONCE(ksm_settings.sleep_millisecs, value);
+	ksm_wake();
 	return count;
 }
 KSM_ATTR_RW(sleep_millisecs);
@@ -149,7 +153,7 @@ KSM_ATTR_RW(sleep_millisecs);
 static ssize_t pages_to_scan_show(struct kobject *kobj,
 				  struct kobj_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%u\n", READ_ONCE(ksm.advisor.pages_to_scan));
+	return sysfs_emit(buf, "%u\n", READ_ONCE(ksm_settings.advisor.pages_to_scan));
 }
 
 /* While the advisor decides, nobody else does. */
@@ -159,18 +163,18 @@ static ssize_t pages_to_scan_store(struct kobject *kobj,
 {
 	unsigned int value;
 
-	if (READ_ONCE(ksm.advisor.mode) != KSM_ADVISOR_NONE)
+	if (READ_ONCE(ksm_settings.advisor.mode) != KSM_ADVISOR_NONE)
 		return -EINVAL;
 	if (kstrtouint(buf, 10, &value))
 		return -EINVAL;
-	WRITE_ONCE(ksm.advisor.pages_to_scan, value);
+	WRITE_ONCE(ksm_settings.advisor.pages_to_scan, value);
 	return count;
 }
 KSM_ATTR_RW(pages_to_scan);
 
 static ssize_t run_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%u\n", READ_ONCE(ksm.run));
+	return sysfs_emit(buf, "%u\n", READ_ONCE(ksm_settings.run));
 }
 
 static ssize_t run_store(struct kobject *kobj, struct kobj_attribute *attr,
@@ -186,21 +190,11 @@ static ssize_t run_store(struct kobject *kobj, struct kobj_attribute *attr,
 }
 KSM_ATTR_RW(run);
 
-/*
- * What decides which pages may share one can change only while none does, and
- * while no page that did is left in the swap cache.
- */
-static bool nothing_shared(void)
-{
-	lockdep_assert_held(&ksm.lock);
-	return !ksm.domain.counters.shared && ksm_stable_clear(&ksm.domain);
-}
-
 #ifdef CONFIG_NUMA
 static ssize_t merge_across_nodes_show(struct kobject *kobj,
 				       struct kobj_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%u\n", READ_ONCE(ksm.merge_across_nodes));
+	return sysfs_emit(buf, "%u\n", READ_ONCE(ksm_settings.controls.merge_across_nodes));
 }
 
 static ssize_t merge_across_nodes_store(struct kobject *kobj,
@@ -217,9 +211,9 @@ static ssize_t merge_across_nodes_store(struct kobject *kobj,
 	if (value > 1)
 		return -EINVAL;
 	ksm_lock();
-	if (ksm.merge_across_nodes != value) {
-		if (nothing_shared())
-			WRITE_ONCE(ksm.merge_across_nodes, value);
+	if (ksm_settings.controls.merge_across_nodes != value) {
+		if (ksm_nothing_shared())
+			WRITE_ONCE(ksm_settings.controls.merge_across_nodes, value);
 		else
 			ret = -EBUSY;
 	}
@@ -232,7 +226,7 @@ KSM_ATTR_RW(merge_across_nodes);
 static ssize_t max_page_sharing_show(struct kobject *kobj,
 				     struct kobj_attribute *attr, char *buf)
 {
-	return sysfs_emit(buf, "%u\n", READ_ONCE(ksm.max_page_sharing));
+	return sysfs_emit(buf, "%u\n", READ_ONCE(ksm_settings.controls.max_page_sharing));
 }
 
 /* Merging makes a page that two mappings share: fewer make no sense. */
@@ -249,9 +243,9 @@ static ssize_t max_page_sharing_store(struct kobject *kobj,
 	if (value < 2)
 		return -EINVAL;
 	ksm_lock();
-	if (ksm.max_page_sharing != value) {
-		if (nothing_shared())
-			WRITE_ONCE(ksm.max_page_sharing, value);
+	if (ksm_settings.controls.max_page_sharing != value) {
+		if (ksm_nothing_shared())
+			WRITE_ONCE(ksm_settings.controls.max_page_sharing, value);
 		else
 			ret = -EBUSY;
 	}
@@ -263,7 +257,7 @@ KSM_ATTR_RW(max_page_sharing);
 static ssize_t advisor_mode_show(struct kobject *kobj,
 				 struct kobj_attribute *attr, char *buf)
 {
-	if (READ_ONCE(ksm.advisor.mode) == KSM_ADVISOR_SCAN_TIME)
+	if (READ_ONCE(ksm_settings.advisor.mode) == KSM_ADVISOR_SCAN_TIME)
 		return sysfs_emit(buf, "none [scan-time]\n");
 	return sysfs_emit(buf, "[none] scan-time\n");
 }
@@ -281,7 +275,7 @@ static ssize_t advisor_mode_store(struct kobject *kobj,
 	else
 		return -EINVAL;
 	ksm_lock();
-	ksm_advisor_set_mode(&ksm.advisor, mode);
+	ksm_advisor_set_mode(&ksm_settings.advisor, mode);
 	ksm_unlock();
 	return count;
 }
@@ -322,13 +316,12 @@ static const struct attribute_group ksm_attr_group = {
 	.attrs = ksm_attrs,
 };
 
-/**
- * ksm_sysfs_init - create the files
- *
- * Context: once, at boot.
- * Return: 0 or an error of sysfs.
- */
-int __init ksm_sysfs_init(void)
+static int __init ksm_sysfs_init(void)
 {
-	return sysfs_create_group(mm_kobj, &ksm_attr_group);
+	int err = sysfs_create_group(mm_kobj, &ksm_attr_group);
+
+	if (err)
+		pr_err("ksm: cannot create the files in sysfs (%d)\n", err);
+	return err;
 }
+subsys_initcall_sync(ksm_sysfs_init);

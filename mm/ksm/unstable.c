@@ -25,7 +25,8 @@
 #include <linux/mm.h>
 #include <linux/slab.h>
 
-#include "ksm.h"
+#include "record.h"
+#include "unstable.h"
 
 #define KSM_UNSTABLE_MIN_BITS	10
 /* kvcalloc() has no more than 2 GiB to give, and a tag no more than 32 bits. */
@@ -105,6 +106,17 @@ int ksm_unstable_init(struct ksm_unstable *unstable)
 {
 	*unstable = (struct ksm_unstable){};
 	return alloc_tables(unstable, KSM_UNSTABLE_MIN_BITS);
+}
+
+/**
+ * ksm_unstable_destroy - free the memory of a table
+ * @unstable: the table; its records are not used any more
+ *
+ * Context: may sleep.
+ */
+void ksm_unstable_destroy(struct ksm_unstable *unstable)
+{
+	free_tables(unstable);
 }
 
 /**

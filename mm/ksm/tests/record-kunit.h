@@ -15,11 +15,17 @@
 
 /**
  * struct ksm_record_test - what a test has
+ * @lock: guards @domain
+ * @controls: the controls of @domain
+ * @key: the secret of @domain
  * @domain: its trees and counters
  * @slot: owner of its leaves
  * @mm: whose pages these would be
  */
 struct ksm_record_test {
+	struct mutex lock;	/* what guards the domain */
+	struct ksm_controls controls;
+	struct ksm_key key;
 	struct ksm_domain domain;
 	struct ksm_mm_slot slot;
 	struct mm_struct mm;
@@ -29,10 +35,13 @@ static int ksm_record_test_init(struct kunit *test)
 {
 	struct ksm_record_test *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
 
-	if (!t || ksm_unstable_init(&t->domain.unstable))
+	if (!t)
 		return -ENOMEM;
-	t->domain.stable = RB_ROOT;
-	INIT_LIST_HEAD(&t->domain.unmapped);
+	mutex_init(&t->lock);
+	t->controls.max_page_sharing = 256;
+	t->controls.merge_across_nodes = true;
+	if (ksm_domain_init(&t->domain, &t->lock, &t->controls, &t->key))
+		return -ENOMEM;
 	t->slot.slot.mm = &t->mm;
 	test->priv = t;
 	return 0;
@@ -51,8 +60,7 @@ static void ksm_record_test_exit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, t->domain.counters.leaf_bytes, 0UL);
 	KUNIT_EXPECT_EQ(test, t->domain.unstable.nr, 0UL);
 	KUNIT_EXPECT_EQ(test, t->mm.ksm_rmap_items, 0UL);
-	kvfree(t->domain.unstable.bucket);
-	kvfree(t->domain.unstable.met);
+	ksm_domain_destroy(&t->domain);
 }
 
 static void ksm_test_extend(struct kunit *test, struct ksm_leaf **link,

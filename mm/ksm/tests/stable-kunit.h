@@ -2,9 +2,9 @@
 /*
  * Kernel Samepage Merging: tests of the stable tree.
  *
- * Each test has a domain of its own and pages that nobody maps.  ksm.lock is
- * held, as the functions demand, and nothing that it guards is changed.  So no
- * test may end at an assertion; it expects, and goes home by itself.
+ * Each test has a domain of its own and pages that nobody maps.  The lock of
+ * the domain is held.  So no test may end at an assertion: it uses expectations
+ * and returns.
  */
 
 #ifdef CONFIG_KSM_KUNIT_TEST
@@ -21,12 +21,18 @@
 
 /**
  * struct ksm_stable_test - what a test has
+ * @lock: guards @domain
+ * @controls: the controls of @domain
+ * @key: the secret of @domain
  * @domain: its trees and counters
  * @folio: its pages
  * @nr: how many of those there are
  * @mm: whose pages these would be
  */
 struct ksm_stable_test {
+	struct mutex lock;	/* what guards the domain */
+	struct ksm_controls controls;
+	struct ksm_key key;
 	struct ksm_domain domain;
 	struct folio *folio[KSM_TEST_PAGES];
 	unsigned int nr;
@@ -37,10 +43,13 @@ static int ksm_stable_test_init(struct kunit *test)
 {
 	struct ksm_stable_test *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
 
-	if (!t || ksm_unstable_init(&t->domain.unstable))
+	if (!t)
 		return -ENOMEM;
-	t->domain.stable = RB_ROOT;
-	INIT_LIST_HEAD(&t->domain.unmapped);
+	mutex_init(&t->lock);
+	t->controls.max_page_sharing = 256;
+	t->controls.merge_across_nodes = true;
+	if (ksm_domain_init(&t->domain, &t->lock, &t->controls, &t->key))
+		return -ENOMEM;
 	test->priv = t;
 	return 0;
 }
@@ -59,9 +68,9 @@ static void ksm_stable_test_exit(struct kunit *test)
 		return;
 	for (i = 0; i < t->nr; i++)
 		ksm_test_vanish(t->folio[i]);
-	ksm_lock();
+	mutex_lock(&t->lock);
 	ksm_stable_reap(&t->domain);
-	ksm_unlock();
+	mutex_unlock(&t->lock);
 	KUNIT_EXPECT_TRUE(test, RB_EMPTY_ROOT(&t->domain.stable));
 	KUNIT_EXPECT_EQ(test, t->domain.counters.shared, 0UL);
 	KUNIT_EXPECT_EQ(test, t->domain.counters.sharing, 0UL);
@@ -70,8 +79,7 @@ static void ksm_stable_test_exit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, t->mm.ksm_merging_pages, 0UL);
 	for (i = 0; i < t->nr; i++)
 		folio_put(t->folio[i]);
-	kvfree(t->domain.unstable.bucket);
-	kvfree(t->domain.unstable.met);
+	ksm_domain_destroy(&t->domain);
 }
 
 static struct folio *ksm_test_folio(struct kunit *test)
@@ -219,7 +227,7 @@ static void ksm_bound(struct kunit *test)
 	int i;
 
 	KUNIT_EXPECT_NULL(test, ksm_stable_candidate(&t->domain, KSM_TEST_KEY + 1));
-	for (i = 0; i < ksm.max_page_sharing; i++)
+	for (i = 0; i < t->controls.max_page_sharing; i++)
 		if (!ksm_test_append(test, first))
 			return;
 	KUNIT_EXPECT_NULL(test, ksm_stable_candidate(&t->domain, KSM_TEST_KEY));
@@ -276,9 +284,11 @@ static void ksm_forget(struct kunit *test)
 
 static void ksm_test_locked(struct kunit *test, void (*body)(struct kunit *test))
 {
-	ksm_lock();
+	struct ksm_stable_test *t = test->priv;
+
+	mutex_lock(&t->lock);
 	body(test);
-	ksm_unlock();
+	mutex_unlock(&t->lock);
 }
 
 static void ksm_test_stable_find(struct kunit *test)

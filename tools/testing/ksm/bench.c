@@ -310,8 +310,7 @@ static void bench_index(unsigned long nr)
 	fill_table(records, nr);
 	miss = best_find(NULL, nr);
 	hit = best_find(records, nr);
-	kvfree(table.bucket);
-	kvfree(table.met);
+	ksm_unstable_destroy(&table);
 	free(records);
 	tree = bench_tree(nr);
 	printf("  %10lu %12.1f %12.1f ", nr, miss, hit);
@@ -334,7 +333,7 @@ int main(int argc, char **argv)
 	shim_reset();
 	rnd_seed(1);
 	ksm_fingerprint_init();
-	ksm_key_init(&key);
+	ksm_key_init(&key, zero_page);
 	bench_hashes();
 	printf("nanoseconds a lookup\n");
 	printf("  %10s %12s %12s %21s %8s\n", "pages", "index, miss", "index, hit",

@@ -13,7 +13,10 @@
 
 #include "shim.h"
 
-struct ksm ksm;
+struct mutex lock;
+struct ksm_controls controls;
+struct ksm_key secret;
+const u64 zero_page[PAGE_SIZE / sizeof(u64)];
 struct shim shim;
 struct folio frames[NR_FRAMES];
 unsigned long jiffies;
@@ -83,8 +86,8 @@ void shim_reset(void)
 	shim.warnings = 0;
 	shim.race = NULL;
 	jiffies = 0;
-	ksm = (struct ksm){
-		.lock = { .held = true },
+	lock.held = true;
+	controls = (struct ksm_controls){
 		.prune_millisecs = 2000,
 		.max_page_sharing = 256,
 		.merge_across_nodes = true,

@@ -6,7 +6,13 @@
 #ifndef _KSM_TEST_SHIM_H
 #define _KSM_TEST_SHIM_H
 
-#include "ksm.h"
+#include "advisor.h"
+#include "domain.h"
+#include "fingerprint.h"
+#include "record.h"
+#include "slots.h"
+#include "stable.h"
+#include "unstable.h"
 
 /* Random numbers from the seed of the test: any, below a bound, one in n. */
 u64 rnd(void);
@@ -34,6 +40,12 @@ struct shim {
 };
 
 extern struct shim shim;
+
+/* What a domain under test depends on. */
+extern struct mutex lock;
+extern struct ksm_controls controls;
+extern struct ksm_key secret;
+extern const u64 zero_page[];
 
 void shim_reset(void);
 void shim_destroy_caches(void);

@@ -48,7 +48,7 @@ static void test_key(void)
 	unsigned int line;
 
 	for (i = 0; i < rounds(1000); i++) {
-		ksm_key_init(&key);
+		ksm_key_init(&key, zero_page);
 		CHECK(key.fold[0] & 1);
 		CHECK(key.fold[1] & 1);
 		for (line = 0; line < KSM_SAMPLE_LINES; line++) {
@@ -66,7 +66,7 @@ static void test_equal(void)
 	unsigned long i;
 
 	for (i = 0; i < rounds(200); i++) {
-		ksm_key_init(&key);
+		ksm_key_init(&key, zero_page);
 		fill_page(page);
 		memcpy(other, page, PAGE_SIZE);
 		CHECK_EQ(whole(page), whole(other));
@@ -82,7 +82,7 @@ static void test_bits(void)
 	unsigned int bit;
 	u64 before;
 
-	ksm_key_init(&key);
+	ksm_key_init(&key, zero_page);
 	fill_page(page);
 	before = whole(page);
 	for (bit = rnd_below(step); bit < PAGE_SIZE * 8; bit += step) {
@@ -104,7 +104,7 @@ static void test_bytes(void)
 		u64 before;
 
 		if (i % 1000 == 0) {
-			ksm_key_init(&key);
+			ksm_key_init(&key, zero_page);
 			fill_page(page);
 			old = byte[at];
 		}
@@ -127,7 +127,7 @@ static void test_swaps(void)
 		u64 before;
 
 		if (i % 100 == 0) {
-			ksm_key_init(&key);
+			ksm_key_init(&key, zero_page);
 			fill_page(page);
 		}
 		before = whole(page);
@@ -156,7 +156,7 @@ static void test_sample(void)
 	unsigned int at;
 	u64 before;
 
-	ksm_key_init(&key);
+	ksm_key_init(&key, zero_page);
 	fill_page(page);
 	before = ksm_sample(&key, page);
 	for (at = 0; at < PAGE_SIZE; at++) {
@@ -199,7 +199,7 @@ static void test_keys_differ(void)
 	for (i = 0; i < rounds(1000); i++) {
 		u64 last_hash = hash, last_sample = sample;
 
-		ksm_key_init(&key);
+		ksm_key_init(&key, zero_page);
 		hash = whole(page);
 		sample = ksm_sample(&key, page);
 		CHECK_NE(hash, last_hash);
@@ -313,7 +313,7 @@ static unsigned long hash_structured(u64 *value, unsigned long nr_of_kind)
 	unsigned long i, nr = 0;
 	unsigned int kind;
 
-	ksm_key_init(&key);
+	ksm_key_init(&key, zero_page);
 	for (kind = 0; kind < ARRAY_SIZE(kinds); kind++) {
 		u64 from = 1 + rnd_below(1000);
 
@@ -373,7 +373,7 @@ static void test_random(void)
 
 	unsigned long i;
 
-	ksm_key_init(&key);
+	ksm_key_init(&key, zero_page);
 	fill_page(page);
 	for (i = 0; i < nr; i++) {
 		unsigned int line;

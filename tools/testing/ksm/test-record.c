@@ -63,13 +63,9 @@ static void world_init(void)
 	anon_vma.refs = 0;
 	for (i = 0; i < NR_OWNERS; i++)
 		owners[i].slot.slot.mm = &owners[i].mm;
-	domain = (struct ksm_domain){
-		.stable = RB_ROOT,
-		.unmapped = LIST_HEAD_INIT(domain.unmapped),
-	};
 	CHECK_EQ(ksm_record_init(), 0);
 	CHECK_EQ(ksm_stable_init(), 0);
-	CHECK_EQ(ksm_unstable_init(&domain.unstable), 0);
+	CHECK_EQ(ksm_domain_init(&domain, &lock, &controls, &secret), 0);
 }
 
 /* Ranges lie side by side, in places, and up to the end of a large address space. */
@@ -439,8 +435,7 @@ static void world_end(void)
 		page_vanish(folio);
 	ksm_stable_reap(&domain);
 	CHECK(RB_EMPTY_ROOT(&domain.stable));
-	kvfree(domain.unstable.bucket);
-	kvfree(domain.unstable.met);
+	ksm_domain_destroy(&domain);
 }
 
 static void test_random(void)
@@ -454,7 +449,7 @@ static void test_random(void)
 	unsigned long i;
 
 	world_init();
-	ksm.max_page_sharing = 5;
+	controls.max_page_sharing = 5;
 	for (i = 0; i < rounds(5000); i++) {
 		ops[rnd_below(ARRAY_SIZE(ops))]();
 		if (one_in(10))

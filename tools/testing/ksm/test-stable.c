@@ -61,13 +61,9 @@ static void world_init(bool races)
 	memset(items, 0, sizeof(items));
 	memset(mms, 0, sizeof(mms));
 	anon_vma.refs = 0;
-	domain = (struct ksm_domain){
-		.stable = RB_ROOT,
-		.unmapped = LIST_HEAD_INIT(domain.unmapped),
-	};
 	CHECK_EQ(ksm_stable_init(), 0);
-	CHECK_EQ(ksm_unstable_init(&domain.unstable), 0);
-	ksm.zero_sample = rnd();
+	CHECK_EQ(ksm_domain_init(&domain, &lock, &controls, &secret), 0);
+	secret.zero_sample = rnd();
 	if (races)
 		shim.race = race;
 }
@@ -91,7 +87,7 @@ static u64 any_key(unsigned int content, bool by_sample, int nid)
 
 static int nid_of(const struct folio *folio)
 {
-	return ksm.merge_across_nodes ? 0 : folio_nid(folio);
+	return controls.merge_across_nodes ? 0 : folio_nid(folio);
 }
 
 static struct model_node *model_of(const struct ksm_stable_node *node)
@@ -178,7 +174,7 @@ static void see_chain(struct seen *seen, struct ksm_stable_node *first)
 		CHECK_EQ(node->key, first->key);
 		see_node(seen, node);
 		seen->dups++;
-		if (node->nr_items < ksm.max_page_sharing)
+		if (node->nr_items < controls.max_page_sharing)
 			CHECK(!full);
 		else
 			full = true;
@@ -342,7 +338,7 @@ static bool room_in_chain(u64 key)
 
 	for (i = 0; i < NR_NODES; i++)
 		if (nodes[i].node && model_key(&nodes[i]) == key &&
-		    nodes[i].node->nr_items < ksm.max_page_sharing &&
+		    nodes[i].node->nr_items < controls.max_page_sharing &&
 		    page_of(nodes[i].node))
 			return true;
 	return false;
@@ -351,7 +347,7 @@ static bool room_in_chain(u64 key)
 static void op_candidate(void)
 {
 	u64 key = any_key(rnd_below(NR_CONTENTS), one_in(3),
-			  ksm.merge_across_nodes ? 0 : rnd_below(nr_node_ids));
+			  controls.merge_across_nodes ? 0 : rnd_below(nr_node_ids));
 	struct ksm_stable_node *node;
 	struct folio *folio;
 
@@ -371,7 +367,7 @@ static void op_candidate(void)
 	node = ksm_folio_node(folio);
 	CHECK(node);
 	CHECK_EQ(node->key, key);
-	CHECK(node->nr_items < ksm.max_page_sharing);
+	CHECK(node->nr_items < controls.max_page_sharing);
 	append(node);
 	folio_unlock(folio);
 	folio_put(folio);
@@ -434,7 +430,7 @@ static void op_set_key(void)
 static void op_find(void)
 {
 	unsigned int content = rnd_below(NR_CONTENTS), i;
-	int nid = ksm.merge_across_nodes ? 0 : rnd_below(nr_node_ids);
+	int nid = controls.merge_across_nodes ? 0 : rnd_below(nr_node_ids);
 	u64 key = any_key(content, one_in(3), nid);
 	struct ksm_stable_node *node = ksm_stable_find(&domain, key);
 	bool expected = false;
@@ -509,7 +505,7 @@ static void op_renew(void)
 		if (nodes[i].node)
 			check_noted(nodes[i].node->sample, !nodes[i].by_sample);
 	for (i = 0; i < (unsigned int)nr_node_ids; i++)
-		check_noted(ksm_key_on_node(ksm.zero_sample, i), true);
+		check_noted(ksm_key_on_node(secret.zero_sample, i), true);
 	CHECK_LE(domain.unstable.nr_met, 2 * (NR_NODES + nr_node_ids));
 }
 
@@ -603,8 +599,7 @@ static void world_end(void)
 	check_world();
 	CHECK(RB_EMPTY_ROOT(&domain.stable));
 	CHECK(list_empty(&domain.unmapped));
-	kvfree(domain.unstable.bucket);
-	kvfree(domain.unstable.met);
+	ksm_domain_destroy(&domain);
 }
 
 static void run_random(bool races, bool across)
@@ -612,8 +607,8 @@ static void run_random(bool races, bool across)
 	unsigned long i;
 
 	world_init(races);
-	ksm.merge_across_nodes = across;
-	ksm.max_page_sharing = 2 + rnd_below(5);
+	controls.merge_across_nodes = across;
+	controls.max_page_sharing = 2 + rnd_below(5);
 	for (i = 0; i < rounds(4000); i++) {
 		random_op();
 		check_world();
@@ -664,7 +659,7 @@ static void test_bound(void)
 	unsigned int i;
 
 	world_init(false);
-	ksm.max_page_sharing = most;
+	controls.max_page_sharing = most;
 	for (i = 0; i < nr; i++) {
 		struct folio *folio = ksm_stable_candidate(&domain, content_key(3));
 
@@ -690,7 +685,7 @@ static void test_room(void)
 	unsigned int i;
 
 	world_init(false);
-	ksm.max_page_sharing = 3;
+	controls.max_page_sharing = 3;
 	for (i = 0; i < 30; i++) {
 		struct ksm_stable_node *node = insert(3, false)->node;
 
@@ -723,8 +718,8 @@ static void test_prune(void)
 	unsigned int i;
 
 	world_init(false);
-	ksm.max_page_sharing = 2;
-	ksm.prune_millisecs = 1000;
+	controls.max_page_sharing = 2;
+	controls.prune_millisecs = 1000;
 	for (i = 0; i < 20; i++) {
 		struct ksm_stable_node *node = insert(5, false)->node;
 
@@ -754,7 +749,7 @@ static void test_clear(void)
 	unsigned int i;
 
 	world_init(false);
-	ksm.max_page_sharing = 2;
+	controls.max_page_sharing = 2;
 	for (i = 0; i < 60; i++)
 		append(insert(rnd_below(NR_CONTENTS), one_in(3))->node);
 	CHECK(!ksm_stable_clear(&domain));

@@ -26,8 +26,7 @@ static unsigned long nr_filter_bits(void)
 
 static void table_free(void)
 {
-	kvfree(table.bucket);
-	kvfree(table.met);
+	ksm_unstable_destroy(&table);
 }
 
 /* Tags of which some differ from others in their last bit alone. */

@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Kernel Samepage Merging: pages that may be merged with each other.
+ *
+ * Locks, outermost first:
+ *
+ *   ksm.lock            mutex; ksmd holds it for a batch, sysfs for an unmerge and
+ *                       for a change of a control that reshapes the trees.  It
+ *                       guards the records, both trees and every counter.
+ *     mmap_lock         of one mm at a time, for reading
+ *       folio lock      ksmd uses trylock while it holds another lock
+ *         page table lock
+ *     ksm_slots.lock    spinlock; the list and hash of mm_slots and the cursor
+ *
+ * The rmap_items of a stable node change under ksm.lock and the lock of its
+ * folio.  A reverse map walk holds only the latter.
+ *
+ * Ownership: an mm_slot owns the leaves of its mm, a leaf owns its records, a
+ * record in state KSM_SHARED owns its rmap_item.  A stable node owns nothing: it
+ * lists rmap_items, and knows its page by PFN without holding a reference.
+ */
+#ifndef _MM_KSM_DOMAIN_H
+#define _MM_KSM_DOMAIN_H
+
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/rbtree.h>
+
+#include "fingerprint.h"
+#include "unstable.h"
+
+/**
+ * struct ksm_controls - files of /sys/kernel/mm/ksm that merging depends on
+ * @prune_millisecs: shortest time between two searches of a chain for stale nodes
+ * @max_page_sharing: most rmap_items that ksmd gives a stable node
+ * @merge_across_nodes: pages of different NUMA nodes may be merged
+ * @use_zero_pages: zeroed pages are replaced by the zero page
+ * @smart_scan: pages that do not change are skipped
+ */
+struct ksm_controls {
+	unsigned int prune_millisecs;
+	int max_page_sharing;
+	bool merge_across_nodes;
+	bool use_zero_pages;
+	bool smart_scan;
+};
+
+/**
+ * struct ksm_counters - what the figures are made from
+ * @records: records in use, of every state but KSM_NONE
+ * @shared: stable nodes with an rmap_item
+ * @sharing: rmap_items beyond the first of their node
+ * @chains: contents with more than one stable node
+ * @dups: the stable nodes of those
+ * @scanned: pages scanned
+ * @skipped: pages skipped by smart_scan
+ * @changed: pages that were new, had changed, or were merged, ever
+ * @leaf_bytes: memory in leaves
+ *
+ * They change under ksm.lock.
+ */
+struct ksm_counters {
+	unsigned long records;
+	unsigned long shared;
+	unsigned long sharing;
+	unsigned long chains;
+	unsigned long dups;
+	unsigned long scanned;
+	unsigned long skipped;
+	unsigned long changed;
+	unsigned long leaf_bytes;
+};
+
+/**
+ * struct ksm_domain - memory whose pages may be merged with each other
+ * @lock: ksm.lock
+ * @controls: the controls in force
+ * @key: the secret that fingerprints depend on
+ * @stable: first nodes of each content, by key
+ * @unmapped: stable nodes without an rmap_item, to be freed with their page
+ * @unstable: the unstable tree
+ * @counters: its figures
+ */
+struct ksm_domain {
+	struct mutex *lock;
+	const struct ksm_controls *controls;
+	const struct ksm_key *key;
+	struct rb_root stable;
+	struct list_head unmapped;
+	struct ksm_unstable unstable;
+	struct ksm_counters counters;
+};
+
+int ksm_domain_init(struct ksm_domain *domain, struct mutex *lock,
+		    const struct ksm_controls *controls, const struct ksm_key *key);
+void ksm_domain_destroy(struct ksm_domain *domain);
+
+static inline void ksm_domain_assert_locked(const struct ksm_domain *domain)
+{
+	lockdep_assert_held(domain->lock);
+}
+
+/**
+ * ksm_page_nid - the NUMA node whose pages a page may be merged with
+ * @domain: the domain of the page
+ * @page: the page
+ *
+ * Context: under ksm.lock.
+ * Return: its node, or 0 for all while merge_across_nodes is 1.
+ */
+static inline int ksm_page_nid(const struct ksm_domain *domain, const struct page *page)
+{
+	return domain->controls->merge_across_nodes ? 0 : page_to_nid(page);
+}
+
+#endif /* _MM_KSM_DOMAIN_H */

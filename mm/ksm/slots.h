@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Kernel Samepage Merging: the mm_structs that are scanned, and the cursor.
+ */
+#ifndef _MM_KSM_SLOTS_H
+#define _MM_KSM_SLOTS_H
+
+#include <linux/list.h>
+#include <linux/spinlock.h>
+#include <linux/wait.h>
+
+#include "../mm_slot.h"
+
+struct ksm_leaf;
+
+/**
+ * struct ksm_mm_slot - an mm that may have mergeable VMAs
+ * @slot: link from the mm, and into the list of all slots
+ * @leaves: its leaves, in the order of addresses
+ */
+struct ksm_mm_slot {
+	struct mm_slot slot;
+	struct ksm_leaf *leaves;
+};
+
+/**
+ * struct ksm_slots - all mm_slots
+ * @lock: guards @list, the hash table of slots, @cursor and @unmerging
+ * @list: the slots, in the order of scanning
+ * @cursor: the slot that is scanned or unmerged, NULL between passes
+ * @unmerging: every slot is being unmerged, and so has to be each new one
+ * @changed: there is something new to scan; set without a lock
+ * @wait: where ksmd waits for @changed
+ */
+struct ksm_slots {
+	spinlock_t lock;	/* see above */
+	struct list_head list;
+	struct ksm_mm_slot *cursor;
+	bool unmerging;
+	bool changed;
+	wait_queue_head_t wait;
+};
+
+extern struct ksm_slots ksm_slots;
+
+int ksm_mm_slot_init(void);
+void ksm_slots_set_changed(struct ksm_slots *slots);
+bool ksm_slots_empty(const struct ksm_slots *slots);
+void ksm_slots_begin(struct ksm_slots *slots, bool unmerging);
+void ksm_slots_end(struct ksm_slots *slots);
+void ksm_slots_leave(struct ksm_slots *slots, bool forget);
+
+#endif /* _MM_KSM_SLOTS_H */

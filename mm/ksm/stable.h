@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Kernel Samepage Merging: the index of shared pages
+ */
+#ifndef _MM_KSM_STABLE_H
+#define _MM_KSM_STABLE_H
+
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/rbtree.h>
+#include <linux/types.h>
+
+struct anon_vma;
+struct ksm_domain;
+
+/**
+ * struct ksm_rmap_item - a mapping of a shared page
+ * @link: in the rmap_items of @node
+ * @node: the shared page, NULL once that page has gone
+ * @anon_vma: where to look for mappings; a reference is held
+ * @mm: the mm that the page was merged in
+ * @address: where it was merged
+ * @index: page offset that @address has in @anon_vma
+ */
+struct ksm_rmap_item {
+	struct hlist_node link;
+	struct ksm_stable_node *node;
+	struct anon_vma *anon_vma;
+	struct mm_struct *mm;
+	unsigned long address;
+	pgoff_t index;
+};
+
+/**
+ * struct ksm_stable_node - a write-protected page that mappings share
+ * @rb: in the stable tree, for the first node of a content
+ * @dups: the other nodes of that content; also where they hang
+ * @items: the rmap_items
+ * @unmapped: in ksm_domain.unmapped while there is no rmap_item
+ * @key: fingerprint of the content, for the pages of NUMA node @nid; or @sample
+ * @sample: likewise, of the sample of the content
+ * @kpfn: where the page is
+ * @pruned: in jiffies, when the dups were last looked through
+ * @nr_items: length of @items
+ * @nid: NUMA node whose pages may share this one, 0 for all
+ * @in_tree: @rb is linked
+ */
+struct ksm_stable_node {
+	struct rb_node rb;
+	struct list_head dups;
+	struct hlist_head items;
+	struct list_head unmapped;
+	u64 key;
+	u64 sample;
+	unsigned long kpfn;
+	unsigned long pruned;
+	int nr_items;
+	int nid;
+	bool in_tree;
+};
+
+/* What ksm_stable_folio() does about the lock of the folio. */
+enum ksm_folio_lock {
+	KSM_FOLIO_NOLOCK,
+	KSM_FOLIO_LOCK,
+	KSM_FOLIO_TRYLOCK,
+};
+
+int ksm_stable_init(void);
+struct ksm_stable_node *ksm_node_alloc(void);
+void ksm_node_free(struct ksm_stable_node *node);
+struct ksm_rmap_item *ksm_item_alloc(void);
+void ksm_item_free(struct ksm_rmap_item *item);
+struct ksm_stable_node *ksm_stable_find(const struct ksm_domain *domain, u64 key);
+void ksm_stable_insert(struct ksm_domain *domain, struct ksm_stable_node *node,
+		       struct folio *folio, u64 key, u64 sample);
+void ksm_stable_rekey(struct ksm_domain *domain, struct ksm_stable_node *node,
+		      const struct folio *folio);
+struct folio *ksm_stable_folio(struct ksm_domain *domain,
+			       struct ksm_stable_node *node,
+			       enum ksm_folio_lock lock);
+void ksm_stable_set_key(struct ksm_domain *domain, u64 from, u64 to);
+struct folio *ksm_stable_candidate(struct ksm_domain *domain, u64 key);
+void ksm_stable_append(struct ksm_domain *domain, struct ksm_stable_node *node,
+		       struct ksm_rmap_item *item);
+void ksm_stable_detach(struct ksm_domain *domain, struct ksm_rmap_item *item);
+void ksm_stable_reap(struct ksm_domain *domain);
+bool ksm_stable_clear(struct ksm_domain *domain);
+void ksm_stable_forget_pfns(struct ksm_domain *domain, unsigned long start,
+			    unsigned long end);
+void ksm_stable_renew_met(struct ksm_domain *domain);
+
+/**
+ * ksm_node_mapping - what a shared page has as its mapping
+ * @node: its stable node
+ *
+ * Return: the value of folio->mapping.
+ */
+static inline void *ksm_node_mapping(const struct ksm_stable_node *node)
+{
+	return (void *)((unsigned long)node | PAGE_MAPPING_KSM);
+}
+
+/**
+ * ksm_folio_node - the stable node of a folio
+ * @folio: any folio
+ *
+ * Return: the node, or NULL where the folio is no KSM page or one whose node
+ * has gone.  Good for as long as the folio is locked or ksm.lock is held.
+ */
+static inline struct ksm_stable_node *ksm_folio_node(const struct folio *folio)
+{
+	if (!folio_test_ksm(folio))
+		return NULL;
+	return (struct ksm_stable_node *)((unsigned long)folio->mapping &
+					  ~PAGE_MAPPING_FLAGS);
+}
+
+#endif /* _MM_KSM_STABLE_H */
