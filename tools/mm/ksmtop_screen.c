@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * ksmtop - the terminal view and its keys
+ */
+#include <curses.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "ksmtop.h"
+
+static const char *const help_lines[] = {
+	"q  quit                      space  pause, resume",
+	"s  sort by saved             m  by merged    c  by cost    p  by profit",
+	"r  by rss                    i  by pid       n  by name    R  reverse",
+	"a  all processes, or only those with merged pages",
+	"+ -  halve or double the interval",
+	"arrows, page keys, home, end  scroll",
+	"",
+	"RSS     resident memory; this and all other sizes are in MiB",
+	"MERGED  pages of the process that map a KSM page or the zero page",
+	"SAVED   its share of the memory that the machine saves",
+	"COST    kernel memory for the metadata of its pages",
+	"PROFIT  SAVED minus COST",
+	"",
+	"not marked      mark memory with madvise(MADV_MERGEABLE), prctl or ksmrun",
+	"mapped shared   memfd, virtiofs, vhost-user: KSM merges only private memory",
+	"hugetlb pages   KSM does not merge hugetlbfs pages",
+	"advisor scans no pages      check advisor_max_cpu and",
+	"                            advisor_max_pages_to_scan",
+	"fewer than 3 passes so far  a merge needs two passes, exact counters three",
+	"no duplicates               ksmd scanned the pages and found no duplicate",
+};
+
+/* In the order of enum sort_key. */
+static const char sort_letters[] = "smcprin";
+
+static void close_screen(void)
+{
+	endwin();
+}
+
+/**
+ * open_screen() - take over the terminal
+ *
+ * Exits if the terminal type is unknown. exit() gives the terminal back.
+ */
+void open_screen(void)
+{
+	SCREEN *screen = newterm(NULL, stdout, stdin);
+	const char *term = getenv("TERM");
+
+	if (!screen)
+		die(EXIT_FAILURE,
+		    "unknown terminal type TERM=\"%s\"; set TERM to a known type, or use --batch",
+		    term ? term : "");
+	set_term(screen);
+	cbreak();
+	noecho();
+	keypad(stdscr, TRUE);
+	curs_set(0);
+	atexit(close_screen);
+}
+
+static int count_shown(const struct process_table *table, const struct options *options)
+{
+	size_t i;
+	int count = 0;
+
+	for (i = 0; i < table->count; i++)
+		count += is_shown(&table->row[i], options);
+	return count;
+}
+
+/* Only the line of history has more bytes than columns, and it fits. */
+static void put_line(int y, const char *text, int attributes)
+{
+	bool ascii = true;
+	const char *c;
+
+	for (c = text; *c; c++)
+		ascii = ascii && !(*c & 0x80);
+	attron(attributes);
+	if (ascii)
+		mvaddnstr(y, 0, text, COLS);
+	else
+		mvaddstr(y, 0, text);
+	attroff(attributes);
+}
+
+static void draw_help(void)
+{
+	int i, lines = ARRAY_SIZE(help_lines);
+
+	for (i = 0; i < lines && i < LINES - 1; i++)
+		put_line(i, help_lines[i], A_NORMAL);
+	put_line(LINES - 1, "press any key to return", A_REVERSE);
+}
+
+static void draw_rows(const struct view *view, const struct sample *sample,
+		      const struct options *options, int y)
+{
+	const struct process_table *table = &sample->table;
+	struct line line;
+	int row = 0;
+	size_t i;
+
+	for (i = 0; i < table->count && y < LINES; i++) {
+		if (!is_shown(&table->row[i], options) || row++ < view->top)
+			continue;
+		memset(&line, 0, sizeof(line));
+		process_row(&line, &table->row[i], &sample->machine, COLS);
+		put_line(y++, line.text,
+			 table->row[i].state == STATE_MERGING ? A_BOLD : A_NORMAL);
+	}
+}
+
+/* How many lines of the header leave space for rows below it. */
+static int header_lines_shown(void)
+{
+	if (LINES >= 12)
+		return HEADER_LINES;
+	return LINES >= 5 ? 2 : 1;
+}
+
+static void draw_table(const struct view *view, const struct monitor *monitor,
+		       const struct options *options)
+{
+	struct line lines[HEADER_LINES], title = { .len = 0 };
+	int i, y = 0, shown = header_lines_shown();
+
+	header(lines, monitor, COLS, view->utf8);
+	if (view->paused)
+		add(&lines[0], "  PAUSED");
+	for (i = 0; i < shown && y < LINES; i++)
+		put_line(y++, lines[i].text, A_NORMAL);
+	title_row(&title, COLS);
+	add(&title, " (by %s; h: help; every %.1f s)", sort_key_name(options->sort),
+	    options->interval);
+	if (y < LINES) {
+		put_line(y, title.text, A_REVERSE);
+		mvchgat(y++, 0, -1, A_REVERSE, 0, NULL);
+	}
+	draw_rows(view, &monitor->now, options, y);
+}
+
+/**
+ * draw_screen() - draw the table or the help
+ * @view: what to draw; its scroll position is corrected
+ * @monitor: the samples to show
+ * @options: which processes to show
+ */
+void draw_screen(struct view *view, const struct monitor *monitor,
+		 const struct options *options)
+{
+	int last = count_shown(&monitor->now.table, options) - 1;
+
+	if (view->top > last)
+		view->top = last;
+	if (view->top < 0)
+		view->top = 0;
+	erase();
+	if (view->help)
+		draw_help();
+	else
+		draw_table(view, monitor, options);
+	refresh();
+}
+
+/**
+ * read_key() - wait for a key
+ * @seconds: how long to wait, at most one second
+ *
+ * Return: the key, or NO_KEY
+ */
+int read_key(double seconds)
+{
+	int key;
+
+	timeout(seconds > 1 ? 1000 : (int)(seconds * 1000) + 1);
+	key = getch();
+	return key == ERR ? NO_KEY : key;
+}
+
+static void scroll_by_key(struct view *view, int key, int rows)
+{
+	int page = LINES - HEADER_LINES - 1;
+
+	if (page < 1)
+		page = 1;
+	switch (key) {
+	case KEY_UP:
+	case 'k':
+		view->top--;
+		break;
+	case KEY_DOWN:
+	case 'j':
+		view->top++;
+		break;
+	case KEY_PPAGE:
+		view->top -= page;
+		break;
+	case KEY_NPAGE:
+		view->top += page;
+		break;
+	case KEY_HOME:
+		view->top = 0;
+		break;
+	case KEY_END:
+		view->top = rows - page;
+		break;
+	}
+}
+
+/**
+ * obey_key() - do what a key stands for
+ * @view: is changed
+ * @options: its order, filter and interval are changed
+ * @table: the processes to scroll through
+ * @key: as read_key() returned it
+ */
+void obey_key(struct view *view, struct options *options,
+	      const struct process_table *table, int key)
+{
+	const char *letter = key > 0 && key < 128 ? strchr(sort_letters, key) : NULL;
+
+	if (view->help && key != KEY_RESIZE) {
+		view->help = false;
+		view->quit = key == 'q';
+	} else if (letter) {
+		options->sort = letter - sort_letters;
+		view->top = 0;
+	} else if (key == 'q') {
+		view->quit = true;
+	} else if (key == 'h' || key == '?') {
+		view->help = true;
+	} else if (key == ' ') {
+		view->paused = !view->paused;
+	} else if (key == 'R') {
+		options->reverse = !options->reverse;
+	} else if (key == 'a') {
+		options->merging_only = !options->merging_only;
+	} else if (key == '+' && options->interval > 0.2) {
+		options->interval /= 2;
+	} else if (key == '-' && options->interval < 1800) {
+		options->interval *= 2;
+	} else {
+		scroll_by_key(view, key, count_shown(table, options));
+	}
+}
