@@ -2,10 +2,10 @@
 /*
  * ksmrun - run a command with memory merging on
  *
- * KSM merges equal pages of anonymous memory. A program can ask for it area by
- * area with madvise(2), or for all of its memory with prctl(2); the latter is
- * inherited over fork and exec, so that it can be asked for on behalf of a
- * program that knows nothing of it. That is what ksmrun does.
+ * KSM merges equal pages of anonymous memory. A program marks single VMAs as
+ * mergeable with madvise(2), or all of its memory with prctl(2). The setting of
+ * prctl(2) is inherited over fork and exec: ksmrun turns it on and executes the
+ * command, which need not know about KSM.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -23,11 +23,11 @@
 #define RUN_FILE	"/sys/kernel/mm/ksm/run"
 #define VERSION		"1.0"
 
-/* As env(1), nice(1) and others of their kind end. */
+/* The same as those of env(1) and nice(1). */
 enum {
-	EXIT_OURS = 125,	/* ksmrun itself failed */
-	EXIT_NO_EXEC = 126,	/* the command is there and cannot be run */
-	EXIT_NO_COMMAND = 127,	/* there is no such command */
+	EXIT_OURS = 125,	/* ksmrun failed */
+	EXIT_NO_EXEC = 126,	/* the command exists and cannot be run */
+	EXIT_NO_COMMAND = 127,	/* the command was not found */
 };
 
 static const char usage_text[] =
@@ -35,20 +35,20 @@ static const char usage_text[] =
 	"       ksmrun --check\n"
 	"\n"
 	"Runs COMMAND with KSM (Kernel Samepage Merging) turned on for all of its\n"
-	"memory, and for the programs it starts.\n"
+	"memory, and for the programs that it starts.\n"
 	"\n"
-	"  -c, --check    say whether it would work, and whether KSM is merging now\n"
+	"  -c, --check    print whether ksmrun works here, and whether KSM is merging\n"
 	"  -h, --help     print this text\n"
 	"  -V, --version  print the version\n"
 	"\n"
-	"Merging happens while /sys/kernel/mm/ksm/run is 1. What it saves for process\n"
-	"PID stands in /proc/PID/ksm_stat.\n"
+	"KSM merges while /sys/kernel/mm/ksm/run is 1. /proc/PID/ksm_stat has what it\n"
+	"saves in process PID.\n"
 	"\n"
-	"The exit status is that of COMMAND, or 125 if ksmrun itself failed, 126 if\n"
-	"COMMAND could not be run, 127 if it was not found. With --check it is 0 if\n"
-	"all is well, and 1 if not.\n";
+	"The exit status is that of COMMAND, or 125 if ksmrun failed, 126 if COMMAND\n"
+	"could not be run, 127 if it was not found. With --check it is 0 if ksmrun\n"
+	"works and KSM is merging, and 1 otherwise.\n";
 
-/* What is printed may end up on a full disk, and then it is not all well. */
+/* Output to a full disk is an error. */
 static int print(const char *text)
 {
 	if (fputs(text, stdout) == EOF || fflush(stdout)) {
@@ -77,13 +77,13 @@ static const char *reason(int error)
 	case EINVAL:
 		return "this kernel was built without CONFIG_KSM or is older than Linux 6.4";
 	case EPERM:
-		return "turning merging on needs the capability CAP_SYS_RESOURCE";
+		return "turning merging on requires CAP_SYS_RESOURCE";
 	default:
 		return strerror(error);
 	}
 }
 
-/* The character that /sys/kernel/mm/ksm/run begins with, 0 if it has none. */
+/* Returns the first character of /sys/kernel/mm/ksm/run, 0 if it cannot be read. */
 static int run_state(void)
 {
 	FILE *file = fopen(RUN_FILE, "r");
@@ -100,15 +100,15 @@ static const char *state_text(int state)
 {
 	switch (state) {
 	case 0:
-		return RUN_FILE " cannot be read: it is unknown whether KSM is merging.\n";
+		return "Cannot read " RUN_FILE ": it is unknown whether KSM is merging.\n";
 	case '1':
 		return "KSM is merging.\n";
 	default:
-		return "KSM is not merging: write 1 to " RUN_FILE " to have it do so.\n";
+		return "KSM is not merging: write 1 to " RUN_FILE " to start it.\n";
 	}
 }
 
-/* This process ends right away, so that trying does no harm. */
+/* The process exits after this, so turning merging on has no effect. */
 static int check(void)
 {
 	int state = run_state(), error = turn_on(), status;
@@ -145,7 +145,7 @@ int main(int argc, char **argv)
 		{ }
 	};
 
-	/* The '+' leaves the options of the command to the command. */
+	/* The '+' stops at the command, which has its own options. */
 	switch (getopt_long(argc, argv, "+chV", options, NULL)) {
 	case 'c':
 		return argv[optind] ? bad_usage("--check takes no command") : check();
@@ -159,6 +159,6 @@ int main(int argc, char **argv)
 		return bad_usage(NULL);
 	}
 	if (!argv[optind])
-		return bad_usage("there is no command to run");
+		return bad_usage("no command was given");
 	return run_command(argv + optind);
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * ksmrun (tools/mm): that what it runs has merging on, and how it says what
- * is wrong. It is part of this program, so that the test needs no other file.
+ * ksmrun (tools/mm): the command has merging on, and errors are reported.
+ * ksmrun.c is compiled into this program, so that the test needs no other file.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -14,11 +14,11 @@
 
 #include "ksm_common.h"
 
-/* What ksmrun's prctl fails with, where another kernel is to be played. */
+/* The error that prctl returns to ksmrun, to imitate another kernel. */
 static int prctl_error;
 
-static int played_prctl(int option, unsigned long arg2, unsigned long arg3,
-			unsigned long arg4, unsigned long arg5)
+static int fake_prctl(int option, unsigned long arg2, unsigned long arg3,
+		      unsigned long arg4, unsigned long arg5)
 {
 	if (prctl_error) {
 		errno = prctl_error;
@@ -27,7 +27,7 @@ static int played_prctl(int option, unsigned long arg2, unsigned long arg3,
 	return prctl(option, arg2, arg3, arg4, arg5);
 }
 
-#define prctl	played_prctl
+#define prctl	fake_prctl
 #define main	ksmrun_main
 #include "../../../mm/ksmrun.c"
 #undef main
@@ -36,13 +36,13 @@ static int played_prctl(int option, unsigned long arg2, unsigned long arg3,
 #define MAX_ARGS	8
 #define NOBODY		65534
 
-/* As what this program is run again, by ksmrun. */
+/* What this program does when ksmrun executes it. */
 #define ROLE_ASK	"--tell-memory-merge"
 #define ROLE_ARGUMENTS	"--tell-arguments"
 
 struct outcome {
 	int status;
-	char text[4096];	/* what it said, on either stream */
+	char text[4096];	/* output on stdout and stderr */
 };
 
 static void be_ksmrun(int out, char **argv, void (*prepare)(void))
@@ -53,7 +53,7 @@ static void be_ksmrun(int out, char **argv, void (*prepare)(void))
 		argc++;
 	dup2(out, STDOUT_FILENO);
 	dup2(out, STDERR_FILENO);
-	/* The frame's own output of earlier must not come out here. */
+	/* Earlier output of the test must not be written here again. */
 	setvbuf(stdout, NULL, _IONBF, 0);
 	if (prepare)
 		prepare();
@@ -71,7 +71,7 @@ static void read_all(int fd, char *text, size_t size)
 	text[len] = '\0';
 }
 
-/* Runs ksmrun with arguments after @prepare has been called in its process. */
+/* Runs ksmrun with arguments, after calling @prepare in its process. */
 static struct outcome ksmrun_after(void (*prepare)(void), const char *const *arguments)
 {
 	char *argv[MAX_ARGS + 1] = { "ksmrun" };
@@ -89,7 +89,7 @@ static struct outcome ksmrun_after(void (*prepare)(void), const char *const *arg
 	read_all(ends[0], outcome.text, sizeof(outcome.text));
 	close(ends[0]);
 	ksm_check(waitpid(pid, &outcome.status, 0) == pid && WIFEXITED(outcome.status),
-		  "ksmrun ends by itself");
+		  "ksmrun exits");
 	outcome.status = WEXITSTATUS(outcome.status);
 	return outcome;
 }
@@ -103,10 +103,10 @@ static void expect(struct outcome outcome, int status, const char *text)
 		ksm_fail("exit status %d instead of %d, with \"%s\"", outcome.status,
 			 status, outcome.text);
 	if (!strstr(outcome.text, text))
-		ksm_fail("it says \"%s\", and not \"%s\"", outcome.text, text);
+		ksm_fail("the output is \"%s\" instead of \"%s\"", outcome.text, text);
 }
 
-/* An error is one line, and a usage error one more that points to the help. */
+/* An error is one line. A usage error has a second line about --help. */
 static void expect_lines(struct outcome outcome, unsigned int want)
 {
 	unsigned int lines = 0;
@@ -230,7 +230,7 @@ static void give_up_privileges(void)
 		_exit(KSFT_SKIP);
 }
 
-/* Whether a capability is needed is the kernel's affair; clear it has to be. */
+/* The kernel may require a capability. Then the message names it. */
 static void unprivileged(void)
 {
 	struct outcome outcome;
@@ -252,7 +252,7 @@ static void to_full_disk(void)
 static void output_lost(void)
 {
 	if (access("/dev/full", W_OK))
-		ksm_skip("there is no /dev/full");
+		ksm_skip("/dev/full does not exist");
 	expect(ksmrun_after(to_full_disk, (const char *const[]) { "--help", NULL }), 125,
 	       "cannot write");
 	expect(ksmrun_after(to_full_disk, (const char *const[]) { "--version", NULL }), 125,
@@ -262,8 +262,8 @@ static void output_lost(void)
 static const struct ksm_case cases[] = {
 	{ "--help", tells_help },
 	{ "--version", tells_version },
-	{ "what it runs has merging on", turns_merging_on },
-	{ "arguments reach the command as they are", passes_arguments },
+	{ "the command has merging on", turns_merging_on },
+	{ "arguments reach the command unchanged", passes_arguments },
 	{ "no command is an error", no_command },
 	{ "unknown options are errors", bad_options },
 	{ "a command that is not found gives 127", command_not_found },
@@ -271,7 +271,7 @@ static const struct ksm_case cases[] = {
 	{ "--check while KSM is merging", check_while_merging },
 	{ "--check while KSM is stopped", check_while_stopped },
 	{ "a kernel without KSM", kernel_lacks_it },
-	{ "a kernel that asks for the capability", capability_lacks },
+	{ "a kernel that requires the capability", capability_lacks },
 	{ "an unprivileged user", unprivileged },
 	{ "output that cannot be written", output_lost },
 };
