@@ -112,10 +112,10 @@ static void wait_for_keys(struct view *view, struct monitor *monitor, struct opt
 
 static void run_screen(struct monitor *monitor, struct options *options)
 {
-	struct view view = { .utf8 = locale_is_utf8() };
+	struct view view = { .quit = false };
 	long samples = 0;
 
-	open_screen();
+	open_screen(&view);
 	while (!must_exit() && !view.quit) {
 		draw_sorted(&view, monitor, options);
 		wait_for_keys(&view, monitor, options);

@@ -124,7 +124,7 @@ struct monitor {
 
 /* State of the terminal view. */
 struct view {
-	bool utf8, paused, help, quit;
+	bool utf8, colours, paused, help, quit;
 	int top;		/* rows scrolled out at the top */
 };
 
@@ -159,12 +159,20 @@ struct line {
 	size_t len;
 };
 
+/* The columns that the table has beside those it always has. */
+struct layout {
+	bool wide;		/* RSS and MERGED */
+	bool bar;		/* a bar for SAVED */
+	bool utf8;		/* the bar consists of block characters */
+	long long most_saved;	/* bytes that fill the bar */
+};
+
 bool locale_is_utf8(void);
 void add(struct line *line, const char *format, ...);
 void header(struct line *lines, const struct monitor *monitor, int width, bool utf8);
-void title_row(struct line *line, int width);
+void title_row(struct line *line, const struct layout *layout);
 void process_row(struct line *line, const struct process *process,
-		 const struct machine *machine, int width);
+		 const struct machine *machine, const struct layout *layout);
 void print_batch(const struct monitor *monitor, const struct options *options);
 
 /* ksmtop_json.c */
@@ -173,7 +181,7 @@ void print_json(const struct monitor *monitor, const struct options *options);
 /* ksmtop_screen.c */
 enum { NO_KEY = -1 };
 
-void open_screen(void);
+void open_screen(struct view *view);
 void draw_screen(struct view *view, const struct monitor *monitor,
 		 const struct options *options);
 int read_key(double seconds);

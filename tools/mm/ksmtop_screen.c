@@ -8,6 +8,12 @@
 
 #include "ksmtop.h"
 
+#define WIDE_COLUMNS	100	/* a terminal that has space for RSS and MERGED */
+#define BAR_COLUMNS	110	/* and for a bar */
+
+/* Pairs of a colour and the background of the terminal. */
+enum { PAIR_MERGING = 1, PAIR_STOPPED, PAIR_CANNOT };
+
 static const char *const help_lines[] = {
 	"q  quit                      space  pause, resume",
 	"s  sort by saved             m  by merged    c  by cost    p  by profit",
@@ -18,7 +24,7 @@ static const char *const help_lines[] = {
 	"",
 	"RSS     resident memory; this and all other sizes are in MiB",
 	"MERGED  pages of the process that map a KSM page or the zero page",
-	"SAVED   its share of the memory that the machine saves",
+	"SAVED   its share of what the machine saves; the largest share fills the bar",
 	"COST    kernel memory for the metadata of its pages",
 	"PROFIT  SAVED minus COST",
 	"",
@@ -39,12 +45,30 @@ static void close_screen(void)
 	endwin();
 }
 
+/* https://no-color.org: any text in NO_COLOR turns colours off. */
+static bool want_colours(void)
+{
+	const char *no_color = getenv("NO_COLOR");
+
+	return has_colors() && !(no_color && *no_color);
+}
+
+static void define_colours(void)
+{
+	start_color();
+	use_default_colors();
+	init_pair(PAIR_MERGING, COLOR_GREEN, -1);
+	init_pair(PAIR_STOPPED, COLOR_YELLOW, -1);
+	init_pair(PAIR_CANNOT, COLOR_RED, -1);
+}
+
 /**
  * open_screen() - take over the terminal
+ * @view: what the terminal can show is set
  *
  * Exits if the terminal type is unknown. exit() gives the terminal back.
  */
-void open_screen(void)
+void open_screen(struct view *view)
 {
 	SCREEN *screen = newterm(NULL, stdout, stdin);
 	const char *term = getenv("TERM");
@@ -59,6 +83,10 @@ void open_screen(void)
 	keypad(stdscr, TRUE);
 	curs_set(0);
 	atexit(close_screen);
+	view->utf8 = locale_is_utf8();
+	view->colours = want_colours();
+	if (view->colours)
+		define_colours();
 }
 
 static int count_shown(const struct process_table *table, const struct options *options)
@@ -71,7 +99,7 @@ static int count_shown(const struct process_table *table, const struct options *
 	return count;
 }
 
-/* Only the line of history has more bytes than columns, and it fits. */
+/* Only the line of history and rows with a bar are not ASCII, and these fit. */
 static void put_line(int y, const char *text, int attributes)
 {
 	bool ascii = true;
@@ -96,8 +124,45 @@ static void draw_help(void)
 	put_line(LINES - 1, "press any key to return", A_REVERSE);
 }
 
+static int row_attributes(const struct view *view, enum state state)
+{
+	int attributes = state == STATE_MERGING ? A_BOLD : A_NORMAL;
+
+	if (!view->colours)
+		return attributes;
+	switch (state) {
+	case STATE_MERGING:
+		return attributes | COLOR_PAIR(PAIR_MERGING);
+	case STATE_STOPPED:
+	case STATE_UNMERGED:
+	case STATE_ADVISOR_IDLE:
+	case STATE_NO_PAGES:
+		return attributes | COLOR_PAIR(PAIR_STOPPED);
+	case STATE_HUGETLB:
+	case STATE_SHARED:
+		return attributes | COLOR_PAIR(PAIR_CANNOT);
+	default:
+		return attributes;
+	}
+}
+
+static struct layout choose_layout(const struct view *view, const struct process_table *table,
+				   const struct options *options)
+{
+	struct layout layout = { .utf8 = view->utf8 };
+	size_t i;
+
+	layout.wide = COLS >= WIDE_COLUMNS;
+	layout.bar = COLS >= BAR_COLUMNS;
+	for (i = 0; i < table->count; i++)
+		if (is_shown(&table->row[i], options) &&
+		    table->row[i].saved > layout.most_saved)
+			layout.most_saved = table->row[i].saved;
+	return layout;
+}
+
 static void draw_rows(const struct view *view, const struct sample *sample,
-		      const struct options *options, int y)
+		      const struct options *options, const struct layout *layout, int y)
 {
 	const struct process_table *table = &sample->table;
 	struct line line;
@@ -108,9 +173,8 @@ static void draw_rows(const struct view *view, const struct sample *sample,
 		if (!is_shown(&table->row[i], options) || row++ < view->top)
 			continue;
 		memset(&line, 0, sizeof(line));
-		process_row(&line, &table->row[i], &sample->machine, COLS);
-		put_line(y++, line.text,
-			 table->row[i].state == STATE_MERGING ? A_BOLD : A_NORMAL);
+		process_row(&line, &table->row[i], &sample->machine, layout);
+		put_line(y++, line.text, row_attributes(view, table->row[i].state));
 	}
 }
 
@@ -125,6 +189,7 @@ static int header_lines_shown(void)
 static void draw_table(const struct view *view, const struct monitor *monitor,
 		       const struct options *options)
 {
+	struct layout layout = choose_layout(view, &monitor->now.table, options);
 	struct line lines[HEADER_LINES], title = { .len = 0 };
 	int i, y = 0, shown = header_lines_shown();
 
@@ -133,14 +198,14 @@ static void draw_table(const struct view *view, const struct monitor *monitor,
 		add(&lines[0], "  PAUSED");
 	for (i = 0; i < shown && y < LINES; i++)
 		put_line(y++, lines[i].text, A_NORMAL);
-	title_row(&title, COLS);
+	title_row(&title, &layout);
 	add(&title, " (by %s; h: help; every %.1f s)", sort_key_name(options->sort),
 	    options->interval);
 	if (y < LINES) {
 		put_line(y, title.text, A_REVERSE);
 		mvchgat(y++, 0, -1, A_REVERSE, 0, NULL);
 	}
-	draw_rows(view, &monitor->now, options, y);
+	draw_rows(view, &monitor->now, options, &layout, y);
 }
 
 /**

@@ -12,7 +12,8 @@
 
 #include "ksmtop.h"
 
-#define MIB	(1024.0 * 1024.0)
+#define MIB		(1024.0 * 1024.0)
+#define BAR_WIDTH	8	/* columns */
 
 /**
  * locale_is_utf8() - whether the locale can show block characters
@@ -200,23 +201,42 @@ void header(struct line *lines, const struct monitor *monitor, int width, bool u
 	count_line(&lines[5], &monitor->now.table);
 }
 
-/* A narrow terminal has no space for RSS and MERGED. */
-static bool is_wide(int width)
+/* A value that is not zero fills at least one eighth of a column. */
+static void add_bar(struct line *line, long long value, const struct layout *layout)
 {
-	return width >= 100;
+	static const char *const eighth_blocks[] = {
+		" ", "▏", "▎", "▍", "▌", "▋", "▊", "▉", "█"
+	};
+	long long eighths = 0;
+	int i, part;
+
+	if (value > 0 && layout->most_saved > 0)
+		eighths = (value * BAR_WIDTH * 8 + layout->most_saved - 1) / layout->most_saved;
+	add(line, " ");
+	for (i = 0; i < BAR_WIDTH; i++) {
+		part = eighths > 8 ? 8 : eighths;
+		eighths -= part;
+		if (layout->utf8)
+			add(line, "%s", eighth_blocks[part]);
+		else
+			add(line, "%c", part ? '#' : ' ');
+	}
 }
 
 /**
  * title_row() - the titles of the columns
  * @line: the titles are appended to it
- * @width: columns of the output
+ * @layout: the columns of the table
  */
-void title_row(struct line *line, int width)
+void title_row(struct line *line, const struct layout *layout)
 {
 	add(line, "%7s %-15s", "PID", "COMMAND");
-	if (is_wide(width))
+	if (layout->wide)
 		add(line, " %9s %9s", "RSS", "MERGED");
-	add(line, " %9s %7s %9s  %s", "SAVED", "COST", "PROFIT", "WHY");
+	add(line, " %9s", "SAVED");
+	if (layout->bar)
+		add(line, " %*s", BAR_WIDTH, "");
+	add(line, " %7s %9s  %s", "COST", "PROFIT", "WHY");
 }
 
 /**
@@ -224,17 +244,19 @@ void title_row(struct line *line, int width)
  * @line: the row is appended to it
  * @process: the process
  * @machine: the machine of the same sample
- * @width: columns of the output
+ * @layout: the columns of the table
  */
 void process_row(struct line *line, const struct process *process,
-		 const struct machine *machine, int width)
+		 const struct machine *machine, const struct layout *layout)
 {
 	add(line, "%7d %-15.15s", process->pid, process->command);
-	if (is_wide(width)) {
+	if (layout->wide) {
 		add_mib(line, 9, process->rss * machine->page_size);
 		add_mib(line, 9, merged_bytes(process, machine));
 	}
 	add_mib(line, 9, process->saved);
+	if (layout->bar)
+		add_bar(line, process->saved, layout);
 	add_mib(line, 7, process->cost);
 	add_mib(line, 9, process->profit);
 	add(line, "  %s", process_note(process, machine));
@@ -248,6 +270,7 @@ void process_row(struct line *line, const struct process *process,
 void print_batch(const struct monitor *monitor, const struct options *options)
 {
 	const struct process_table *table = &monitor->now.table;
+	const struct layout layout = { .wide = true };
 	struct line lines[HEADER_LINES], line;
 	size_t i;
 
@@ -255,13 +278,13 @@ void print_batch(const struct monitor *monitor, const struct options *options)
 	for (i = 0; i < HEADER_LINES; i++)
 		puts(lines[i].text);
 	memset(&line, 0, sizeof(line));
-	title_row(&line, INT_MAX);
+	title_row(&line, &layout);
 	printf("\n%s\n", line.text);
 	for (i = 0; i < table->count; i++) {
 		if (!is_shown(&table->row[i], options))
 			continue;
 		memset(&line, 0, sizeof(line));
-		process_row(&line, &table->row[i], &monitor->now.machine, INT_MAX);
+		process_row(&line, &table->row[i], &monitor->now.machine, &layout);
 		puts(line.text);
 	}
 }
