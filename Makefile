@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# The way in: every target is a script under scripts/. `make help` lists them.
+# Every target runs a script under scripts/. `make help` lists them.
 
 Q := @
 ifeq ($(V),1)

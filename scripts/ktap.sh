@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# Test results as KTAP lines. Each step of check prints such lines on
-# stdout, flat; what a person wants to see goes to stderr.
+# Test results as KTAP lines. Each step of check prints flat KTAP lines on
+# stdout, and messages for the user on stderr.
 
 result_count=0
 
@@ -25,8 +25,8 @@ skipped()
 	printf 'ok %d - %s # SKIP %s\n' $result_count "$1" "$2"
 }
 
-# judge NAME CMD...: ok if the command succeeds, else the last line it
-# wrote to stderr says why not.
+# judge NAME CMD...: ok if the command succeeds; otherwise not ok, with the
+# last line that it wrote to stderr.
 judge()
 {
 	local name=$1 why status=0
@@ -40,8 +40,8 @@ judge()
 	fi
 }
 
-# flatten PREFIX < KTAP: the results at the leaves, under their full names.
-# A suite that failed counts by itself only if none of its cases did.
+# flatten PREFIX < KTAP: the results of the innermost cases, with full names.
+# A failed suite is a result of its own only if none of its cases failed.
 flatten()
 {
 	tr -d '\r' | awk -v prefix="$1" '
@@ -75,7 +75,7 @@ flatten()
 		}'
 }
 
-# take < flat results: numbers them and passes them on.
+# take < flat results: numbers and prints them.
 take()
 {
 	local line

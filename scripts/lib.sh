@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
-# shellcheck disable=SC2034	# much here is for the scripts that source it
+# shellcheck disable=SC2034	# the variables are for scripts that source this
 #
-# What the scripts share: where things lie, how they speak, how they fail.
-# Source it right after `set -euo pipefail`.
+# Shared by the scripts: paths, messages, errors. Source it right after
+# `set -euo pipefail`.
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 BUILD=$TOP/build
@@ -34,7 +34,7 @@ die()
 }
 
 if [ ! -w "$BUILD" ] || [ ! -w "$LOGS" ]; then
-	die "build/ in $TOP cannot be written to: whose is it?"
+	die "build/ in $TOP is not writable; check its owner"
 fi
 
 # The header comment of a script is its help text.
@@ -50,14 +50,14 @@ base_version()
 	     $1 == "SUBLEVEL" { print v "." p "." $3; exit }' "$BASE/Makefile"
 }
 
-# need_space MIB PURPOSE: a build that fills the disk half way helps nobody.
+# need_space MIB PURPOSE: fail now rather than when the disk is full.
 need_space()
 {
 	local free
 
 	free=$(df -Pm "$BUILD" | awk 'NR == 2 { print $4 }')
 	[ "$free" -ge "$1" ] ||
-		die "only $free MiB are free on the disk that holds build/, and $2 needs $1 MiB; make room (make clean frees what was built) and try again"
+		die "only $free MiB are free on the disk that holds build/, and $2 needs $1 MiB; free some (make clean removes build/) and try again"
 }
 
 disk_is_full()
@@ -65,11 +65,11 @@ disk_is_full()
 	[ "$(df -Pm "$BUILD" | awk 'NR == 2 { print $4 }')" -lt 16 ]
 }
 
-# failed WHAT LOG: ends the script, naming the disk when that is the reason.
+# failed WHAT LOG [ERROR]: ends the script. Names the disk if it is full.
 failed()
 {
 	if disk_is_full; then
-		die "$1 failed because the disk that holds build/ is full; make room and try again (log: ${2#"$TOP"/})"
+		die "$1 failed because the disk that holds build/ is full; free some space and try again (log: ${2#"$TOP"/})"
 	fi
 	die "$1 failed; the log is ${2#"$TOP"/}${3:+, its first error: $3}"
 }
@@ -80,7 +80,7 @@ first_error()
 		cut -c1-300 || true
 }
 
-# with_lock NAME CMD...: two runs at once on one tree wait for each other.
+# with_lock NAME CMD...: only one run at a time works on a tree.
 with_lock()
 {
 	local lock_name=$1 lock_fd
@@ -88,7 +88,7 @@ with_lock()
 	shift
 	exec {lock_fd}> "$BUILD/.lock-$lock_name"
 	if ! flock -w 10 "$lock_fd"; then
-		say "   another run is at work on $lock_name: waiting for it" >&2
+		say "   another run uses $lock_name: waiting for it" >&2
 		flock "$lock_fd"
 	fi
 	"$@" {lock_fd}>&-

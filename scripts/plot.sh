@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# What the benches share: a picture of what both kernels saved. Source it behind
-# lib.sh.
+# Shared by the benchmarks: a picture of the memory that both kernels saved.
+# Source it after lib.sh.
 
-# Without gnuplot there is no picture, and the table tells all the same.
+# Without gnuplot there is only the table.
 can_plot()
 {
 	command -v gnuplot > /dev/null && return 0
-	say "no pictures, as gnuplot is missing; install it with: apt-get install gnuplot-nox"
+	say "no pictures, since gnuplot is missing; install it with: apt-get install gnuplot-nox"
 	return 1
 }
 
-# draw DIR NAME TITLE LABEL [COMMAND]: DIR/NAME.svg and .png, from two columns each
-# in DIR/NAME.stock-run.dat and DIR/NAME.run.dat: how much of LABEL, and MiB saved.
+# draw DIR NAME TITLE LABEL [COMMAND]: makes DIR/NAME.svg and .png from the columns
+# of DIR/NAME.stock-run.dat and DIR/NAME.run.dat: a value of LABEL, and MiB saved.
 draw()
 {
 	local format

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=dash
-# shellcheck disable=SC2034	# much here is for the jobs that source it
+# shellcheck disable=SC2034	# the variables are for jobs that source this
 #
-# What the jobs that start KVM guests share. They run on the host, a booted
-# kernel, and take QEMU from the machine's own root, mounted over 9p.
+# Shared by the jobs that start KVM guests. They run on the host, a booted
+# kernel, and use QEMU from the machine's root, mounted over 9p.
 
 KSM=/sys/kernel/mm/ksm
 ROOT=/host
 
-# A parameter boot was given, or what else to take.
+# parameter NAME DEFAULT: a parameter of the kernel command line.
 parameter()
 {
 	local value
@@ -31,15 +31,15 @@ fail()
 mount_root()
 {
 	mount -t 9p -o ro,trans=virtio,version=9p2000.L,msize=262144,cache=loose host $ROOT ||
-		fail "the machine's root did not mount over 9p; see the log"
+		fail "cannot mount the machine's root over 9p; see the log"
 	mount -t proc proc $ROOT/proc
 	mount --bind /dev $ROOT/dev
 	mount -t tmpfs tmpfs $ROOT/tmp
 	cp /guest/* $ROOT/tmp/
 }
 
-# prepare_host GUESTS MEMORY PAGES_TO_SCAN: what boot's parameters do not say
-# otherwise; merging is on afterwards.
+# prepare_host GUESTS MEMORY PAGES_TO_SCAN: the kernel command line can change
+# the first two. Turns merging on.
 prepare_host()
 {
 	GUESTS=$(parameter ksm_guests "$1")
@@ -47,7 +47,7 @@ prepare_host()
 	[ -d $KSM ] || fail "this kernel has no KSM"
 	mount_root
 	[ -c /dev/kvm ] ||
-		fail "the emulated CPU offers no virtualisation, so that no KVM guest can run"
+		fail "the emulated CPU has no virtualisation, so KVM guests cannot run"
 	[ -x $ROOT/usr/bin/qemu-system-x86_64 ] ||
 		fail "QEMU is missing on this machine; install it with: apt-get install qemu-system-x86"
 	ksmd=$(pidof ksmd)
@@ -76,7 +76,7 @@ figure()
 	cat "$KSM/$1" 2> /dev/null || echo 0
 }
 
-# Hundredths of a second ksmd has run.
+# CPU time of ksmd, in hundredths of a second.
 ksmd_ticks()
 {
 	awk '{ print $14 + $15 }' "/proc/$ksmd/stat"
@@ -87,7 +87,7 @@ hundredths()
 	awk '{ printf "%d", $1 * 100 }' /proc/uptime
 }
 
-# KiB of memory of the guests that was really touched.
+# Resident memory of the guests, in KiB.
 resident()
 {
 	local pid sum=0 kib

@@ -7,7 +7,7 @@ deb: ## kernel packages in build/deb; CONFIG=path for another .config, BTF=n for
 deb-tools: packages ## a Debian package of ksmrun, ksmtop, ksm-apply, in build/deb
 	$(Q)scripts/deb-tools
 
-check-host: packages ## a Debian with both, booted under systemd: ksmtuned, libvirt ...
+check-host: packages ## install both in a Debian, boot it and test it: ksmtuned, libvirt ...
 	$(Q)scripts/packages host
 	$(Q)scripts/check-host
 

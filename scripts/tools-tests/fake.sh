@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# A /proc and a /sys of plain files, for programs that are told to read these
-# in place of the machine's. Who sources it says in tree where they go.
+# A /proc and a /sys of plain files, which programs can read instead of those
+# of the machine. The script that sources this sets tree, their directory.
 
 tree=
 
@@ -13,7 +13,7 @@ put()
 	printf '%s\n' "${@:2}" > "$tree/$1"
 }
 
-# knob NAME VALUE, and as many such pairs as there are.
+# knob NAME VALUE ...: sets controls and figures.
 knob()
 {
 	while [ $# -gt 1 ]; do
@@ -22,7 +22,7 @@ knob()
 	done
 }
 
-# What 6.12 has, with 30,000 pages saved, and 10 s of CPU time spent by ksmd.
+# The files of 6.12, with 30,000 pages saved and 10 s of CPU time of ksmd.
 fake_machine()
 {
 	rm -rf "$tree"
@@ -59,7 +59,7 @@ ksm_stat()
 	[ -e "$tree/proc/$1/smaps" ] || : > "$tree/proc/$1/smaps"
 }
 
-# area PID MODE RSS-KIB HUGE-KIB HUGETLB-KIB FLAGS: one more in smaps.
+# area PID MODE RSS-KIB HUGE-KIB HUGETLB-KIB FLAGS: adds a VMA to smaps.
 area()
 {
 	cat >> "$tree/proc/$1/smaps" << END
