@@ -259,8 +259,6 @@ static int __init ksm_init_tables(void)
 	err = err ?: ksm_mm_slot_init();
 	err = err ?: ksm_scan_init(&ksm.scan);
 	err = err ?: ksm_domain_init(&ksm.domain, &ksm.lock, &ksm_settings.controls, &ksm.key);
-	if (!err)
-		ksm_stable_renew_met(&ksm.domain);
 	return err;
 }
 

@@ -27,6 +27,7 @@
 #include <linux/mutex.h>
 #include <linux/rbtree.h>
 
+#include "filter.h"
 #include "fingerprint.h"
 #include "unstable.h"
 
@@ -77,9 +78,10 @@ struct ksm_counters {
  * @lock: ksm.lock
  * @controls: the controls in force
  * @key: the secret that fingerprints depend on
- * @stable: first nodes of each content, by key
+ * @stable: the first stable node of each content, by key
  * @unmapped: stable nodes without an rmap_item, to be freed with their page
- * @unstable: the unstable tree
+ * @unstable: the index of pages that are not shared
+ * @filter: the tags that more than one page has
  * @counters: its figures
  */
 struct ksm_domain {
@@ -89,12 +91,18 @@ struct ksm_domain {
 	struct rb_root stable;
 	struct list_head unmapped;
 	struct ksm_unstable unstable;
+	struct ksm_filter filter;
 	struct ksm_counters counters;
 };
 
 int ksm_domain_init(struct ksm_domain *domain, struct mutex *lock,
 		    const struct ksm_controls *controls, const struct ksm_key *key);
 void ksm_domain_destroy(struct ksm_domain *domain);
+bool ksm_domain_adjust_step(struct ksm_domain *domain);
+void ksm_domain_filter_begin_rebuild(struct ksm_domain *domain);
+bool ksm_domain_filter_rebuild_step(struct ksm_domain *domain);
+void ksm_domain_filter_rebuild(struct ksm_domain *domain);
+void ksm_domain_reset(struct ksm_domain *domain);
 
 static inline void ksm_domain_assert_locked(const struct ksm_domain *domain)
 {
@@ -112,6 +120,34 @@ static inline void ksm_domain_assert_locked(const struct ksm_domain *domain)
 static inline int ksm_page_nid(const struct ksm_domain *domain, const struct page *page)
 {
 	return domain->controls->merge_across_nodes ? 0 : page_to_nid(page);
+}
+
+/**
+ * ksm_domain_nr_tags - the number of tags that the filter has to tell apart
+ * @domain: the domain
+ *
+ * A stable node counts twice: it may have a tag of the whole page beside that of
+ * the sample.  So does a zeroed page of each NUMA node.
+ *
+ * Context: any; under ksm.lock.
+ * Return: the number.
+ */
+static inline unsigned long ksm_domain_nr_tags(const struct ksm_domain *domain)
+{
+	return domain->unstable.nr + 2 * (domain->counters.shared + nr_node_ids);
+}
+
+/**
+ * ksm_domain_needs_adjust - whether the index or the filter has the wrong size
+ * @domain: the domain
+ *
+ * Context: any; under ksm.lock.
+ * Return: true if ksm_domain_adjust_step() has something to do.
+ */
+static inline bool ksm_domain_needs_adjust(const struct ksm_domain *domain)
+{
+	return ksm_unstable_needs_adjust(&domain->unstable) ||
+	       ksm_filter_needs_adjust(&domain->filter, ksm_domain_nr_tags(domain));
 }
 
 #endif /* _MM_KSM_DOMAIN_H */

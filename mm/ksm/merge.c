@@ -438,7 +438,7 @@ static void set_mixed(struct ksm_domain *domain, u64 sample)
 	struct folio *kfolio = shared_folio(domain, sample, &node);
 	u64 fingerprint;
 
-	ksm_unstable_set_mixed(&domain->unstable, ksm_tag(sample));
+	ksm_filter_set_ambiguous(&domain->filter, ksm_tag(sample));
 	if (!kfolio)
 		return;
 	fingerprint = ksm_page_fingerprint(domain, &kfolio->page);
@@ -559,7 +559,7 @@ static enum ksm_result cmp_and_merge(struct ksm_domain *domain, struct ksm_recor
 	if (!content->sample)
 		content->sample = ksm_page_key(domain, subject.page, ksm_sample);
 	content->key = content->sample;
-	if (ksm_unstable_mixed(&domain->unstable, ksm_tag(content->sample)))
+	if (ksm_filter_ambiguous(&domain->filter, ksm_tag(content->sample)))
 		read_whole(domain, content, subject.page);
 	settled = record_settled(domain, record, content, settled);
 	result = merge_known(domain, record, &subject, content, settled);

@@ -217,7 +217,7 @@ static void look_first(struct ksm_scan *scan, struct ksm_record *record, u64 sam
 	ksm_record_seen(scan->domain, record);
 	record->tag = ksm_tag(sample);
 	record->full = false;
-	if (ksm_unstable_met(&scan->domain->unstable, record->tag))
+	if (ksm_filter_repeated(&scan->domain->filter, record->tag))
 		add_candidate(scan, record, sample, false);
 }
 
@@ -234,15 +234,16 @@ static void look_changed(struct ksm_scan *scan, struct ksm_record *record, u64 s
 static void look_again(struct ksm_scan *scan, struct ksm_record *record, u64 sample)
 {
 	struct ksm_unstable *unstable = &scan->domain->unstable;
+	struct ksm_filter *filter = &scan->domain->filter;
 
-	if (!ksm_unstable_met(unstable, record->tag)) {
+	if (!ksm_filter_repeated(filter, record->tag)) {
 		if (record->state == KSM_UNSHARED)
 			return;
 		if (!ksm_unstable_find(unstable, record->tag, record->full)) {
 			ksm_unstable_insert(unstable, record);
 			return;
 		}
-		ksm_unstable_set_met(unstable, record->tag);
+		ksm_filter_set_repeated(filter, record->tag);
 	}
 	add_candidate(scan, record, sample, true);
 }
@@ -265,7 +266,7 @@ static void look_unshared(struct ksm_scan *scan, struct ksm_chunk *chunk,
 	}
 	/* Where the filter has been renewed, this page counts again. */
 	if (record->full)
-		ksm_unstable_set_mixed(&scan->domain->unstable, ksm_tag(sample));
+		ksm_filter_set_ambiguous(&scan->domain->filter, ksm_tag(sample));
 	look_again(scan, record, sample);
 }
 
@@ -605,6 +606,7 @@ static unsigned long scan_range(struct ksm_scan *scan, struct vm_area_struct *vm
 static bool should_pause(struct ksm_scan *scan, struct mm_struct *mm)
 {
 	return scan->nr_candidates || !scan->budget || !scan->skip_budget ||
+	       ksm_domain_needs_adjust(scan->domain) ||
 	       need_resched() || mmap_lock_is_contended(mm) || ksm_mm_exiting(mm);
 }
 
@@ -764,8 +766,8 @@ static void merge_candidates(struct ksm_scan *scan)
 static void renew_filter(struct ksm_scan *scan)
 {
 	if (scan->seqnr % KSM_PASSES_PER_RENEWAL == 0 &&
-	    ksm_unstable_met_crowded(&scan->domain->unstable))
-		ksm_stable_renew_met(scan->domain);
+	    ksm_filter_saturated(&scan->domain->filter))
+		ksm_domain_filter_rebuild(scan->domain);
 }
 
 /*
@@ -849,7 +851,8 @@ void ksm_scan_batch(struct ksm_scan *scan, unsigned int nr_pages)
 		return;
 	while (scan->budget && scan->skip_budget && !freezing(current)) {
 		set_nice(scan);
-		ksm_unstable_reserve(&scan->domain->unstable, scan->domain->counters.shared);
+		while (ksm_domain_adjust_step(scan->domain))
+			cond_resched();
 		scan_mm(scan);
 		merge_candidates(scan);
 		if (!scan->slots->cursor) {
@@ -913,8 +916,7 @@ int ksm_scan_unmerge(struct ksm_scan *scan)
 		return err;
 	/* Pages of processes that are exiting may still be mapped. */
 	ksm_stable_clear(scan->domain);
-	ksm_unstable_shrink(&scan->domain->unstable);
-	ksm_stable_renew_met(scan->domain);
+	ksm_domain_reset(scan->domain);
 	WRITE_ONCE(scan->seqnr, 0);
 	return 0;
 }

@@ -187,11 +187,11 @@ static void stable_unlink(struct ksm_domain *domain, struct ksm_stable_node *nod
 }
 
 /* Have the tree searched for pages with the key of a node, or with its sample. */
-static void note_keys(struct ksm_unstable *unstable, const struct ksm_stable_node *node)
+static void note_keys(struct ksm_filter *filter, const struct ksm_stable_node *node)
 {
-	ksm_unstable_set_met(unstable, ksm_tag(node->key));
+	ksm_filter_set_repeated(filter, ksm_tag(node->key));
 	if (node->key != node->sample)
-		ksm_unstable_set_mixed(unstable, ksm_tag(node->sample));
+		ksm_filter_set_ambiguous(filter, ksm_tag(node->sample));
 }
 
 /**
@@ -217,7 +217,7 @@ void ksm_stable_insert(struct ksm_domain *domain, struct ksm_stable_node *node,
 	node->pruned = jiffies;
 	stable_link(domain, node);
 	list_add(&node->unmapped, &domain->unmapped);
-	note_keys(&domain->unstable, node);
+	note_keys(&domain->filter, node);
 }
 
 /**
@@ -242,7 +242,7 @@ void ksm_stable_rekey(struct ksm_domain *domain, struct ksm_stable_node *node,
 	node->key += offset;
 	node->sample += offset;
 	stable_link(domain, node);
-	note_keys(&domain->unstable, node);
+	note_keys(&domain->filter, node);
 }
 
 /**
@@ -263,7 +263,7 @@ void ksm_stable_set_key(struct ksm_domain *domain, u64 from, u64 to)
 		stable_unlink(domain, node);
 		node->key = to;
 		stable_link(domain, node);
-		note_keys(&domain->unstable, node);
+		note_keys(&domain->filter, node);
 	}
 }
 
@@ -631,35 +631,47 @@ void ksm_stable_forget_pfns(struct ksm_domain *domain, unsigned long start,
 	}
 }
 
-/**
- * ksm_stable_renew_met - reduce the filter to the tags that matter
- * @domain: the trees
- *
- * These are those of shared pages; and that of a zeroed page, which may be merged
- * with the zero page before it meets another like it, and which pages that are all
- * but empty have as well.
- *
- * Context: may sleep; under ksm.lock.
- */
-void ksm_stable_renew_met(struct ksm_domain *domain)
+/* The first node, in the order of keys, whose key is not less than @key. */
+static struct rb_node *first_from(const struct rb_root *root, u64 key)
 {
-	struct ksm_unstable *unstable = &domain->unstable;
+	struct rb_node *rb = root->rb_node, *first = NULL;
+
+	while (rb) {
+		if (rb_entry(rb, struct ksm_stable_node, rb)->key < key) {
+			rb = rb->rb_right;
+		} else {
+			first = rb;
+			rb = rb->rb_left;
+		}
+	}
+	return first;
+}
+
+/**
+ * ksm_stable_fill_filter - add the tags of some shared pages to the filter
+ * @domain: the stable tree and the filter
+ * @key: the least key to begin with; set to the one to go on with
+ * @nr: most contents to go through
+ *
+ * Contents that are added to the stable tree meanwhile add their tags themselves.
+ *
+ * Context: any; under ksm.lock.
+ * Return: true if there is more to do.
+ */
+bool ksm_stable_fill_filter(struct ksm_domain *domain, u64 *key, unsigned int nr)
+{
 	struct rb_node *rb;
-	int nid;
 
-	ksm_unstable_clear_met(unstable);
-	for (nid = 0; nid < nr_node_ids; nid++) {
-		ksm_unstable_set_met(unstable, ksm_tag(ksm_key_on_node(domain->key->zero, nid)));
-		ksm_unstable_set_mixed(unstable,
-				       ksm_tag(ksm_key_on_node(domain->key->zero_sample, nid)));
-	}
-	for (rb = rb_first(&domain->stable); rb; rb = rb_next(rb)) {
-		struct ksm_stable_node *node;
+	for (rb = first_from(&domain->stable, *key); rb; rb = rb_next(rb)) {
+		struct ksm_stable_node *node = rb_entry(rb, struct ksm_stable_node, rb);
 
-		node = rb_entry(rb, struct ksm_stable_node, rb);
-		note_keys(unstable, node);
-		cond_resched();
+		if (!nr--) {
+			*key = node->key;
+			return true;
+		}
+		note_keys(&domain->filter, node);
 	}
+	return false;
 }
 
 #include "tests/stable-kunit.h"

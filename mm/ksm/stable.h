@@ -88,7 +88,7 @@ void ksm_stable_reap(struct ksm_domain *domain);
 bool ksm_stable_clear(struct ksm_domain *domain);
 void ksm_stable_forget_pfns(struct ksm_domain *domain, unsigned long start,
 			    unsigned long end);
-void ksm_stable_renew_met(struct ksm_domain *domain);
+bool ksm_stable_fill_filter(struct ksm_domain *domain, u64 *key, unsigned int nr);
 
 /**
  * ksm_node_mapping - what a shared page has as its mapping

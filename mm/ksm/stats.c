@@ -25,7 +25,7 @@ static unsigned long metadata_bytes(const struct ksm_domain *domain)
 	return READ_ONCE(counters->leaf_bytes) +
 	       mappings * sizeof(struct ksm_rmap_item) +
 	       READ_ONCE(counters->shared) * sizeof(struct ksm_stable_node) +
-	       ksm_unstable_bytes(&domain->unstable);
+	       ksm_unstable_bytes(&domain->unstable) + ksm_filter_bytes(&domain->filter);
 }
 
 /* Pages in no tree: new, changing, or not to be merged. */

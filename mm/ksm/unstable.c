@@ -1,63 +1,45 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Kernel Samepage Merging: pages that are not shared but may have their like.
+ * Kernel Samepage Merging: the index of pages that are not shared.
  *
- * The field calls this the unstable tree.  Ordered by content it was one, whose
- * order broke whenever a page changed, so that it had to be rebuilt every pass.
- * Here the key is a tag that stands in the record: a hash table of records,
- * chained through themselves, which stays right whatever becomes of the pages.
+ * In KSM's documentation this is the unstable tree.  A tree that is ordered by
+ * the content of pages becomes inconsistent when a page changes, and has to be
+ * rebuilt in every pass.  Here the key is the tag in the record, which does not
+ * change with the page.  The index is a hash table of records, which are chained
+ * through themselves.
  *
- * Beside it stands a filter with two bits for each sample.  The first says that
- * more than one page was found to have it: while it is clear, looking further is
- * in vain, since no page in either tree has that sample, or only one that stands
- * in the table by it.  The second says that more than one content was found to
- * have it: while it is clear, pages need not be read as a whole to be found.  A bit
- * set for nothing costs just that.  A bit lost, as happens when the filter is
- * renewed, delays a merge until a page that stands in the table by its whole
- * content is looked at again.
- *
- * The tag of a whole page has a bit in the filter too, which says what the first
- * of a sample does.
+ * The table grows and shrinks by linear hashing, see array.c: a bucket at a time,
+ * in bounded steps, while ksmd scans.  Insertion never allocates.  Without memory
+ * for more buckets the chains get longer.
  */
 
-#include <linux/bitmap.h>
+#include <linux/bits.h>
 #include <linux/bug.h>
+#include <linux/errno.h>
+#include <linux/minmax.h>
 #include <linux/mm.h>
-#include <linux/slab.h>
 
 #include "record.h"
 #include "unstable.h"
 
-#define KSM_UNSTABLE_MIN_BITS	10
-/* kvcalloc() has no more than 2 GiB to give, and a tag no more than 32 bits. */
-#define KSM_UNSTABLE_MAX_BITS	27
-/* So many records for each bucket make the table grow; a stable node counts twice. */
-#define KSM_UNSTABLE_LOAD	3UL
-/* Bits of the filter for each bucket, as a power of two. */
-#define KSM_MET_SHIFT		4
-/* The filter is made anew when more than one bit in so many is set. */
-#define KSM_MET_SPARSE		8
-/* Bits of the filter that are cleared at once. */
-#define KSM_MET_PIECE		BIT(20)
+#define KSM_UNSTABLE_MIN_BUCKETS	16UL
+#define KSM_UNSTABLE_MAX_BUCKETS	BIT(27)
+/* The table grows when it has more records than this in a bucket on average. */
+#define KSM_UNSTABLE_LOAD		2UL
+/* It shrinks when only one bucket in this many would have a record. */
+#define KSM_UNSTABLE_SPARSE		2UL
+/* Buckets that are added or removed in one step, and records moved for that. */
+#define KSM_UNSTABLE_STEP		256UL
+#define KSM_UNSTABLE_STEP_RECORDS	1024UL
 
-static unsigned long nr_buckets(const struct ksm_unstable *unstable)
+static struct ksm_record **bucket_at(const struct ksm_unstable *unstable, unsigned long i)
 {
-	return 1UL << unstable->bits;
-}
-
-static unsigned long met_bit(const struct ksm_unstable *unstable, u32 tag)
-{
-	return tag >> (32 - KSM_MET_SHIFT - unstable->bits);
-}
-
-static unsigned long nr_met_bits(unsigned int bits)
-{
-	return 1UL << (bits + KSM_MET_SHIFT);
+	return (struct ksm_record **)ksm_array_at(&unstable->buckets, i);
 }
 
 static struct ksm_record **bucket_of(const struct ksm_unstable *unstable, u32 tag)
 {
-	return &unstable->bucket[tag >> (32 - unstable->bits)];
+	return bucket_at(unstable, ksm_array_slot(&unstable->buckets, tag));
 }
 
 static struct ksm_record **link_to(const struct ksm_unstable *unstable,
@@ -70,129 +52,130 @@ static struct ksm_record **link_to(const struct ksm_unstable *unstable,
 	return link;
 }
 
-static void free_tables(struct ksm_unstable *unstable)
+static void set_limits(struct ksm_unstable *unstable)
 {
-	kvfree(unstable->bucket);
-	kvfree(unstable->met);
-}
+	const unsigned long nr = unstable->buckets.nr;
 
-static int alloc_tables(struct ksm_unstable *unstable, unsigned int bits)
-{
-	/* It can do without: nobody is to be killed for it. */
-	const gfp_t gfp = GFP_KERNEL | __GFP_NOWARN | __GFP_RETRY_MAYFAIL;
-
-	unstable->bucket = kvcalloc(1UL << bits, sizeof(*unstable->bucket), gfp);
-	if (!unstable->bucket)
-		return -ENOMEM;
-	unstable->met = kvcalloc(BITS_TO_LONGS(nr_met_bits(bits)),
-				 sizeof(*unstable->met), gfp);
-	if (!unstable->met) {
-		kvfree(unstable->bucket);
-		return -ENOMEM;
-	}
-	unstable->bits = bits;
-	unstable->most = bits < KSM_UNSTABLE_MAX_BITS ? KSM_UNSTABLE_LOAD << bits : ULONG_MAX;
-	return 0;
+	unstable->most = nr < KSM_UNSTABLE_MAX_BUCKETS ? nr * KSM_UNSTABLE_LOAD : ULONG_MAX;
+	unstable->least = nr > KSM_UNSTABLE_MIN_BUCKETS ? nr / KSM_UNSTABLE_SPARSE : 0;
 }
 
 /**
- * ksm_unstable_init - make an empty table
+ * ksm_unstable_init - make an empty index
  * @unstable: filled in
  *
- * Context: may sleep.
+ * Context: any.
  * Return: 0, or -ENOMEM.
  */
 int ksm_unstable_init(struct ksm_unstable *unstable)
 {
 	*unstable = (struct ksm_unstable){};
-	return alloc_tables(unstable, KSM_UNSTABLE_MIN_BITS);
+	if (ksm_array_init(&unstable->buckets, KSM_UNSTABLE_MIN_BUCKETS))
+		return -ENOMEM;
+	set_limits(unstable);
+	return 0;
 }
 
 /**
- * ksm_unstable_destroy - free the memory of a table
- * @unstable: the table; its records are not used any more
+ * ksm_unstable_destroy - free the memory of an index
+ * @unstable: the index; its records are not used any more
  *
  * Context: may sleep.
  */
 void ksm_unstable_destroy(struct ksm_unstable *unstable)
 {
-	free_tables(unstable);
+	ksm_array_destroy(&unstable->buckets);
 }
 
-/**
- * ksm_unstable_shrink - give back the memory of a table that is empty
- * @unstable: the table; where it shrinks, its filter is empty afterwards
- *
- * Context: may sleep; under ksm.lock.
- */
-void ksm_unstable_shrink(struct ksm_unstable *unstable)
+/* The last bucket is new: it takes its records from its parent. */
+static unsigned long split_bucket(struct ksm_unstable *unstable)
 {
-	struct ksm_unstable small;
-
-	if (unstable->nr || unstable->bits == KSM_UNSTABLE_MIN_BITS ||
-	    ksm_unstable_init(&small))
-		return;
-	free_tables(unstable);
-	*unstable = small;
-}
-
-/* Each bit of the old filter stands for several of the new, larger one. */
-static void spread_met(struct ksm_unstable *to, const struct ksm_unstable *from)
-{
-	const unsigned long factor = nr_met_bits(to->bits) / nr_met_bits(from->bits);
-	unsigned long bit;
-
-	for_each_set_bit(bit, from->met, nr_met_bits(from->bits)) {
-		bitmap_set(to->met, bit * factor, factor);
-		cond_resched();
-	}
-	to->nr_met = from->nr_met * factor;
-}
-
-static void move_records(struct ksm_unstable *to, const struct ksm_unstable *from)
-{
+	const unsigned long last = unstable->buckets.nr - 1;
+	struct ksm_record **from = bucket_at(unstable, ksm_array_parent(&unstable->buckets));
+	struct ksm_record **to = bucket_at(unstable, last);
 	struct ksm_record *record;
-	unsigned long i;
+	unsigned long visited = 0;
 
-	for (i = 0; i < nr_buckets(from); i++) {
-		while ((record = from->bucket[i])) {
-			from->bucket[i] = record->next;
-			ksm_unstable_insert(to, record);
+	while ((record = *from)) {
+		visited++;
+		if (ksm_array_slot(&unstable->buckets, record->tag) == last) {
+			*from = record->next;
+			*to = record;
+			to = &record->next;
+		} else {
+			from = &record->next;
 		}
-		cond_resched();
 	}
+	*to = NULL;
+	return visited;
+}
+
+/* The last bucket goes: its records are put behind those of its parent. */
+static unsigned long join_bucket(struct ksm_unstable *unstable)
+{
+	struct ksm_record **last = bucket_at(unstable, unstable->buckets.nr - 1);
+	struct ksm_record **to = bucket_at(unstable, ksm_array_parent(&unstable->buckets));
+	unsigned long visited = 0;
+
+	for (; *to; to = &(*to)->next)
+		visited++;
+	*to = *last;
+	ksm_array_pop(&unstable->buckets);
+	return visited;
+}
+
+static void grow(struct ksm_unstable *unstable)
+{
+	struct ksm_array *buckets = &unstable->buckets;
+	unsigned long i = min(buckets->nr, KSM_UNSTABLE_STEP), visited = 0;
+
+	while (i-- && buckets->nr < KSM_UNSTABLE_MAX_BUCKETS &&
+	       visited < KSM_UNSTABLE_STEP_RECORDS) {
+		if (ksm_array_extend(buckets, buckets->nr + 1)) {
+			set_limits(unstable);
+			/* Try again once there are a quarter more records. */
+			unstable->most = max(unstable->most, unstable->nr + unstable->nr / 4);
+			return;
+		}
+		visited += split_bucket(unstable);
+	}
+	set_limits(unstable);
+}
+
+static void shrink(struct ksm_unstable *unstable)
+{
+	struct ksm_array *buckets = &unstable->buckets;
+	unsigned long i = min(buckets->nr / 4, KSM_UNSTABLE_STEP), visited = 0;
+
+	while (i-- && buckets->nr > KSM_UNSTABLE_MIN_BUCKETS &&
+	       visited < KSM_UNSTABLE_STEP_RECORDS)
+		visited += join_bucket(unstable);
+	set_limits(unstable);
 }
 
 /**
- * ksm_unstable_reserve - grow the table where it has got too small
- * @unstable: the table
- * @nr_nodes: stable nodes, whose samples the filter has to hold as well
+ * ksm_unstable_adjust - adapt the number of buckets by one step
+ * @unstable: the index
  *
- * Insertion never allocates; without memory for a larger table the chains just
- * get longer, and it is asked for again once there are a quarter more records.
+ * A step leaves some space, so that the next few hundred insertions or removals
+ * need no other.
  *
- * Context: may sleep; under ksm.lock.
+ * Context: any; under ksm.lock.
+ * Return: true if there is more to do.
  */
-void ksm_unstable_reserve(struct ksm_unstable *unstable, unsigned long nr_nodes)
+bool ksm_unstable_adjust(struct ksm_unstable *unstable)
 {
-	struct ksm_unstable grown = {};
-
-	if (unstable->nr + 2 * nr_nodes <= unstable->most)
-		return;
-	if (alloc_tables(&grown, unstable->bits + 1)) {
-		unstable->most += unstable->most / 4;
-		return;
-	}
-	spread_met(&grown, unstable);
-	move_records(&grown, unstable);
-	free_tables(unstable);
-	*unstable = grown;
+	if (unstable->nr > unstable->most)
+		grow(unstable);
+	else if (unstable->nr < unstable->least)
+		shrink(unstable);
+	return ksm_unstable_needs_adjust(unstable);
 }
 
 /**
  * ksm_unstable_insert - add a record under its tag
- * @unstable: the table
- * @record: with @tag and @full set, not in the table
+ * @unstable: the index
+ * @record: with @tag and @full set, not in the index; becomes %KSM_UNSHARED
  *
  * Context: any; under ksm.lock.
  */
@@ -207,11 +190,12 @@ void ksm_unstable_insert(struct ksm_unstable *unstable, struct ksm_record *recor
 }
 
 /**
- * ksm_unstable_remove - take a record out
- * @unstable: the table
- * @record: in the table; becomes KSM_SEEN
+ * ksm_unstable_remove - take a record out of the index
+ * @unstable: the index
+ * @record: in the index; becomes %KSM_SEEN
  *
- * Its like does not find it any more, so that the next pass has to look at it.
+ * A duplicate no longer finds the record, so that its page must not be skipped in
+ * the next passes.
  *
  * Context: any; under ksm.lock.
  */
@@ -221,6 +205,7 @@ void ksm_unstable_remove(struct ksm_unstable *unstable, struct ksm_record *recor
 
 	record->state = KSM_SEEN;
 	record->skips = 0;
+	record->age = 0;
 	if (WARN_ON_ONCE(!*link))
 		return;
 	*link = record->next;
@@ -229,10 +214,10 @@ void ksm_unstable_remove(struct ksm_unstable *unstable, struct ksm_record *recor
 }
 
 /**
- * ksm_unstable_move - say that a record stands elsewhere now
- * @unstable: the table
- * @from: where the record was, in the table
- * @to: where it is now, a copy of @from
+ * ksm_unstable_move - replace a record by its copy
+ * @unstable: the index
+ * @from: the record, in the index
+ * @to: a copy of @from
  *
  * Context: any; under ksm.lock.
  */
@@ -246,12 +231,12 @@ void ksm_unstable_move(struct ksm_unstable *unstable, struct ksm_record *from,
 }
 
 /**
- * ksm_unstable_find - look for a record by tag
- * @unstable: the table
- * @tag: what to look for
+ * ksm_unstable_find - find a record by its tag
+ * @unstable: the index
+ * @tag: the tag
  * @full: whether @tag is of a whole page or of a sample
  *
- * Context: any; under ksm.lock.  Touches no page.
+ * Context: any; under ksm.lock.  No page is read.
  * Return: a record, or NULL.
  */
 struct ksm_record *ksm_unstable_find(const struct ksm_unstable *unstable,
@@ -265,8 +250,8 @@ struct ksm_record *ksm_unstable_find(const struct ksm_unstable *unstable,
 }
 
 /**
- * ksm_unstable_next - look for another record with the same tag
- * @record: in the table
+ * ksm_unstable_next - find another record with the same tag
+ * @record: in the index
  *
  * Context: any; under ksm.lock.
  * Return: a record behind @record in its chain, or NULL.
@@ -283,116 +268,15 @@ struct ksm_record *ksm_unstable_next(struct ksm_record *record)
 }
 
 /**
- * ksm_unstable_met - whether pages with a tag have met their like
- * @unstable: the table
- * @tag: of their sample, or of all they hold
- *
- * Context: any; under ksm.lock.
- * Return: false where looking closer cannot lead to a merge.
- */
-bool ksm_unstable_met(const struct ksm_unstable *unstable, u32 tag)
-{
-	return test_bit(met_bit(unstable, tag), unstable->met);
-}
-
-/**
- * ksm_unstable_set_met - note that pages with a tag have met their like
- * @unstable: the table
- * @tag: of their sample, or of all they hold
- *
- * Context: any; under ksm.lock.
- */
-void ksm_unstable_set_met(struct ksm_unstable *unstable, u32 tag)
-{
-	unsigned long bit = met_bit(unstable, tag);
-
-	if (test_bit(bit, unstable->met))
-		return;
-	__set_bit(bit, unstable->met);
-	unstable->nr_met++;
-}
-
-/* The second bit of a sample is the first of another, any one. */
-static u32 mixed_tag(u32 tag)
-{
-	return ~tag;
-}
-
-/**
- * ksm_unstable_mixed - whether pages that differ have this sample
- * @unstable: the table
- * @tag: of the sample
- *
- * Context: any; under ksm.lock.
- * Return: true where only the whole page tells what it may be merged with.
- */
-bool ksm_unstable_mixed(const struct ksm_unstable *unstable, u32 tag)
-{
-	return ksm_unstable_met(unstable, mixed_tag(tag));
-}
-
-/**
- * ksm_unstable_set_mixed - note that pages that differ have this sample
- * @unstable: the table
- * @tag: of the sample
- *
- * Context: any; under ksm.lock.
- */
-void ksm_unstable_set_mixed(struct ksm_unstable *unstable, u32 tag)
-{
-	ksm_unstable_set_met(unstable, tag);
-	ksm_unstable_set_met(unstable, mixed_tag(tag));
-}
-
-/**
- * ksm_unstable_met_crowded - whether the filter has lost its use
- * @unstable: the table
- *
- * Context: any; under ksm.lock.
- * Return: true where so many bits are set that unique pages hit them by chance.
- */
-bool ksm_unstable_met_crowded(const struct ksm_unstable *unstable)
-{
-	return unstable->nr_met > nr_met_bits(unstable->bits) / KSM_MET_SPARSE;
-}
-
-/**
- * ksm_unstable_clear_met - empty the filter
- * @unstable: the table
- *
- * The bits of samples that still matter come back: those of stable nodes at
- * once, by ksm_stable_renew_met(), the others when their pages are looked at.
- *
- * Context: may sleep; under ksm.lock.
- */
-void ksm_unstable_clear_met(struct ksm_unstable *unstable)
-{
-	const unsigned long bits = nr_met_bits(unstable->bits);
-	unsigned long bit;
-
-	for (bit = 0; bit < bits; bit += KSM_MET_PIECE) {
-		bitmap_zero(unstable->met + BIT_WORD(bit), min(bits - bit, KSM_MET_PIECE));
-		cond_resched();
-	}
-	unstable->nr_met = 0;
-}
-
-static unsigned long table_bytes(unsigned int bits)
-{
-	return (sizeof(struct ksm_record *) << bits) + nr_met_bits(bits) / BITS_PER_BYTE;
-}
-
-/**
- * ksm_unstable_bytes - memory that the table has grown by
- * @unstable: the table
+ * ksm_unstable_bytes - memory that an index has grown by
+ * @unstable: the index
  *
  * Context: any; a hint without ksm.lock.
- * Return: bytes, 0 while the table is as it was made.
+ * Return: bytes, 0 while the index is as it was made.
  */
 unsigned long ksm_unstable_bytes(const struct ksm_unstable *unstable)
 {
-	return table_bytes(READ_ONCE(unstable->bits)) -
-	       table_bytes(KSM_UNSTABLE_MIN_BITS);
+	return READ_ONCE(unstable->buckets.bytes);
 }
 
 #include "tests/unstable-kunit.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Kernel Samepage Merging: tests of the unstable tree.
+ * Kernel Samepage Merging: tests of the index of pages that are not shared.
  *
- * Each test has a table of its own.
+ * Each test has an index of its own.
  */
 
 #ifdef CONFIG_KSM_KUNIT_TEST
@@ -13,8 +13,8 @@
 #include <kunit/test.h>
 #include <linux/random.h>
 
-/* Enough to make the table grow. */
-#define KSM_TEST_RECORDS	(8 * KSM_UNSTABLE_LOAD << KSM_UNSTABLE_MIN_BITS)
+/* Enough for several segments of buckets. */
+#define KSM_TEST_RECORDS	(8 * KSM_UNSTABLE_LOAD * KSM_SEGMENT_WORDS)
 
 static int ksm_unstable_test_init(struct kunit *test)
 {
@@ -29,7 +29,7 @@ static int ksm_unstable_test_init(struct kunit *test)
 static void ksm_unstable_test_exit(struct kunit *test)
 {
 	if (test->priv)
-		free_tables(test->priv);
+		ksm_unstable_destroy(test->priv);
 }
 
 static struct ksm_record *ksm_test_records(struct kunit *test, unsigned long nr)
@@ -120,7 +120,7 @@ static void ksm_test_move(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, unstable->nr, 3UL);
 }
 
-static void ksm_test_growth(struct kunit *test)
+static void ksm_test_size(struct kunit *test)
 {
 	struct ksm_unstable *unstable = test->priv;
 	struct ksm_record *record = ksm_test_records(test, KSM_TEST_RECORDS);
@@ -128,56 +128,22 @@ static void ksm_test_growth(struct kunit *test)
 
 	for (i = 0; i < KSM_TEST_RECORDS; i++) {
 		ksm_unstable_insert(unstable, &record[i]);
-		ksm_unstable_reserve(unstable, 0);
+		if (ksm_unstable_needs_adjust(unstable))
+			ksm_unstable_adjust(unstable);
 	}
-	KUNIT_EXPECT_GT(test, unstable->bits, (unsigned int)KSM_UNSTABLE_MIN_BITS);
+	KUNIT_EXPECT_GE(test, unstable->buckets.nr * KSM_UNSTABLE_LOAD, KSM_TEST_RECORDS);
 	KUNIT_EXPECT_GT(test, ksm_unstable_bytes(unstable), 0UL);
-	KUNIT_EXPECT_EQ(test, unstable->nr, (unsigned long)KSM_TEST_RECORDS);
+	KUNIT_EXPECT_EQ(test, unstable->nr, KSM_TEST_RECORDS);
 	for (i = 0; i < KSM_TEST_RECORDS; i++)
 		lost += !ksm_unstable_find(unstable, record[i].tag, false);
 	KUNIT_EXPECT_EQ(test, lost, 0UL);
 	for (i = 0; i < KSM_TEST_RECORDS; i++)
 		ksm_unstable_remove(unstable, &record[i]);
 	KUNIT_EXPECT_EQ(test, unstable->nr, 0UL);
-	ksm_unstable_shrink(unstable);
+	while (ksm_unstable_adjust(unstable))
+		cond_resched();
+	KUNIT_EXPECT_EQ(test, unstable->buckets.nr, KSM_UNSTABLE_MIN_BUCKETS);
 	KUNIT_EXPECT_EQ(test, ksm_unstable_bytes(unstable), 0UL);
-}
-
-static void ksm_test_filter(struct kunit *test)
-{
-	struct ksm_unstable *unstable = test->priv;
-	struct ksm_record *record = ksm_test_records(test, KSM_TEST_RECORDS);
-	unsigned long i;
-
-	for (i = 0; i < 10; i++)
-		ksm_unstable_set_met(unstable, record[i].tag);
-	for (i = 0; i < KSM_TEST_RECORDS; i++) {
-		ksm_unstable_insert(unstable, &record[i]);
-		ksm_unstable_reserve(unstable, 0);
-	}
-	for (i = 0; i < 10; i++)
-		KUNIT_EXPECT_TRUE(test, ksm_unstable_met(unstable, record[i].tag));
-	KUNIT_EXPECT_FALSE(test, ksm_unstable_met_crowded(unstable));
-	for (i = 0; i < KSM_TEST_RECORDS; i++)
-		ksm_unstable_set_met(unstable, record[i].tag);
-	KUNIT_EXPECT_TRUE(test, ksm_unstable_met_crowded(unstable));
-	ksm_unstable_clear_met(unstable);
-	KUNIT_EXPECT_FALSE(test, ksm_unstable_met(unstable, record[0].tag));
-	KUNIT_EXPECT_EQ(test, unstable->nr_met, 0UL);
-}
-
-static void ksm_test_mixed(struct kunit *test)
-{
-	struct ksm_unstable *unstable = test->priv;
-	const u32 tag = 0x12345678;
-
-	ksm_unstable_set_met(unstable, tag);
-	KUNIT_EXPECT_FALSE(test, ksm_unstable_mixed(unstable, tag));
-	ksm_unstable_clear_met(unstable);
-	ksm_unstable_set_mixed(unstable, tag);
-	KUNIT_EXPECT_TRUE(test, ksm_unstable_met(unstable, tag));
-	KUNIT_EXPECT_TRUE(test, ksm_unstable_mixed(unstable, tag));
-	KUNIT_EXPECT_FALSE(test, ksm_unstable_mixed(unstable, tag + (1U << 30)));
 }
 
 static struct kunit_case ksm_unstable_cases[] = {
@@ -185,9 +151,7 @@ static struct kunit_case ksm_unstable_cases[] = {
 	KUNIT_CASE(ksm_test_chain),
 	KUNIT_CASE(ksm_test_same_tag),
 	KUNIT_CASE(ksm_test_move),
-	KUNIT_CASE(ksm_test_growth),
-	KUNIT_CASE(ksm_test_filter),
-	KUNIT_CASE(ksm_test_mixed),
+	KUNIT_CASE(ksm_test_size),
 	{ }
 };
 

@@ -182,7 +182,8 @@ static void fill_table(struct ksm_record *records, unsigned long nr)
 	for (i = 0; i < nr; i++) {
 		records[i].tag = rnd();
 		ksm_unstable_insert(&table, &records[i]);
-		ksm_unstable_reserve(&table, 0);
+		while (ksm_unstable_adjust(&table))
+			;
 	}
 }
 

@@ -19,6 +19,8 @@ struct test {
 };
 
 extern const struct test fingerprint_tests[];
+extern const struct test array_tests[];
+extern const struct test filter_tests[];
 extern const struct test unstable_tests[];
 extern const struct test record_tests[];
 extern const struct test stable_tests[];

@@ -23,6 +23,8 @@ static const struct {
 	const struct test *tests;
 } suites[] = {
 	{ "fingerprint", fingerprint_tests },
+	{ "array", array_tests },
+	{ "filter", filter_tests },
 	{ "unstable", unstable_tests },
 	{ "record", record_tests },
 	{ "stable", stable_tests },

@@ -3,6 +3,7 @@
  * The kernel around the code under test.
  */
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,6 +84,9 @@ void shim_reset(void)
 {
 	shim.fail_after = -1;
 	shim.failed = 0;
+	shim.allocations = 0;
+	shim.bytes = 0;
+	shim.largest = 0;
 	shim.warnings = 0;
 	shim.race = NULL;
 	jiffies = 0;
@@ -180,18 +184,30 @@ void kmem_cache_free(struct kmem_cache *cache, void *object)
 	free(object);
 }
 
-void *kvcalloc(size_t nr, size_t size, gfp_t gfp)
+void *kcalloc(size_t nr, size_t size, gfp_t gfp)
 {
 	if (allocation_fails())
 		return NULL;
 	shim.objects++;
+	shim.allocations++;
+	shim.bytes += nr * size;
+	if (nr * size > shim.largest)
+		shim.largest = nr * size;
 	return calloc(nr, size);
 }
 
-void kvfree(const void *object)
+/* Under ASan this is what was asked for. */
+size_t ksize(const void *object)
 {
-	if (object)
+	return malloc_usable_size((void *)object);
+}
+
+void kfree(const void *object)
+{
+	if (object) {
 		shim.objects--;
+		shim.bytes -= ksize(object);
+	}
 	free((void *)object);
 }
 

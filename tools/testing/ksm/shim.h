@@ -7,7 +7,9 @@
 #define _KSM_TEST_SHIM_H
 
 #include "advisor.h"
+#include "array.h"
 #include "domain.h"
+#include "filter.h"
 #include "fingerprint.h"
 #include "record.h"
 #include "slots.h"
@@ -26,6 +28,9 @@ void rnd_seed(u64 seed);
  * @caches: slab caches that exist
  * @fail_after: how many allocations succeed before one fails; -1 for all
  * @failed: allocations that did fail
+ * @allocations: calls of kcalloc() that succeeded
+ * @bytes: memory from kcalloc() that is not freed
+ * @largest: bytes of the largest allocation by kcalloc()
  * @warnings: warnings of the code under test
  * @race: called wherever the code under test may be preempted, with the folio
  *	  that it is about to look at, or NULL
@@ -35,6 +40,9 @@ struct shim {
 	long caches;
 	long fail_after;
 	long failed;
+	long allocations;
+	size_t bytes;
+	size_t largest;
 	long warnings;
 	void (*race)(struct folio *folio);
 };
@@ -56,6 +64,14 @@ long shim_objects_of(const char *cache);
 #define FIRST_PFN	0x1000UL
 
 extern struct folio frames[NR_FRAMES];
+
+/* The first record of the chain that a tag belongs to. */
+static inline struct ksm_record *bucket_of(const struct ksm_unstable *unstable, u32 tag)
+{
+	unsigned long i = ksm_array_slot(&unstable->buckets, tag);
+
+	return (struct ksm_record *)*ksm_array_at(&unstable->buckets, i);
+}
 
 /* fingerprint.c once more, without AVX2. */
 u64 portable_fingerprint(const struct ksm_key *key, const void *addr);

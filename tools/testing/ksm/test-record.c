@@ -108,8 +108,7 @@ static struct ksm_record *record_of(struct owner *owner, unsigned int range,
 
 static bool in_unstable(const struct ksm_record *wanted)
 {
-	const struct ksm_unstable *unstable = &domain.unstable;
-	struct ksm_record *record = unstable->bucket[wanted->tag >> (32 - unstable->bits)];
+	struct ksm_record *record = bucket_of(&domain.unstable, wanted->tag);
 
 	while (record && record != wanted)
 		record = record->next;
@@ -492,8 +491,7 @@ static void test_no_memory(void)
 
 static unsigned long metadata_bytes(void)
 {
-	return domain.counters.leaf_bytes + malloc_usable_size(domain.unstable.bucket) +
-	       malloc_usable_size(domain.unstable.met);
+	return domain.counters.leaf_bytes + shim.bytes;
 }
 
 /* A pass over memory of which one page in so many is there, all of them unique. */
@@ -515,7 +513,8 @@ static unsigned long scan(struct owner *owner, unsigned long nr, unsigned long d
 		ksm_record_seen(&domain, record);
 		record->tag = rnd();
 		ksm_unstable_insert(&domain.unstable, record);
-		ksm_unstable_reserve(&domain.unstable, 0);
+		while (ksm_domain_adjust_step(&domain))
+			;
 	}
 	return metadata_bytes();
 }

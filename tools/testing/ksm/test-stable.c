@@ -404,7 +404,7 @@ static void op_rekey(void)
 	if (model->nid == nid_of(folio))
 		return;
 	model->nid = nid_of(folio);
-	CHECK(ksm_unstable_met(&domain.unstable, ksm_tag(model->node->sample)));
+	CHECK(ksm_filter_repeated(&domain.filter, ksm_tag(model->node->sample)));
 }
 
 /* Another content was found to have the sample: nobody is found by it any more. */
@@ -486,27 +486,27 @@ static void op_forget(void)
 	memory_online();
 }
 
-static void check_noted(u64 sample, bool mixed)
+static void check_noted(u64 sample, bool ambiguous)
 {
-	CHECK(ksm_unstable_met(&domain.unstable, ksm_tag(sample)));
-	if (mixed)
-		CHECK(ksm_unstable_mixed(&domain.unstable, ksm_tag(sample)));
+	CHECK(ksm_filter_repeated(&domain.filter, ksm_tag(sample)));
+	if (ambiguous)
+		CHECK(ksm_filter_ambiguous(&domain.filter, ksm_tag(sample)));
 }
 
-static void op_renew(void)
+static void op_rebuild_filter(void)
 {
 	unsigned int i;
 
 	for (i = 0; i < 100; i++)
-		ksm_unstable_set_met(&domain.unstable, rnd());
-	ksm_stable_renew_met(&domain);
+		ksm_filter_set_repeated(&domain.filter, rnd());
+	ksm_domain_filter_rebuild(&domain);
 	check_world();
 	for (i = 0; i < NR_NODES; i++)
 		if (nodes[i].node)
 			check_noted(nodes[i].node->sample, !nodes[i].by_sample);
 	for (i = 0; i < (unsigned int)nr_node_ids; i++)
 		check_noted(ksm_key_on_node(secret.zero_sample, i), true);
-	CHECK_LE(domain.unstable.nr_met, 2 * (NR_NODES + nr_node_ids));
+	CHECK_LE(domain.filter.bits.nr_set, 2 * (NR_NODES + nr_node_ids));
 }
 
 static void op_reap(void)
@@ -562,7 +562,7 @@ static const struct {
 	{ op_reap, 5 },
 	{ op_time, 10 },
 	{ op_forget, 2 },
-	{ op_renew, 2 },
+	{ op_rebuild_filter, 2 },
 	{ op_clear, 1 },
 };
 

@@ -1,35 +1,27 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The unstable tree against a list of what should be in it.
+ * The index against a list of what should be in it.
  */
 
-#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <linux/bitmap.h>
-#include <linux/slab.h>
 
 #include "harness.h"
 
 static struct ksm_unstable table;
-
-static unsigned long nr_buckets(void)
-{
-	return 1UL << table.bits;
-}
-
-static unsigned long nr_filter_bits(void)
-{
-	return malloc_usable_size(table.met) * 8;
-}
 
 static void table_free(void)
 {
 	ksm_unstable_destroy(&table);
 }
 
-/* Tags of which some differ from others in their last bit alone. */
+static void adjust_all(void)
+{
+	while (ksm_unstable_adjust(&table))
+		;
+}
+
+/* Tags of which some differ from others in their first bits alone. */
 static u32 any_tag(void)
 {
 	if (one_in(3))
@@ -37,29 +29,34 @@ static u32 any_tag(void)
 	return rnd();
 }
 
-/* The figures against the table itself. */
+/* The records of one bucket, each of which has to belong there. */
+static unsigned long check_bucket(unsigned long i)
+{
+	struct ksm_record *record;
+	unsigned long nr = 0;
+
+	record = (struct ksm_record *)*ksm_array_at(&table.buckets, i);
+	for (; record; record = record->next) {
+		CHECK_EQ(record->state, KSM_UNSHARED);
+		CHECK_EQ(ksm_array_slot(&table.buckets, record->tag), i);
+		nr++;
+	}
+	return nr;
+}
+
 static void check_table(void)
 {
-	unsigned long i, nr = 0, met = 0;
+	unsigned long i, nr = 0;
 
-	for (i = 0; i < nr_buckets(); i++) {
-		struct ksm_record *record;
-
-		for (record = table.bucket[i]; record; record = record->next) {
-			CHECK_EQ(record->state, KSM_UNSHARED);
-			CHECK_EQ(record->tag >> (32 - table.bits), i);
-			nr++;
-		}
-	}
+	for (i = 0; i < table.buckets.nr; i++)
+		nr += check_bucket(i);
 	CHECK_EQ(table.nr, nr);
-	for_each_set_bit(i, table.met, nr_filter_bits())
-		met++;
-	CHECK_EQ(table.nr_met, met);
+	CHECK_EQ(table.buckets.bytes + 16 * sizeof(long) + 2 * sizeof(void *), shim.bytes);
 }
 
 static bool in_table(const struct ksm_record *wanted)
 {
-	struct ksm_record *record = table.bucket[wanted->tag >> (32 - table.bits)];
+	struct ksm_record *record = bucket_of(&table, wanted->tag);
 
 	while (record && record != wanted)
 		record = record->next;
@@ -95,7 +92,7 @@ static void move_record(struct ksm_record *from)
 		return;
 	*to = *from;
 	ksm_unstable_move(&table, from, to);
-	/* Whoever still follows a link to the old place is to stumble. */
+	/* A link that still leads to the old record must not go unnoticed. */
 	memset(from, 0xff, sizeof(*from));
 	from->state = KSM_NONE;
 	CHECK(in_table(to));
@@ -136,6 +133,8 @@ static void test_random(void)
 			ksm_unstable_remove(&table, record);
 			CHECK_EQ(record->state, KSM_SEEN);
 			CHECK_EQ(record->tag, tag);
+			CHECK_EQ(record->age, 0);
+			CHECK_EQ(record->skips, 0);
 			CHECK(!in_table(record));
 			record->state = KSM_NONE;
 			expected--;
@@ -147,7 +146,7 @@ static void test_random(void)
 		}
 		CHECK_EQ(table.nr, expected);
 		if (one_in(50))
-			ksm_unstable_reserve(&table, 0);
+			ksm_unstable_adjust(&table);
 		if (one_in(30))
 			check_find(records[rnd_below(NR_RECORDS)].tag, one_in(2));
 		if (one_in(30))
@@ -203,191 +202,177 @@ static void test_stray(void)
 	shim.warnings = 0;
 }
 
-static void test_growth(void)
+/* One step, and what it did: it moves or visits a bounded number of records. */
+static bool step(void)
 {
-	const unsigned long nr = rounds(300000);
+	const unsigned long before = table.buckets.nr;
+	const long allocations = shim.allocations;
+	unsigned long first, last, i, visited = 0, longest = 0;
+	bool more = ksm_unstable_adjust(&table);
+
+	first = min(before, table.buckets.nr);
+	last = max(before, table.buckets.nr);
+	CHECK_LE(last - first, 256);
+	for (i = first; i < last; i++) {
+		const unsigned long parent = i - (1UL << (fls_long(i) - 1));
+		unsigned long nr = 0;
+
+		if (parent < table.buckets.nr)
+			nr += check_bucket(parent);
+		if (i < table.buckets.nr)
+			nr += check_bucket(i);
+		visited += nr;
+		longest = max(longest, nr);
+	}
+	CHECK_LE(visited, 1024 + longest);
+	/* A segment and two directories; or the first segment of each smaller size. */
+	CHECK_LE(shim.allocations - allocations, 5);
+	CHECK_LE(shim.largest, 512 * sizeof(long));
+	return more;
+}
+
+static void insert_random(struct ksm_record *record)
+{
+	record->tag = rnd();
+	record->full = one_in(2);
+	ksm_unstable_insert(&table, record);
+}
+
+/*
+ * A scan inserts and removes some records between two steps.  The chains stay
+ * short all the time, and each step is bounded.
+ */
+static void test_size(void)
+{
+	const unsigned long nr = rounds(1000000);
 	struct ksm_record *many = calloc(nr, sizeof(*many));
-	unsigned long i;
+	unsigned long i, steps = 0;
 
 	CHECK_EQ(ksm_unstable_init(&table), 0);
 	for (i = 0; i < nr; i++) {
-		new_record(&many[i]);
-		many[i].tag = rnd();
-		ksm_unstable_insert(&table, &many[i]);
-		if (i % 100 == 0)
-			ksm_unstable_reserve(&table, 0);
+		insert_random(&many[i]);
+		if (i % 64)
+			continue;
+		for (; ksm_unstable_needs_adjust(&table); steps++)
+			step();
+		CHECK_LE(table.nr, table.buckets.nr * 2);
 	}
-	/* Chains stay short. */
-	CHECK_LE(table.nr, nr_buckets() * 3 + 100);
-	/* Stable nodes need room in the filter alone. */
-	i = table.bits;
-	ksm_unstable_reserve(&table, nr_buckets() * 2);
-	CHECK_EQ(table.bits, i + 1);
+	CHECK_LE(steps, nr / 256);
 	check_table();
-	for (i = 0; i < nr; i++) {
+	for (i = 0; i < nr; i += 7) {
 		struct ksm_record *found;
 
 		found = ksm_unstable_find(&table, many[i].tag, many[i].full);
 		CHECK(found && found->tag == many[i].tag);
 	}
-	for (i = 0; i < nr; i++)
+	for (i = 0; i < nr; i++) {
 		ksm_unstable_remove(&table, &many[i]);
+		if (i % 64)
+			continue;
+		while (ksm_unstable_needs_adjust(&table))
+			step();
+		CHECK(table.buckets.nr <= table.nr * 2 || table.buckets.nr <= 16);
+	}
+	adjust_all();
 	check_table();
 	CHECK_EQ(table.nr, 0);
+	CHECK_EQ(table.buckets.nr, 16);
+	CHECK_EQ(ksm_unstable_bytes(&table), 0);
 	table_free();
 	free(many);
 }
 
-static void grow_by_one(struct ksm_record *many, unsigned long nr)
+/* All records at once, and then none: a step remains a step. */
+static void test_steps(void)
 {
-	const unsigned int bits = table.bits;
-
-	while (table.bits == bits) {
-		CHECK_LE(table.nr + 1, nr);
-		many[table.nr].tag = rnd();
-		ksm_unstable_insert(&table, &many[table.nr]);
-		ksm_unstable_reserve(&table, 0);
-	}
-	CHECK_EQ(table.bits, bits + 1);
-}
-
-static void test_filter(void)
-{
-	const unsigned long nr = 100000;
+	const unsigned long nr = rounds(200000);
 	struct ksm_record *many = calloc(nr, sizeof(*many));
-	u32 tag[200];
-	unsigned int i, step;
+	unsigned long i, steps = 0;
 
 	CHECK_EQ(ksm_unstable_init(&table), 0);
-	CHECK_EQ(table.nr_met, 0);
-	for (step = 0; step < 4; step++) {
-		for (i = step * 50; i < (step + 1) * 50U; i++) {
-			tag[i] = any_tag();
-			if (i % 2)
-				ksm_unstable_set_met(&table, tag[i]);
-			else
-				ksm_unstable_set_mixed(&table, tag[i]);
-			CHECK(ksm_unstable_met(&table, tag[i]));
-		}
-		grow_by_one(many, nr);
-		for (i = 0; i < (step + 1) * 50; i++) {
-			CHECK(ksm_unstable_met(&table, tag[i]));
-			CHECK(i % 2 || ksm_unstable_mixed(&table, tag[i]));
-		}
-		check_table();
-	}
-	CHECK(!ksm_unstable_met_crowded(&table));
-	ksm_unstable_clear_met(&table);
-	for (i = 0; i < ARRAY_SIZE(tag); i++)
-		CHECK(!ksm_unstable_met(&table, tag[i]) &&
-		      !ksm_unstable_mixed(&table, tag[i]));
+	for (i = 0; i < nr; i++)
+		insert_random(&many[i]);
+	while (step())
+		steps++;
+	CHECK_GE(steps, nr / 2 / 256);
 	check_table();
+	for (i = 0; i < nr; i++)
+		ksm_unstable_remove(&table, &many[i]);
+	while (step())
+		;
+	check_table();
+	CHECK_EQ(table.buckets.nr, 16);
 	table_free();
 	free(many);
 }
 
-/* It says that it is crowded before unique pages hit it often. */
-static void test_crowded(void)
+static void test_small(void)
 {
-	unsigned long hits = 0, i;
+	struct ksm_record *many = calloc(100, sizeof(*many));
+	unsigned long i;
 
 	CHECK_EQ(ksm_unstable_init(&table), 0);
-	while (!ksm_unstable_met_crowded(&table))
-		ksm_unstable_set_met(&table, rnd());
-	for (i = 0; i < 10000; i++)
-		hits += ksm_unstable_met(&table, rnd());
-	CHECK_LE(hits, 10000 / 4);
-	CHECK_GE(hits, 10000 / 32);
-	ksm_unstable_clear_met(&table);
-	CHECK(!ksm_unstable_met_crowded(&table));
-	table_free();
-}
-
-static unsigned long table_bytes(void)
-{
-	return malloc_usable_size(table.bucket) + malloc_usable_size(table.met);
-}
-
-static void test_shrink(void)
-{
-	struct ksm_record *many = calloc(10000, sizeof(*many));
-	unsigned long bytes, i;
-	unsigned int bits;
-
-	CHECK_EQ(ksm_unstable_init(&table), 0);
-	CHECK_EQ(ksm_unstable_bytes(&table), 0);
-	bytes = table_bytes();
-	bits = table.bits;
-	grow_by_one(many, 10000);
-	grow_by_one(many, 10000);
-	CHECK_EQ(ksm_unstable_bytes(&table), table_bytes() - bytes);
-	ksm_unstable_set_met(&table, rnd());
-
-	/* Not while there is something in it, and not without memory. */
-	ksm_unstable_shrink(&table);
-	CHECK_EQ(table.bits, bits + 2);
-	for (i = table.nr; i--; )
-		ksm_unstable_remove(&table, &many[i]);
-	for (i = 0; i < 2; i++) {
-		shim.fail_after = i;
-		ksm_unstable_shrink(&table);
-		CHECK_EQ(table.bits, bits + 2);
-	}
-	shim.fail_after = -1;
+	for (i = 0; i < 100; i++)
+		insert_random(&many[i]);
+	adjust_all();
 	check_table();
-	ksm_unstable_shrink(&table);
-	CHECK_EQ(table.bits, bits);
-	CHECK_EQ(table_bytes(), bytes);
-	CHECK_EQ(ksm_unstable_bytes(&table), 0);
-	CHECK_EQ(table.nr_met, 0);
-	check_table();
-	grow_by_one(many, 10000);
-	check_table();
+	CHECK_LE(shim.bytes, 1024);
+	/* A few more or less do not change the size again. */
+	i = table.buckets.nr;
+	ksm_unstable_remove(&table, &many[0]);
+	CHECK(!ksm_unstable_needs_adjust(&table));
+	insert_random(&many[0]);
+	CHECK(!ksm_unstable_needs_adjust(&table));
+	CHECK_EQ(table.buckets.nr, i);
 	table_free();
 	free(many);
 }
 
 static void test_no_memory(void)
 {
-	struct ksm_record *many = calloc(10000, sizeof(*many));
-	unsigned int i, after;
+	const unsigned long nr = 10000;
+	struct ksm_record *many = calloc(nr, sizeof(*many));
+	unsigned long i, most;
+	unsigned int after;
 
-	for (after = 0; after < 2; after++) {
+	for (after = 0; after < 3; after++) {
 		shim.fail_after = after;
 		CHECK_EQ(ksm_unstable_init(&table), -ENOMEM);
 		CHECK_EQ(shim.objects, 0);
 	}
 	shim.fail_after = -1;
 	CHECK_EQ(ksm_unstable_init(&table), 0);
-	for (i = 0; i < 10000; i++) {
-		many[i].tag = rnd();
-		ksm_unstable_insert(&table, &many[i]);
-		if (i % 7 == 0)
-			ksm_unstable_set_met(&table, many[i].tag);
+	for (i = 0; i < nr; i++)
+		insert_random(&many[i]);
+	for (after = 0; after < 30; after++) {
+		shim.fail_after = after % 3;
+		most = table.most;
+		table.nr > most ? step() : 0;
+		check_table();
 	}
-	for (after = 0; after < 2; after++) {
-		struct ksm_unstable before = table;
-
-		shim.fail_after = after;
-		ksm_unstable_reserve(&table, 0);
-		/* It is not tried again for the very next record. */
-		before.most += before.most / 4;
-		CHECK(!memcmp(&table, &before, sizeof(table)));
-		CHECK_EQ(shim.objects, 2);
-	}
+	/* It is not tried again for the very next record. */
+	CHECK_GE(table.most, nr);
+	CHECK(!ksm_unstable_needs_adjust(&table));
+	for (i = 0; i < nr; i++)
+		CHECK(ksm_unstable_find(&table, many[i].tag, many[i].full));
+	/* Memory is back: the index catches up once there are more records. */
 	shim.fail_after = -1;
-	CHECK_EQ(shim.failed, 4);
+	table.most = 0;
+	adjust_all();
+	CHECK_LE(table.nr, table.buckets.nr * 2);
 	check_table();
-	for (i = 0; i < 10000; i++)
-		CHECK(ksm_unstable_find(&table, many[i].tag, false));
-	/* Memory is back: it catches up. */
-	for (i = 0; i < 10; i++)
-		ksm_unstable_reserve(&table, 0);
-	CHECK_LE(table.nr, nr_buckets() * 3);
+	/* Without memory for smaller tables it shrinks all the same. */
+	for (i = 0; i < nr; i++)
+		ksm_unstable_remove(&table, &many[i]);
+	shim.fail_after = 0;
+	while (ksm_unstable_adjust(&table))
+		shim.fail_after = 0;
+	shim.fail_after = -1;
 	check_table();
-	for (i = 0; i < 10000; i += 7)
-		CHECK(ksm_unstable_met(&table, many[i].tag));
+	CHECK_EQ(table.buckets.nr, 16);
+	CHECK_LE(ksm_unstable_bytes(&table), 2 * 512 * sizeof(long));
 	table_free();
+	CHECK_EQ(shim.bytes, 0);
 	free(many);
 }
 
@@ -395,10 +380,9 @@ const struct test unstable_tests[] = {
 	{ "random operations", test_random },
 	{ "a record leaves from anywhere in its chain", test_chain },
 	{ "a record that is not in it", test_stray },
-	{ "growth keeps everything findable", test_growth },
-	{ "the filter survives growth", test_filter },
-	{ "the filter says when it has lost its use", test_crowded },
-	{ "an empty table gives its memory back", test_shrink },
-	{ "allocations that fail change nothing", test_no_memory },
+	{ "a million records come and go", test_size },
+	{ "each step is bounded", test_steps },
+	{ "a few records take little memory", test_small },
+	{ "allocations that fail", test_no_memory },
 	{ }
 };

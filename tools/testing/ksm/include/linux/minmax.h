@@ -4,6 +4,8 @@
 
 #include <linux/kernel.h>
 
+#define swap(a, b)	({ typeof(a) __a = (a); (a) = (b); (b) = __a; })
+
 #define min3(x, y, z)	min((typeof(x))min(x, y), z)
 
 #endif /* _KSM_TEST_LINUX_MINMAX_H */

@@ -11,6 +11,8 @@
 #define __GFP_NORETRY		0U
 #define __GFP_RETRY_MAYFAIL	0U
 #define __GFP_NOWARN		0U
+#define __GFP_ACCOUNT		0U
+#define GFP_NOWAIT		0U
 
 #define struct_size_t(type, member, count)	struct_size((type *)NULL, member, count)
 
@@ -22,8 +24,9 @@ struct kmem_cache *kmem_cache_create(const char *name, unsigned int size,
 void kmem_cache_destroy(struct kmem_cache *cache);
 void *kmem_cache_zalloc(struct kmem_cache *cache, gfp_t gfp);
 void kmem_cache_free(struct kmem_cache *cache, void *object);
-void *kvcalloc(size_t nr, size_t size, gfp_t gfp);
-void kvfree(const void *object);
+void *kcalloc(size_t nr, size_t size, gfp_t gfp);
+void kfree(const void *object);
+size_t ksize(const void *object);
 
 #define KMEM_CACHE(type, flags)						\
 	kmem_cache_create(#type, sizeof(struct type), 0, flags, NULL)
