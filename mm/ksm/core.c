@@ -75,6 +75,25 @@ void ksm_lock(void)
 }
 
 /**
+ * ksm_lock_killable - like ksm_lock(), unless the caller is killed
+ *
+ * Context: may sleep.
+ * Return: 0, or -EINTR without the lock.
+ */
+int ksm_lock_killable(void)
+{
+	for (;;) {
+		if (mutex_lock_killable(&ksm.lock))
+			return -EINTR;
+		if (!ksm.offlining)
+			return 0;
+		mutex_unlock(&ksm.lock);
+		if (wait_event_killable(ksm.offline_wait, !READ_ONCE(ksm.offlining)))
+			return -EINTR;
+	}
+}
+
+/**
  * ksm_unlock - release ksm.lock
  */
 void ksm_unlock(void)

@@ -36,6 +36,7 @@ struct ksm_settings {
 extern struct ksm_settings ksm_settings;
 
 void ksm_lock(void);
+int ksm_lock_killable(void);
 void ksm_unlock(void);
 void ksm_wake(void);
 int ksm_set_run(enum ksm_run run);
