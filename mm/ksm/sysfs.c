@@ -32,10 +32,10 @@ static ssize_t _name##_show(struct kobject *kobj, struct kobj_attribute *attr,	\
 KSM_ATTR_RO(_name)
 
 /**
- * struct ksm_knob - a number that takes effect the next time it is looked at
+ * struct ksm_knob - a number that takes effect the next time it is read
  * @attr: the file
- * @value: where the number is
- * @least: the least that is taken, for a number that is an unsigned long
+ * @value: the number
+ * @least: the minimum; only an unsigned long has one
  */
 struct ksm_knob {
 	struct kobj_attribute attr;
@@ -156,19 +156,26 @@ static ssize_t pages_to_scan_show(struct kobject *kobj,
 	return sysfs_emit(buf, "%u\n", READ_ONCE(ksm_settings.advisor.pages_to_scan));
 }
 
-/* While the advisor decides, nobody else does. */
+/* While an advisor is on, only the advisor sets pages_to_scan. */
 static ssize_t pages_to_scan_store(struct kobject *kobj,
 				   struct kobj_attribute *attr,
 				   const char *buf, size_t count)
 {
+	ssize_t ret = count;
 	unsigned int value;
+	int err;
 
-	if (READ_ONCE(ksm_settings.advisor.mode) != KSM_ADVISOR_NONE)
-		return -EINVAL;
 	if (kstrtouint(buf, 10, &value))
 		return -EINVAL;
-	WRITE_ONCE(ksm_settings.advisor.pages_to_scan, value);
-	return count;
+	err = ksm_lock_killable();
+	if (err)
+		return err;
+	if (ksm_settings.advisor.mode == KSM_ADVISOR_NONE)
+		WRITE_ONCE(ksm_settings.advisor.pages_to_scan, value);
+	else
+		ret = -EINVAL;
+	ksm_unlock();
+	return ret;
 }
 KSM_ATTR_RW(pages_to_scan);
 
@@ -210,7 +217,9 @@ static ssize_t merge_across_nodes_store(struct kobject *kobj,
 		return err;
 	if (value > 1)
 		return -EINVAL;
-	ksm_lock();
+	err = ksm_lock_killable();
+	if (err)
+		return err;
 	if (ksm_settings.controls.merge_across_nodes != value) {
 		if (ksm_nothing_shared())
 			WRITE_ONCE(ksm_settings.controls.merge_across_nodes, value);
@@ -229,7 +238,7 @@ static ssize_t max_page_sharing_show(struct kobject *kobj,
 	return sysfs_emit(buf, "%u\n", READ_ONCE(ksm_settings.controls.max_page_sharing));
 }
 
-/* Merging makes a page that two mappings share: fewer make no sense. */
+/* A KSM page has at least two mappings when it is made. */
 static ssize_t max_page_sharing_store(struct kobject *kobj,
 				      struct kobj_attribute *attr,
 				      const char *buf, size_t count)
@@ -242,7 +251,9 @@ static ssize_t max_page_sharing_store(struct kobject *kobj,
 		return err;
 	if (value < 2)
 		return -EINVAL;
-	ksm_lock();
+	err = ksm_lock_killable();
+	if (err)
+		return err;
 	if (ksm_settings.controls.max_page_sharing != value) {
 		if (ksm_nothing_shared())
 			WRITE_ONCE(ksm_settings.controls.max_page_sharing, value);
@@ -267,6 +278,7 @@ static ssize_t advisor_mode_store(struct kobject *kobj,
 				  const char *buf, size_t count)
 {
 	enum ksm_advisor_mode mode;
+	int err;
 
 	if (sysfs_streq(buf, "none"))
 		mode = KSM_ADVISOR_NONE;
@@ -274,7 +286,9 @@ static ssize_t advisor_mode_store(struct kobject *kobj,
 		mode = KSM_ADVISOR_SCAN_TIME;
 	else
 		return -EINVAL;
-	ksm_lock();
+	err = ksm_lock_killable();
+	if (err)
+		return err;
 	ksm_advisor_set_mode(&ksm_settings.advisor, mode);
 	ksm_unlock();
 	return count;
