@@ -196,14 +196,37 @@ static struct ksm_mm_slot *slot_detach(struct ksm_slots *slots, struct ksm_mm_sl
 	return slot;
 }
 
+/*
+ * The mm of an exec that failed before it had a VMA.  Its mmap_lock is held, and it
+ * is dropped without being put, so __ksm_exit() is not called for it again.  If the
+ * cursor is on the slot, ksmd uses the mm and frees the slot at the end of its
+ * visit, because nothing asks for the slot any more.
+ */
+static void slot_abandon(struct mm_struct *mm, struct ksm_mm_slot *detached)
+{
+	mmap_assert_write_locked(mm);
+	clear_bit(MMF_VM_MERGE_ANY, &mm->flags);
+	if (detached)
+		slot_free(detached);
+}
+
+/* Wait until ksmd is done with the page tables; it frees a slot that is left. */
+static void slot_exit(struct mm_struct *mm, struct ksm_mm_slot *detached)
+{
+	if (detached) {
+		slot_free(detached);
+		return;
+	}
+	mmap_write_lock(mm);
+	mmap_write_unlock(mm);
+}
+
 /**
- * __ksm_exit - an mm is about to lose its page tables
+ * __ksm_exit - an mm is about to lose its page tables, or its exec has failed
  * @mm: the mm
  *
- * An exec that fails comes here too, with its mm in use and locked: nothing is
- * done then, because the mm comes again when it is put.
- *
- * Context: may sleep.
+ * Context: may sleep.  For an exec that failed, mmap_lock is held for writing and
+ * @mm has no VMAs; otherwise @mm has no users.
  */
 void __ksm_exit(struct mm_struct *mm)
 {
@@ -211,21 +234,16 @@ void __ksm_exit(struct mm_struct *mm)
 	struct ksm_slots *slots = &ksm_slots;
 	struct mm_slot *found;
 
-	if (!ksm_mm_exiting(mm))
-		return;
 	spin_lock(&slots->lock);
 	found = mm_slot_lookup(slot_hash, mm);
 	slot = found ? mm_slot_entry(found, struct ksm_mm_slot, slot) : NULL;
 	if (slot)
 		detached = slot_detach(slots, slot);
 	spin_unlock(&slots->lock);
-	if (detached) {
-		slot_free(detached);
-	} else if (slot) {
-		/* Wait for ksmd to be done with the page tables; it frees the slot. */
-		mmap_write_lock(mm);
-		mmap_write_unlock(mm);
-	}
+	if (slot && ksm_mm_exiting(mm))
+		slot_exit(mm, detached);
+	else if (slot)
+		slot_abandon(mm, detached);
 	trace_ksm_exit(mm);
 }
 
