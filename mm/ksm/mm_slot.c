@@ -4,9 +4,9 @@
  *
  * An mm_slot holds a reference to the mm_struct, not to the address space: exit
  * need not wait for ksmd.  What keeps page tables in place under ksmd is
- * mmap_lock, taken before mm_users is looked at.  ksm_exit(), which runs after
- * mm_users fell to zero, takes that lock once where ksmd may be at work, so that
- * whoever saw users has gone by the time page tables are freed.
+ * mmap_lock, which is taken before mm_users is read.  ksm_exit() runs after mm_users
+ * fell to zero.  If ksmd may be at work on the mm, ksm_exit() takes mmap_lock once.
+ * After that, ksmd sees no users and does not touch the page tables.
  */
 
 #include <linux/hashtable.h>
@@ -253,17 +253,17 @@ static int enter_once(struct mm_struct *mm)
 }
 
 /**
- * ksm_vma_flags - flags of an area that is about to be made
- * @mm: the mm that it is made in
- * @file: what it maps, NULL for anonymous memory
+ * ksm_vma_flags - flags of a new VMA
+ * @mm: the mm that the VMA is for
+ * @file: the file that it maps, NULL for anonymous memory
  * @vm_flags: its flags so far
  *
- * Knowing VM_MERGEABLE from the start lets the area become one with its
- * neighbours.  Mapping a file may yet change the flags: see ksm_add_vma().
+ * With VM_MERGEABLE from the start, the VMA can merge with its neighbours.  When a
+ * file is mapped, the flags may still change: see ksm_add_vma().
  *
  * Context: mmap_lock held for writing.
- * Return: the flags, with VM_MERGEABLE where the mm asked for everything to be
- * merged and the area qualifies.
+ * Return: the flags, with VM_MERGEABLE if all VMAs of the mm are to be mergeable
+ * and this one can be.
  */
 vm_flags_t ksm_vma_flags(const struct mm_struct *mm, const struct file *file,
 			 vm_flags_t vm_flags)
@@ -276,11 +276,11 @@ vm_flags_t ksm_vma_flags(const struct mm_struct *mm, const struct file *file,
 }
 
 /**
- * ksm_add_vma - mark an area where its mm asked for everything to be merged
- * @vma: the area, complete
+ * ksm_add_vma - mark a VMA if all VMAs of its mm are to be mergeable
+ * @vma: the VMA, complete
  *
- * Takes the mark off a new area that a driver has turned into one that cannot be
- * merged.  It has no pages yet.
+ * The mmap method of a driver may have set flags that rule out merging.  Then the
+ * mark is cleared.  The VMA has no pages yet.
  *
  * Context: mmap_lock held for writing.
  */
@@ -294,7 +294,7 @@ void ksm_add_vma(struct vm_area_struct *vma)
 		vm_flags_clear(vma, VM_MERGEABLE);
 }
 
-static void mark_areas(struct mm_struct *mm)
+static void mark_vmas(struct mm_struct *mm)
 {
 	struct vm_area_struct *vma;
 
@@ -304,7 +304,7 @@ static void mark_areas(struct mm_struct *mm)
 		ksm_add_vma(vma);
 }
 
-/* Take the pages of a range out of being shared, so that nobody shares it again. */
+/* Until mmap_lock is released, no page of the range is merged again. */
 static int unmerge_range(struct vm_area_struct *vma, unsigned long start,
 			 unsigned long end)
 {
@@ -314,7 +314,11 @@ static int unmerge_range(struct vm_area_struct *vma, unsigned long start,
 	return ksm_break_range(vma, start, end);
 }
 
-static int unmark_areas(struct mm_struct *mm)
+/*
+ * No flag is cleared before every VMA is unmerged.  After an error each VMA is as
+ * mergeable as it was, and nothing has to be restored.
+ */
+static int unmark_vmas(struct mm_struct *mm)
 {
 	struct vm_area_struct *vma;
 	int err;
@@ -325,13 +329,15 @@ static int unmark_areas(struct mm_struct *mm)
 		err = unmerge_range(vma, vma->vm_start, vma->vm_end);
 		if (err)
 			return err;
-		vm_flags_clear(vma, VM_MERGEABLE);
 	}
+	vma_iter_set(&vmi, 0);
+	while ((vma = ksm_next_vma(&vmi)))
+		vm_flags_clear(vma, VM_MERGEABLE);
 	return 0;
 }
 
 /**
- * ksm_enable_merge_any - have all areas of an mm merged, those to come included
+ * ksm_enable_merge_any - make all VMAs of an mm mergeable, and all future ones
  * @mm: the mm
  *
  * Context: may sleep; mmap_lock held for writing.
@@ -347,7 +353,7 @@ int ksm_enable_merge_any(struct mm_struct *mm)
 	err = enter_once(mm);
 	if (!err) {
 		set_bit(MMF_VM_MERGE_ANY, &mm->flags);
-		mark_areas(mm);
+		mark_vmas(mm);
 	}
 	return err;
 }
@@ -357,7 +363,8 @@ int ksm_enable_merge_any(struct mm_struct *mm)
  * @mm: the mm
  *
  * Context: may sleep; mmap_lock held for writing.
- * Return: 0; -ENOMEM or -ERESTARTSYS and everything stays mergeable.
+ * Return: 0; -ENOMEM or -ERESTARTSYS if some pages are still merged, and each VMA
+ * is as mergeable as before.
  */
 int ksm_disable_merge_any(struct mm_struct *mm)
 {
@@ -366,16 +373,14 @@ int ksm_disable_merge_any(struct mm_struct *mm)
 	mmap_assert_write_locked(mm);
 	if (!test_bit(MMF_VM_MERGE_ANY, &mm->flags))
 		return 0;
-	err = unmark_areas(mm);
-	if (err)
-		mark_areas(mm);
-	else
+	err = unmark_vmas(mm);
+	if (!err)
 		clear_bit(MMF_VM_MERGE_ANY, &mm->flags);
 	return err;
 }
 
 /**
- * ksm_disable - have nothing of an mm merged any more, and unmerge it
+ * ksm_disable - make no VMA of an mm mergeable any more, and unmerge
  * @mm: the mm
  *
  * Context: may sleep; mmap_lock held for writing.
@@ -385,7 +390,7 @@ int ksm_disable(struct mm_struct *mm)
 {
 	mmap_assert_write_locked(mm);
 	return test_bit(MMF_VM_MERGE_ANY, &mm->flags) ? ksm_disable_merge_any(mm) :
-							unmark_areas(mm);
+							unmark_vmas(mm);
 }
 
 static int advise_mergeable(struct vm_area_struct *vma, vm_flags_t *vm_flags)
@@ -400,7 +405,7 @@ static int advise_mergeable(struct vm_area_struct *vma, vm_flags_t *vm_flags)
 	return err;
 }
 
-/* An int mask would clear the flags above bit 31 as well. */
+/* The complement of an int mask would also clear the flags above bit 31. */
 static int advise_unmergeable(struct vm_area_struct *vma, unsigned long start,
 			      unsigned long end, vm_flags_t *vm_flags)
 {
@@ -417,13 +422,13 @@ static int advise_unmergeable(struct vm_area_struct *vma, unsigned long start,
 
 /**
  * ksm_madvise - MADV_MERGEABLE and MADV_UNMERGEABLE
- * @vma: the area that the range lies in
- * @start: first address
- * @end: address behind the last
- * @advice: either of the two
- * @vm_flags: flags that the range is to have, changed on success
+ * @vma: the VMA of the range
+ * @start: first address of the range
+ * @end: first address behind the range
+ * @advice: one of the two; all other advice is ignored
+ * @vm_flags: new flags of the range, changed on success
  *
- * Advice that does not fit the area is ignored.
+ * If the VMA cannot be mergeable, MADV_MERGEABLE has no effect.
  *
  * Context: may sleep; mmap_lock held for writing.
  * Return: 0, -ENOMEM or -ERESTARTSYS.
