@@ -68,6 +68,27 @@ bool ksm_slots_empty(const struct ksm_slots *slots)
 	return list_empty(&slots->list);
 }
 
+/**
+ * ksm_mm_leaf_bytes - memory that records of the pages of an mm take
+ * @slots: the slots
+ * @mm: the mm
+ *
+ * Context: any; takes ksm_slots.lock.
+ * Return: bytes.
+ */
+unsigned long ksm_mm_leaf_bytes(struct ksm_slots *slots, struct mm_struct *mm)
+{
+	struct mm_slot *slot;
+	unsigned long bytes = 0;
+
+	spin_lock(&slots->lock);
+	slot = mm_slot_lookup(slot_hash, mm);
+	if (slot)
+		bytes = READ_ONCE(mm_slot_entry(slot, struct ksm_mm_slot, slot)->leaf_bytes);
+	spin_unlock(&slots->lock);
+	return bytes;
+}
+
 static struct ksm_mm_slot *slot_after(struct ksm_slots *slots, struct list_head *at)
 {
 	lockdep_assert_held(&slots->lock);

@@ -1,20 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Kernel Samepage Merging: records of the pages that scans came across.
+ * Kernel Samepage Merging: records of the pages that have been scanned.
  *
- * A record takes 16 bytes.  It knows neither its mm nor its address: those stand
- * once in the leaf, which holds the records of up to KSM_LEAF_PAGES neighbouring
- * pages and comes in a few sizes, so that a lonely page takes little more than
- * its record.  The leaves of an mm form a list in the order of addresses, which
- * is the order that scans go in.
+ * A record takes 16 bytes.  It contains neither its mm nor its address.  Those are
+ * in the leaf, which has the records of up to KSM_LEAF_PAGES neighbouring pages
+ * and comes in a few sizes, so that a page without neighbours takes little more
+ * than its record.  The leaves of an mm form a list in the order of addresses,
+ * which is the order of a scan.
  *
- * Records don't move while their leaf lives.  Where pages have appeared that a
- * leaf has no records for, a new leaf takes over from it.
+ * The address of a record does not change while its leaf exists.  A leaf is
+ * replaced by a larger one when pages have appeared for which it has no record,
+ * and by a smaller one, at the end of its scan, when enough records are free.
  */
 
 #include <linux/bitops.h>
 #include <linux/bug.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 
 #include "domain.h"
@@ -28,10 +31,10 @@ static const char * const leaf_cache_name[KSM_LEAF_CLASSES] = {
 };
 
 /**
- * ksm_leaf_capacity - records that a leaf has room for
+ * ksm_leaf_capacity - the number of records that a leaf has space for
  * @class: size class, below KSM_LEAF_CLASSES
  *
- * Return: their number.
+ * Return: the number.
  */
 unsigned int ksm_leaf_capacity(unsigned int class)
 {
@@ -67,7 +70,8 @@ int __init ksm_record_init(void)
 	BUILD_BUG_ON(sizeof(u64) * BITS_PER_BYTE < KSM_LEAF_PAGES);
 	for (class = 0; class < KSM_LEAF_CLASSES; class++) {
 		leaf_cache[class] = kmem_cache_create(leaf_cache_name[class],
-						      leaf_size(class), 0, 0, NULL);
+						      leaf_size(class), 0,
+						      SLAB_ACCOUNT, NULL);
 		if (!leaf_cache[class])
 			goto fail;
 	}
@@ -79,7 +83,7 @@ fail:
 }
 
 /**
- * ksm_leaf_of - the leaf that a record stands in
+ * ksm_leaf_of - the leaf of a record
  * @record: a record
  *
  * Return: its leaf.
@@ -90,7 +94,7 @@ struct ksm_leaf *ksm_leaf_of(const struct ksm_record *record)
 }
 
 /**
- * ksm_leaf_start - the first address that a leaf may have a record for
+ * ksm_leaf_start - the first address of the range of a leaf
  * @leaf: a leaf
  *
  * Return: the address.
@@ -101,7 +105,7 @@ unsigned long ksm_leaf_start(const struct ksm_leaf *leaf)
 }
 
 /**
- * ksm_record_address - where the page of a record is
+ * ksm_record_address - the address of the page of a record
  * @record: a record
  *
  * Return: its user address.
@@ -113,10 +117,10 @@ unsigned long ksm_record_address(const struct ksm_record *record)
 }
 
 /**
- * ksm_record_mm - whose page a record is about
+ * ksm_record_mm - the mm of the page of a record
  * @record: a record
  *
- * Return: the mm, kept from being freed by its mm_slot.
+ * Return: the mm, which its mm_slot keeps from being freed.
  */
 struct mm_struct *ksm_record_mm(const struct ksm_record *record)
 {
@@ -124,9 +128,9 @@ struct mm_struct *ksm_record_mm(const struct ksm_record *record)
 }
 
 /**
- * ksm_record_seen - begin to keep what is known of a page
- * @domain: whose counters count it
- * @record: a free record
+ * ksm_record_seen - put a free record into use
+ * @domain: the counters
+ * @record: a free record; becomes %KSM_SEEN
  *
  * Context: any; under ksm.lock.
  */
@@ -135,32 +139,62 @@ void ksm_record_seen(struct ksm_domain *domain, struct ksm_record *record)
 	record->state = KSM_SEEN;
 	record->age = 0;
 	record->skips = 0;
+	ksm_leaf_of(record)->skips = 0;
 	domain->counters.records++;
 	domain->counters.changed++;
 	ksm_record_mm(record)->ksm_rmap_items++;
 }
 
 /**
+ * ksm_record_changed - note that the content of a page has changed
+ * @domain: the index and the counters
+ * @record: %KSM_SEEN or %KSM_UNSHARED; becomes %KSM_SEEN
+ * @tag: of the new sample
+ *
+ * The page is scanned again in each of the next passes, as a new one is.
+ *
+ * Context: any; under ksm.lock.
+ */
+void ksm_record_changed(struct ksm_domain *domain, struct ksm_record *record, u32 tag)
+{
+	domain->counters.changed++;
+	if (record->state == KSM_UNSHARED)
+		ksm_unstable_remove(&domain->unstable, record);
+	record->tag = tag;
+	record->full = false;
+	record->age = 0;
+	record->skips = 0;
+	ksm_leaf_of(record)->skips = 0;
+}
+
+static void detach_item(struct ksm_domain *domain, struct ksm_record *record)
+{
+	struct ksm_rmap_item *item = record->item;
+
+	record->item = NULL;
+	record->state = KSM_SEEN;
+	record->age = 0;
+	record->skips = 0;
+	ksm_stable_detach(domain, item);
+	ksm_item_free(item);
+}
+
+/**
  * ksm_record_unshare - take a record out of the tree it is in
  * @domain: the trees
- * @record: not free; becomes KSM_SEEN
+ * @record: not free; becomes %KSM_SEEN
  *
- * Context: may sleep where the record is KSM_SHARED; under ksm.lock.
+ * Context: may sleep if the record is %KSM_SHARED; under ksm.lock.
  */
 void ksm_record_unshare(struct ksm_domain *domain, struct ksm_record *record)
 {
-	struct ksm_rmap_item *item;
-
+	ksm_leaf_of(record)->skips = 0;
 	switch ((enum ksm_state)record->state) {
 	case KSM_UNSHARED:
 		ksm_unstable_remove(&domain->unstable, record);
 		break;
 	case KSM_SHARED:
-		item = record->item;
-		record->item = NULL;
-		record->state = KSM_SEEN;
-		ksm_stable_detach(domain, item);
-		ksm_item_free(item);
+		detach_item(domain, record);
 		break;
 	case KSM_NONE:
 	case KSM_SEEN:
@@ -173,7 +207,7 @@ void ksm_record_unshare(struct ksm_domain *domain, struct ksm_record *record)
  * @domain: the trees and counters
  * @record: any record
  *
- * Context: may sleep where the record is KSM_SHARED; under ksm.lock.
+ * Context: may sleep if the record is %KSM_SHARED; under ksm.lock.
  */
 void ksm_record_forget(struct ksm_domain *domain, struct ksm_record *record)
 {
@@ -181,30 +215,66 @@ void ksm_record_forget(struct ksm_domain *domain, struct ksm_record *record)
 		return;
 	ksm_record_unshare(domain, record);
 	record->state = KSM_NONE;
+	record->skips = 0;
+	ksm_leaf_of(record)->may_shrink = true;
 	domain->counters.records--;
 	ksm_record_mm(record)->ksm_rmap_items--;
 }
 
-static struct ksm_leaf *leaf_alloc(struct ksm_domain *domain, unsigned int nr)
+/**
+ * ksm_charge_begin - charge allocations to the memory cgroup of an mm
+ * @mm: the mm whose pages are described by what is allocated
+ *
+ * Allocations with __GFP_ACCOUNT, or from caches with SLAB_ACCOUNT, are charged
+ * until ksm_charge_end().  They must be GFP_NOWAIT: a cgroup at its limit would
+ * be reclaimed from otherwise, and in the end a process in it killed.
+ *
+ * Context: a task; the mm is kept from being freed.
+ * Return: what to pass to ksm_charge_end().
+ */
+struct mem_cgroup *ksm_charge_begin(struct mm_struct *mm)
 {
+	return set_active_memcg(get_mem_cgroup_from_mm(mm));
+}
+
+/**
+ * ksm_charge_end - end what ksm_charge_begin() began
+ * @old: what that returned
+ *
+ * Context: a task.
+ */
+void ksm_charge_end(struct mem_cgroup *old)
+{
+	mem_cgroup_put(set_active_memcg(old));
+}
+
+static struct ksm_leaf *leaf_alloc(struct ksm_domain *domain, struct ksm_mm_slot *owner,
+				   unsigned int nr)
+{
+	struct mem_cgroup *old = ksm_charge_begin(owner->slot.mm);
 	unsigned int class = class_for(nr);
 	struct ksm_leaf *leaf;
 
-	leaf = kmem_cache_zalloc(leaf_cache[class],
-				 GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
+	leaf = kmem_cache_zalloc(leaf_cache[class], GFP_NOWAIT | __GFP_NOWARN);
+	ksm_charge_end(old);
 	if (!leaf)
 		return NULL;
 	leaf->class = class;
+	leaf->owner = owner;
+	leaf->may_shrink = true;
 	domain->counters.leaf_bytes += leaf_size(class);
+	owner->leaf_bytes += leaf_size(class);
 	return leaf;
 }
 
 static void leaf_free(struct ksm_domain *domain, struct ksm_leaf *leaf)
 {
 	domain->counters.leaf_bytes -= leaf_size(leaf->class);
+	leaf->owner->leaf_bytes -= leaf_size(leaf->class);
 	kmem_cache_free(leaf_cache[leaf->class], leaf);
 }
 
+/* The pages whose records are in use. */
 static u64 leaf_offsets(const struct ksm_leaf *leaf)
 {
 	u64 offsets = 0;
@@ -216,9 +286,9 @@ static u64 leaf_offsets(const struct ksm_leaf *leaf)
 	return offsets;
 }
 
-/* Both leaves are of one range, and @to has every offset that is in use. */
-static void leaf_take_over(struct ksm_domain *domain, struct ksm_leaf *to,
-			   struct ksm_leaf *from)
+/* Both leaves have the same range, and @to has each offset that is in use. */
+static void move_records(struct ksm_domain *domain, struct ksm_leaf *to,
+			 struct ksm_leaf *from)
 {
 	struct ksm_record *record = to->record;
 	unsigned int i;
@@ -238,11 +308,11 @@ static void leaf_take_over(struct ksm_domain *domain, struct ksm_leaf *to,
 }
 
 /**
- * ksm_leaf_covers - whether an address lies in the range of a leaf
+ * ksm_leaf_covers - whether an address is in the range of a leaf
  * @leaf: a leaf, or NULL
  * @address: a user address
  *
- * Return: true where it does.
+ * Return: true if it is.
  */
 bool ksm_leaf_covers(const struct ksm_leaf *leaf, unsigned long address)
 {
@@ -252,15 +322,18 @@ bool ksm_leaf_covers(const struct ksm_leaf *leaf, unsigned long address)
 /**
  * ksm_leaf_extend - make sure that there are records for some pages
  * @domain: the trees and counters
- * @owner: whose leaf it is
- * @link: where the leaf is linked, or is to be
+ * @owner: the slot of the mm
+ * @link: where the leaf is linked, or is to be linked
  * @address: any address of the leaf's range
  * @offsets: a bit for each page of the range that needs a record
  *
- * Records that are new are free.  Pointers to records of this leaf no longer
- * hold afterwards.
+ * New records are free, and free records that are not needed go.  Afterwards no
+ * pointer to the leaf or to one of its records is valid.
  *
- * Context: may sleep; under ksm.lock.
+ * The memory is charged to the memory cgroup of the mm.  A cgroup at its limit
+ * gets none: its pages stay as they are, unmerged.
+ *
+ * Context: any; under ksm.lock.
  * Return: 0, or -ENOMEM and nothing has changed.
  */
 int ksm_leaf_extend(struct ksm_domain *domain, struct ksm_mm_slot *owner,
@@ -271,10 +344,9 @@ int ksm_leaf_extend(struct ksm_domain *domain, struct ksm_mm_slot *owner,
 
 	if (old)
 		offsets |= leaf_offsets(old);
-	leaf = leaf_alloc(domain, hweight64(offsets));
+	leaf = leaf_alloc(domain, owner, hweight64(offsets));
 	if (!leaf)
 		return -ENOMEM;
-	leaf->owner = owner;
 	leaf->range = address >> (PAGE_SHIFT + KSM_LEAF_SHIFT);
 	for (; offsets; offsets &= offsets - 1) {
 		leaf->record[leaf->nr].offset = __ffs64(offsets);
@@ -283,7 +355,7 @@ int ksm_leaf_extend(struct ksm_domain *domain, struct ksm_mm_slot *owner,
 	}
 	leaf->next = *link;
 	if (old) {
-		leaf_take_over(domain, leaf, old);
+		move_records(domain, leaf, old);
 		leaf->next = old->next;
 		leaf_free(domain, old);
 	}
@@ -291,64 +363,156 @@ int ksm_leaf_extend(struct ksm_domain *domain, struct ksm_mm_slot *owner,
 	return 0;
 }
 
-/**
- * ksm_leaf_free_empty - free a leaf that has no record in use
- * @domain: the counters
- * @link: where the leaf is linked
- *
- * Context: any; under ksm.lock.
- * Return: true where it was freed and @link leads to the next one.
- */
-bool ksm_leaf_free_empty(struct ksm_domain *domain, struct ksm_leaf **link)
+/* The first address behind the range of a leaf may be 0: compare the last one. */
+static unsigned long leaf_last(const struct ksm_leaf *leaf)
 {
-	struct ksm_leaf *leaf = *link;
+	return ksm_leaf_start(leaf) + KSM_LEAF_BYTES - 1;
+}
+
+static unsigned int leaf_offset(unsigned long address)
+{
+	return (address >> PAGE_SHIFT) & (KSM_LEAF_PAGES - 1);
+}
+
+/* Forget the records of the pages from offset @from to offset @to. */
+static void leaf_forget(struct ksm_domain *domain, struct ksm_leaf *leaf,
+			unsigned int from, unsigned int to)
+{
 	unsigned int i;
 
 	for (i = 0; i < leaf->nr; i++)
-		if (leaf->record[i].state != KSM_NONE)
+		if (leaf->record[i].offset >= from && leaf->record[i].offset <= to)
+			ksm_record_forget(domain, &leaf->record[i]);
+}
+
+/* Free a leaf without records in use, or replace it by one of the size it needs. */
+static void leaf_shrink(struct ksm_domain *domain, struct ksm_leaf **link)
+{
+	struct ksm_leaf *leaf = *link;
+	const unsigned int nr = hweight64(leaf_offsets(leaf));
+
+	if (!nr) {
+		*link = leaf->next;
+		leaf_free(domain, leaf);
+	} else if (class_for(nr) == leaf->class) {
+		leaf->may_shrink = false;
+	} else if (!ksm_leaf_extend(domain, leaf->owner, link, ksm_leaf_start(leaf), 0)) {
+		(*link)->may_shrink = false;
+	}
+}
+
+/* All pages at lower addresses than @done have been scanned or forgotten. */
+static void cursor_advance(struct ksm_domain *domain, struct ksm_leaf_cursor *cursor,
+			   unsigned long done)
+{
+	struct ksm_leaf *leaf = *cursor->link;
+
+	cursor->done = done;
+	if (!leaf || leaf_last(leaf) >= done)
+		return;
+	if (leaf->may_shrink)
+		leaf_shrink(domain, cursor->link);
+	/* Otherwise the leaf has been freed, and the link leads to the next one. */
+	leaf = *cursor->link;
+	if (leaf && leaf_last(leaf) < done)
+		cursor->link = &leaf->next;
+	VM_WARN_ON_ONCE(*cursor->link && leaf_last(*cursor->link) < done);
+}
+
+/**
+ * ksm_leaf_cursor_init - begin a pass over the leaves of an mm
+ * @cursor: filled in
+ * @slot: the slot of the mm
+ *
+ * Context: any; under ksm.lock.
+ */
+void ksm_leaf_cursor_init(struct ksm_leaf_cursor *cursor, struct ksm_mm_slot *slot)
+{
+	cursor->link = &slot->leaves;
+	cursor->done = 0;
+}
+
+/**
+ * ksm_leaf_cursor_forget - forget pages that are no longer there
+ * @domain: the trees and counters
+ * @cursor: the cursor
+ * @address: the pages from @cursor->done up to here are forgotten
+ * @budget: how many records may be gone through; less those that were.  All of a
+ *          leaf is gone through even if that is more
+ *
+ * No pointer to a leaf at a lower address than @address is valid afterwards.
+ *
+ * Context: may sleep; under ksm.lock.
+ * Return: true if @cursor->done is @address; otherwise the budget is used up.
+ */
+bool ksm_leaf_cursor_forget(struct ksm_domain *domain, struct ksm_leaf_cursor *cursor,
+			    unsigned long address, unsigned int *budget)
+{
+	while (cursor->done < address) {
+		struct ksm_leaf *leaf = *cursor->link;
+		unsigned long start, last;
+
+		if (!leaf || ksm_leaf_start(leaf) >= address) {
+			cursor->done = address;
+			break;
+		}
+		if (!*budget)
 			return false;
-	*link = leaf->next;
-	leaf_free(domain, leaf);
+		*budget -= min_t(unsigned int, *budget, leaf->nr);
+		start = max(cursor->done, ksm_leaf_start(leaf));
+		last = min(address - 1, leaf_last(leaf));
+		leaf_forget(domain, leaf, leaf_offset(start), leaf_offset(last));
+		cursor_advance(domain, cursor, last + 1);
+	}
 	return true;
 }
 
 /**
- * ksm_leaf_forget - forget the records of some pages of a leaf
+ * ksm_leaf_cursor_scanned - note that some pages have been scanned
  * @domain: the trees and counters
- * @leaf: the leaf
- * @from: first page of its range
- * @to: page behind the last
+ * @cursor: the cursor
+ * @address: end of the pages, in the range of the leaf of @cursor->done or right
+ *           behind it
  *
- * Context: may sleep; under ksm.lock.
+ * If that was the last page of the leaf, the leaf is freed or made smaller where
+ * possible.  No pointer to it is valid afterwards.  Candidates that point to its
+ * records have to be merged before.
+ *
+ * Context: any; under ksm.lock.
  */
-void ksm_leaf_forget(struct ksm_domain *domain, struct ksm_leaf *leaf,
-		     unsigned int from, unsigned int to)
+void ksm_leaf_cursor_scanned(struct ksm_domain *domain, struct ksm_leaf_cursor *cursor,
+			     unsigned long address)
 {
-	unsigned int i;
-
-	if (from >= to)
-		return;
-	for (i = 0; i < leaf->nr; i++)
-		if (leaf->record[i].offset >= from && leaf->record[i].offset < to)
-			ksm_record_forget(domain, &leaf->record[i]);
+	cursor_advance(domain, cursor, address);
 }
 
 /**
- * ksm_leaves_forget - forget all that lies before an address
- * @domain: the trees and counters
- * @link: where the first leaf to free is linked
- * @end: leaves whose range begins here or further on stay
+ * ksm_leaf_cursor_leaf - the leaf of an address
+ * @cursor: the cursor; @cursor->done is in the same range as @address
+ * @address: the address
  *
- * Context: may sleep; under ksm.lock.
+ * Context: any; under ksm.lock.
+ * Return: the leaf, or NULL if there is none.
  */
-void ksm_leaves_forget(struct ksm_domain *domain, struct ksm_leaf **link,
-		       unsigned long end)
+struct ksm_leaf *ksm_leaf_cursor_leaf(const struct ksm_leaf_cursor *cursor,
+				      unsigned long address)
 {
-	while (*link && ksm_leaf_start(*link) < end) {
-		ksm_leaf_forget(domain, *link, 0, KSM_LEAF_PAGES);
-		ksm_leaf_free_empty(domain, link);
-		cond_resched();
-	}
+	struct ksm_leaf *leaf = *cursor->link;
+
+	return ksm_leaf_covers(leaf, address) ? leaf : NULL;
+}
+
+/**
+ * ksm_leaf_cursor_next_start - where the next leaf begins
+ * @cursor: the cursor
+ *
+ * Context: any; under ksm.lock.
+ * Return: the first address of its range, which may be less than @cursor->done,
+ * or ULONG_MAX if there is no leaf any more.
+ */
+unsigned long ksm_leaf_cursor_next_start(const struct ksm_leaf_cursor *cursor)
+{
+	return *cursor->link ? ksm_leaf_start(*cursor->link) : ULONG_MAX;
 }
 
 #include "tests/record-kunit.h"

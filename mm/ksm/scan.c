@@ -109,35 +109,14 @@ static unsigned long leaf_base(unsigned long address)
 	return ALIGN_DOWN(address, KSM_LEAF_BYTES);
 }
 
-/* Forget what is known of the pages between the last one looked at and @address. */
+/* Forget what is known of the pages between the last one scanned and @address. */
 static void forget_until(struct ksm_scan *scan, unsigned long address)
 {
-	struct ksm_domain *domain = scan->domain;
-	struct ksm_leaf *leaf = *scan->leaf;
-	unsigned int from = 0;
+	unsigned int budget;
 
-	if (ksm_leaf_covers(leaf, scan->looked))
-		from = leaf_offset(scan->looked);
-	if (from && !ksm_leaf_covers(leaf, address)) {
-		ksm_leaf_forget(domain, leaf, from, KSM_LEAF_PAGES);
-		if (!ksm_leaf_free_empty(domain, scan->leaf))
-			scan->leaf = &leaf->next;
-		from = 0;
-	}
-	ksm_leaves_forget(domain, scan->leaf, leaf_base(address));
-	if (ksm_leaf_covers(*scan->leaf, address))
-		ksm_leaf_forget(domain, *scan->leaf, from, leaf_offset(address));
-}
-
-/* The pages of a leaf's range up to @address have been looked at. */
-static void looked_until(struct ksm_scan *scan, unsigned long base,
-			 unsigned long address)
-{
-	scan->looked = address;
-	if (!ksm_leaf_covers(*scan->leaf, base) || ksm_leaf_covers(*scan->leaf, address))
-		return;
-	if (!ksm_leaf_free_empty(scan->domain, scan->leaf))
-		scan->leaf = &(*scan->leaf)->next;
+	do {
+		budget = UINT_MAX;
+	} while (!ksm_leaf_cursor_forget(scan->domain, &scan->cursor, address, &budget));
 }
 
 static struct page *chunk_page(const struct ksm_chunk *chunk, unsigned int offset)
@@ -223,11 +202,7 @@ static void look_first(struct ksm_scan *scan, struct ksm_record *record, u64 sam
 
 static void look_changed(struct ksm_scan *scan, struct ksm_record *record, u64 sample)
 {
-	scan->domain->counters.changed++;
-	if (record->state == KSM_UNSHARED)
-		ksm_unstable_remove(&scan->domain->unstable, record);
-	record->tag = ksm_tag(sample);
-	record->full = false;
+	ksm_record_changed(scan->domain, record, ksm_tag(sample));
 }
 
 /* The page is what it was; has its like turned up? */
@@ -445,12 +420,12 @@ static void look_closer(struct ksm_scan *scan, struct ksm_chunk *chunk,
 
 static enum ksm_chunk_result scan_chunk(struct ksm_scan *scan, struct ksm_chunk *chunk)
 {
-	struct ksm_leaf *leaf = *scan->leaf;
+	struct ksm_leaf *leaf = ksm_leaf_cursor_leaf(&scan->cursor, chunk->base);
 	const bool smart = READ_ONCE(scan->domain->controls->smart_scan);
 	const bool may_skip = smart && !chunk->young;
 	struct ksm_record *record = NULL, *end = NULL;
 
-	if (ksm_leaf_covers(leaf, chunk->base)) {
+	if (leaf) {
 		record = leaf->record;
 		end = record + leaf->nr;
 	}
@@ -580,11 +555,9 @@ static unsigned long scan_range(struct ksm_scan *scan, struct vm_area_struct *vm
 
 	ask_secondary_mmu(scan, &chunk);
 	forget_until(scan, address);
-	scan->looked = address;
 	ptl = chunk_lock(&chunk, pmd);
 	if (!ptl) {
 		forget_until(scan, end);
-		looked_until(scan, chunk.base, end);
 		return end;
 	}
 	if (chunk.young)
@@ -595,11 +568,13 @@ static unsigned long scan_range(struct ksm_scan *scan, struct vm_area_struct *vm
 	if (result == KSM_CHUNK_NO_RECORD && !scan->nr_candidates)
 		missing = chunk_present(&chunk);
 	chunk_unlock(&chunk, ptl);
-	if (missing && ksm_leaf_extend(scan->domain, scan->slots->cursor, scan->leaf,
-				       chunk.base, missing))
+	if (missing && ksm_leaf_extend(scan->domain, scan->slots->cursor,
+				       scan->cursor.link, chunk.base, missing))
 		chunk.at = chunk.end;
 	address = chunk.base + chunk.at * PAGE_SIZE;
-	looked_until(scan, chunk.base, address);
+	/* Candidates point into the leaf: see merge_candidates(). */
+	if (!scan->nr_candidates)
+		ksm_leaf_cursor_scanned(scan->domain, &scan->cursor, address);
 	return address;
 }
 
@@ -697,9 +672,9 @@ static bool scan_areas(struct ksm_scan *scan, struct mm_struct *mm)
 static void enter_slot(struct ksm_scan *scan)
 {
 	scan->address = 0;
-	scan->looked = 0;
 	scan->asked = 0;
-	scan->leaf = scan->slots->cursor ? &scan->slots->cursor->leaves : NULL;
+	if (scan->slots->cursor)
+		ksm_leaf_cursor_init(&scan->cursor, scan->slots->cursor);
 	scan->found_vma = false;
 }
 
@@ -759,6 +734,8 @@ static void merge_candidates(struct ksm_scan *scan)
 		ksm_cmp_and_merge(scan->domain, &scan->candidate[i]);
 		cond_resched();
 	}
+	if (scan->nr_candidates)
+		ksm_leaf_cursor_scanned(scan->domain, &scan->cursor, scan->address);
 	scan->nr_candidates = 0;
 }
 

@@ -7,9 +7,10 @@
 
 #include <linux/types.h>
 
+#include "record.h"
+
 struct ksm_candidate;
 struct ksm_domain;
-struct ksm_leaf;
 struct ksm_advisor;
 struct ksm_slots;
 
@@ -20,10 +21,9 @@ struct ksm_slots;
  * @advisor: the amount of work in a batch
  * @sleep_millisecs: pause between two batches
  * @address: the next address in it
- * @looked: behind the last page that was looked at
  * @asked: behind the last page that secondary MMUs were asked about
  * @young: what they said
- * @leaf: where the leaf at or behind @looked is linked
+ * @cursor: in the leaves of the mm
  * @found_vma: the mm has a mergeable VMA
  * @seqnr: passes completed
  * @changed: as in struct ksm_counters, when this pass began
@@ -42,10 +42,9 @@ struct ksm_scan {
 	struct ksm_advisor *advisor;
 	const unsigned int *sleep_millisecs;
 	unsigned long address;
-	unsigned long looked;
 	unsigned long asked;
 	bool young;
-	struct ksm_leaf **leaf;
+	struct ksm_leaf_cursor cursor;
 	bool found_vma;
 	unsigned long seqnr;
 	unsigned long changed;

@@ -17,10 +17,12 @@ struct ksm_leaf;
  * struct ksm_mm_slot - an mm that may have mergeable VMAs
  * @slot: link from the mm, and into the list of all slots
  * @leaves: its leaves, in the order of addresses
+ * @leaf_bytes: memory in @leaves
  */
 struct ksm_mm_slot {
 	struct mm_slot slot;
 	struct ksm_leaf *leaves;
+	unsigned long leaf_bytes;
 };
 
 /**
@@ -46,6 +48,7 @@ extern struct ksm_slots ksm_slots;
 int ksm_mm_slot_init(void);
 void ksm_slots_set_changed(struct ksm_slots *slots);
 bool ksm_slots_empty(const struct ksm_slots *slots);
+unsigned long ksm_mm_leaf_bytes(struct ksm_slots *slots, struct mm_struct *mm);
 void ksm_slots_begin(struct ksm_slots *slots, bool unmerging);
 void ksm_slots_end(struct ksm_slots *slots);
 void ksm_slots_leave(struct ksm_slots *slots, bool forget);

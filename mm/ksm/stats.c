@@ -9,7 +9,7 @@
 #include <linux/ksm.h>
 
 #include "domain.h"
-#include "record.h"
+#include "slots.h"
 #include "stable.h"
 #include "stats.h"
 #include "vma.h"
@@ -68,8 +68,8 @@ void ksm_domain_figures(const struct ksm_domain *domain, struct ksm_figures *fig
  *
  * A page is counted in each process that shares it.
  *
- * Context: any.
- * Return: bytes, less than 0 where the records take more than is saved.
+ * Context: any; takes ksm_slots.lock.
+ * Return: bytes, less than 0 if the records take more than is saved.
  */
 long ksm_process_profit(struct mm_struct *mm)
 {
@@ -77,7 +77,7 @@ long ksm_process_profit(struct mm_struct *mm)
 	long saved = merged + mm_ksm_zero_pages(mm);
 
 	return saved * PAGE_SIZE - merged * sizeof(struct ksm_rmap_item) -
-	       READ_ONCE(mm->ksm_rmap_items) * sizeof(struct ksm_record);
+	       ksm_mm_leaf_bytes(&ksm_slots, mm);
 }
 
 /**

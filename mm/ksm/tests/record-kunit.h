@@ -2,7 +2,7 @@
 /*
  * Kernel Samepage Merging: tests of records and leaves.
  *
- * Each test has a domain of its own, and an mm that no task has.
+ * Each test has a domain of its own, and an mm without a task.
  */
 
 #ifdef CONFIG_KSM_KUNIT_TEST
@@ -14,13 +14,13 @@
 #include <linux/mm_types.h>
 
 /**
- * struct ksm_record_test - what a test has
+ * struct ksm_record_test - the state of a test
  * @lock: guards @domain
  * @controls: the controls of @domain
  * @key: the secret of @domain
  * @domain: its trees and counters
  * @slot: owner of its leaves
- * @mm: whose pages these would be
+ * @mm: the mm of the pages
  */
 struct ksm_record_test {
 	struct mutex lock;	/* what guards the domain */
@@ -47,17 +47,22 @@ static int ksm_record_test_init(struct kunit *test)
 	return 0;
 }
 
-/* Whatever a test did, nothing is left once all is forgotten. */
+/* Nothing is left once all pages are forgotten. */
 static void ksm_record_test_exit(struct kunit *test)
 {
 	struct ksm_record_test *t = test->priv;
+	struct ksm_leaf_cursor cursor;
+	unsigned int budget = UINT_MAX;
 
 	if (!t)
 		return;
-	ksm_leaves_forget(&t->domain, &t->slot.leaves, ULONG_MAX);
+	ksm_leaf_cursor_init(&cursor, &t->slot);
+	KUNIT_EXPECT_TRUE(test, ksm_leaf_cursor_forget(&t->domain, &cursor, ULONG_MAX,
+						       &budget));
 	KUNIT_EXPECT_NULL(test, t->slot.leaves);
 	KUNIT_EXPECT_EQ(test, t->domain.counters.records, 0UL);
 	KUNIT_EXPECT_EQ(test, t->domain.counters.leaf_bytes, 0UL);
+	KUNIT_EXPECT_EQ(test, t->slot.leaf_bytes, 0UL);
 	KUNIT_EXPECT_EQ(test, t->domain.unstable.nr, 0UL);
 	KUNIT_EXPECT_EQ(test, t->mm.ksm_rmap_items, 0UL);
 	ksm_domain_destroy(&t->domain);
@@ -122,7 +127,7 @@ static void ksm_test_address(struct kunit *test)
 	}
 }
 
-/* A larger leaf takes over what is known, and the place in the unstable tree. */
+/* A larger leaf gets what is known, and its record is found in the index. */
 static void ksm_test_take_over(struct kunit *test)
 {
 	struct ksm_record_test *t = test->priv;
@@ -153,6 +158,7 @@ static void ksm_test_take_over(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, t->domain.counters.records, 1UL);
 	KUNIT_EXPECT_EQ(test, t->domain.counters.leaf_bytes,
 			(unsigned long)leaf_size((*link)->class));
+	KUNIT_EXPECT_EQ(test, t->slot.leaf_bytes, t->domain.counters.leaf_bytes);
 }
 
 /* A record that is free when its leaf is replaced is not kept. */
@@ -169,52 +175,124 @@ static void ksm_test_drop_free(struct kunit *test)
 	KUNIT_EXPECT_NOT_NULL(test, ksm_test_record(*link, 12));
 }
 
-static void ksm_test_forget(struct kunit *test)
+static void ksm_test_fill_leaf(struct kunit *test, struct ksm_leaf **link,
+			       unsigned long address)
 {
 	struct ksm_record_test *t = test->priv;
-	struct ksm_leaf **link = &t->slot.leaves;
 	unsigned int i;
 
-	ksm_test_extend(test, link, 0, ~0ULL);
+	ksm_test_extend(test, link, address, ~0ULL);
 	for (i = 0; i < KSM_LEAF_PAGES; i++) {
 		ksm_record_seen(&t->domain, &(*link)->record[i]);
 		if (i % 2)
 			ksm_unstable_insert(&t->domain.unstable, &(*link)->record[i]);
 	}
+}
+
+static void ksm_test_forget(struct kunit *test)
+{
+	struct ksm_record_test *t = test->priv;
+	struct ksm_leaf **link = &t->slot.leaves;
+	struct ksm_leaf_cursor cursor;
+	unsigned int budget = UINT_MAX;
+
+	ksm_test_fill_leaf(test, link, 0);
 	KUNIT_EXPECT_EQ(test, t->mm.ksm_rmap_items, (unsigned long)KSM_LEAF_PAGES);
 	KUNIT_EXPECT_EQ(test, t->domain.unstable.nr, KSM_LEAF_PAGES / 2UL);
-	ksm_leaf_forget(&t->domain, *link, 10, 20);
+	(*link)->record[12].skips = 60;
+	ksm_leaf_cursor_init(&cursor, &t->slot);
+	ksm_leaf_cursor_scanned(&t->domain, &cursor, 10 * PAGE_SIZE);
+	KUNIT_EXPECT_TRUE(test, ksm_leaf_cursor_forget(&t->domain, &cursor, 20 * PAGE_SIZE,
+						       &budget));
 	KUNIT_EXPECT_EQ(test, t->domain.counters.records, KSM_LEAF_PAGES - 10UL);
 	KUNIT_EXPECT_EQ(test, t->domain.unstable.nr, KSM_LEAF_PAGES / 2UL - 5);
 	KUNIT_EXPECT_EQ(test, (int)(*link)->record[9].state, KSM_UNSHARED);
 	KUNIT_EXPECT_EQ(test, (int)(*link)->record[10].state, KSM_NONE);
+	KUNIT_EXPECT_EQ(test, (int)(*link)->record[12].skips, 0);
 	KUNIT_EXPECT_EQ(test, (int)(*link)->record[20].state, KSM_SEEN);
-	KUNIT_EXPECT_FALSE(test, ksm_leaf_free_empty(&t->domain, link));
-	ksm_leaf_forget(&t->domain, *link, 0, KSM_LEAF_PAGES);
-	KUNIT_EXPECT_TRUE(test, ksm_leaf_free_empty(&t->domain, link));
-	KUNIT_EXPECT_NULL(test, *link);
+	KUNIT_EXPECT_PTR_EQ(test, ksm_leaf_cursor_leaf(&cursor, 20 * PAGE_SIZE), *link);
 }
 
-/* Leaves before an address go, those behind it stay, in their order. */
-static void ksm_test_forget_until(struct kunit *test)
+/* A leaf of which one page is left takes no more than a leaf of one page. */
+static void ksm_test_shrink(struct kunit *test)
+{
+	struct ksm_record_test *t = test->priv;
+	struct ksm_leaf_cursor cursor;
+	unsigned int budget = UINT_MAX;
+	u32 tag;
+
+	ksm_test_fill_leaf(test, &t->slot.leaves, 0);
+	t->slot.leaves->skips = 7;
+	ksm_leaf_cursor_init(&cursor, &t->slot);
+	ksm_leaf_cursor_forget(&t->domain, &cursor, 33 * PAGE_SIZE, &budget);
+	tag = ksm_test_record(t->slot.leaves, 33)->tag;
+	ksm_leaf_cursor_scanned(&t->domain, &cursor, 34 * PAGE_SIZE);
+	ksm_leaf_cursor_forget(&t->domain, &cursor, KSM_LEAF_BYTES, &budget);
+	KUNIT_EXPECT_EQ(test, t->domain.counters.leaf_bytes, (unsigned long)leaf_size(0));
+	KUNIT_EXPECT_EQ(test, (int)t->slot.leaves->skips, 0);
+	KUNIT_EXPECT_EQ(test, t->domain.counters.records, 1UL);
+	KUNIT_EXPECT_PTR_EQ(test, ksm_unstable_find(&t->domain.unstable, tag, false),
+			    &t->slot.leaves->record[0]);
+	KUNIT_EXPECT_NULL(test, ksm_leaf_cursor_leaf(&cursor, KSM_LEAF_BYTES));
+	KUNIT_EXPECT_EQ(test, ksm_leaf_cursor_next_start(&cursor), ULONG_MAX);
+}
+
+/* Leaves before an address go, within the budget.  Those behind it stay. */
+static void ksm_test_budget(struct kunit *test)
 {
 	struct ksm_record_test *t = test->priv;
 	struct ksm_leaf **link = &t->slot.leaves, *leaf;
-	unsigned int i;
+	struct ksm_leaf_cursor cursor;
+	unsigned int i, budget = 2;
 
 	for (i = 0; i < 6; i++) {
 		ksm_test_extend(test, link, i * KSM_LEAF_BYTES, BIT_ULL(i));
 		ksm_record_seen(&t->domain, &(*link)->record[0]);
 		link = &(*link)->next;
 	}
-	link = &t->slot.leaves->next;
-	ksm_leaves_forget(&t->domain, link, 4 * KSM_LEAF_BYTES);
+	ksm_leaf_cursor_init(&cursor, &t->slot);
+	ksm_leaf_cursor_scanned(&t->domain, &cursor, KSM_LEAF_BYTES);
+	KUNIT_EXPECT_FALSE(test, ksm_leaf_cursor_forget(&t->domain, &cursor,
+							4 * KSM_LEAF_BYTES, &budget));
+	KUNIT_EXPECT_EQ(test, budget, 0);
+	KUNIT_EXPECT_EQ(test, cursor.done, 3 * KSM_LEAF_BYTES);
+	budget = 2;
+	KUNIT_EXPECT_TRUE(test, ksm_leaf_cursor_forget(&t->domain, &cursor,
+						       4 * KSM_LEAF_BYTES, &budget));
+	KUNIT_EXPECT_EQ(test, budget, 1);
 	leaf = t->slot.leaves;
 	KUNIT_ASSERT_NOT_NULL(test, leaf);
 	KUNIT_EXPECT_EQ(test, ksm_leaf_start(leaf), 0UL);
 	KUNIT_ASSERT_NOT_NULL(test, leaf->next);
 	KUNIT_EXPECT_EQ(test, ksm_leaf_start(leaf->next), 4 * KSM_LEAF_BYTES);
+	KUNIT_EXPECT_EQ(test, ksm_leaf_cursor_next_start(&cursor), 4 * KSM_LEAF_BYTES);
 	KUNIT_EXPECT_EQ(test, t->domain.counters.records, 3UL);
+}
+
+/* A page that has changed or left the index is treated like a new one. */
+static void ksm_test_changed(struct kunit *test)
+{
+	struct ksm_record_test *t = test->priv;
+	struct ksm_record *record;
+
+	ksm_test_extend(test, &t->slot.leaves, 0, 1);
+	record = &t->slot.leaves->record[0];
+	ksm_record_seen(&t->domain, record);
+	record->tag = 1;
+	record->full = true;
+	record->age = 20;
+	record->skips = 30;
+	t->slot.leaves->skips = 40;
+	ksm_unstable_insert(&t->domain.unstable, record);
+	ksm_record_changed(&t->domain, record, 2);
+	KUNIT_EXPECT_EQ(test, (int)record->state, KSM_SEEN);
+	KUNIT_EXPECT_EQ(test, record->tag, 2);
+	KUNIT_EXPECT_FALSE(test, record->full);
+	KUNIT_EXPECT_EQ(test, (int)record->age, 0);
+	KUNIT_EXPECT_EQ(test, (int)record->skips, 0);
+	KUNIT_EXPECT_EQ(test, (int)t->slot.leaves->skips, 0);
+	KUNIT_EXPECT_EQ(test, t->domain.unstable.nr, 0UL);
+	KUNIT_EXPECT_EQ(test, t->domain.counters.changed, 2UL);
 }
 
 static struct kunit_case ksm_record_cases[] = {
@@ -223,7 +301,9 @@ static struct kunit_case ksm_record_cases[] = {
 	KUNIT_CASE(ksm_test_take_over),
 	KUNIT_CASE(ksm_test_drop_free),
 	KUNIT_CASE(ksm_test_forget),
-	KUNIT_CASE(ksm_test_forget_until),
+	KUNIT_CASE(ksm_test_shrink),
+	KUNIT_CASE(ksm_test_budget),
+	KUNIT_CASE(ksm_test_changed),
 	{ }
 };
 

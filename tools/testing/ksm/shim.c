@@ -9,7 +9,9 @@
 #include <string.h>
 
 #include <linux/jiffies.h>
+#include <linux/memcontrol.h>
 #include <linux/random.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 
 #include "shim.h"
@@ -112,6 +114,7 @@ struct kmem_cache {
 	struct kmem_cache *next;
 	const char *name;
 	size_t size;
+	bool account;
 	long objects;
 };
 
@@ -123,12 +126,13 @@ struct kmem_cache *kmem_cache_create(const char *name, unsigned int size,
 {
 	struct kmem_cache *cache;
 
-	WARN_ON(align || flags || ctor);
+	WARN_ON(align || (flags & ~SLAB_ACCOUNT) || ctor);
 	if (allocation_fails())
 		return NULL;
 	cache = calloc(1, sizeof(*cache));
 	cache->name = name;
 	cache->size = size;
+	cache->account = flags & SLAB_ACCOUNT;
 	cache->next = caches;
 	caches = cache;
 	shim.caches++;
@@ -167,21 +171,69 @@ long shim_objects_of(const char *name)
 	return objects;
 }
 
+static struct mem_cgroup *active_memcg;
+
+struct mem_cgroup *get_mem_cgroup_from_mm(struct mm_struct *mm)
+{
+	if (mm->memcg)
+		mm->memcg->references++;
+	return mm->memcg;
+}
+
+void mem_cgroup_put(struct mem_cgroup *memcg)
+{
+	if (memcg)
+		memcg->references--;
+}
+
+struct mem_cgroup *set_active_memcg(struct mem_cgroup *memcg)
+{
+	struct mem_cgroup *old = active_memcg;
+
+	active_memcg = memcg;
+	return old;
+}
+
+/* In front of each object of a cache: whom it is charged to. */
+struct object {
+	struct mem_cgroup *memcg;
+	u64 body[];
+};
+
 void *kmem_cache_zalloc(struct kmem_cache *cache, gfp_t gfp)
 {
-	if (allocation_fails())
+	struct mem_cgroup *memcg = cache->account ? active_memcg : NULL;
+	struct object *object;
+
+	if (allocation_fails() || (memcg && memcg->full))
 		return NULL;
 	cache->objects++;
 	shim.objects++;
-	return calloc(1, cache->size);
+	object = calloc(1, sizeof(*object) + cache->size);
+	object->memcg = memcg;
+	if (memcg)
+		memcg->charged += cache->size;
+	return object->body;
 }
 
-void kmem_cache_free(struct kmem_cache *cache, void *object)
+void kmem_cache_free(struct kmem_cache *cache, void *body)
 {
-	WARN_ON(!object || !cache->objects);
+	struct object *object;
+
+	WARN_ON(!body || !cache->objects);
+	object = container_of(body, struct object, body);
 	cache->objects--;
 	shim.objects--;
+	if (object->memcg)
+		object->memcg->charged -= cache->size;
 	free(object);
+}
+
+/* The size of an object of a cache, for tests of what memory is used. */
+size_t shim_object_size(void *body)
+{
+	return malloc_usable_size(container_of(body, struct object, body)) -
+	       sizeof(struct object);
 }
 
 void *kcalloc(size_t nr, size_t size, gfp_t gfp)

@@ -58,6 +58,7 @@ extern const u64 zero_page[];
 void shim_reset(void);
 void shim_destroy_caches(void);
 long shim_objects_of(const char *cache);
+size_t shim_object_size(void *object);
 
 /* The memory: frames are numbered from FIRST_PFN. */
 #define NR_FRAMES	512

@@ -5,9 +5,9 @@
  */
 
 #include <limits.h>
-#include <malloc.h>
 #include <string.h>
 
+#include <linux/memcontrol.h>
 #include <linux/rmap.h>
 #include <linux/slab.h>
 
@@ -52,6 +52,7 @@ struct owner {
 static struct owner owners[NR_OWNERS];
 static struct ksm_domain domain;
 static struct anon_vma anon_vma;
+static struct mem_cgroup groups[NR_OWNERS];
 static struct ksm_stable_node *nodes[NR_NODES];
 
 static void world_init(void)
@@ -60,9 +61,12 @@ static void world_init(void)
 
 	memset(owners, 0, sizeof(owners));
 	memset(nodes, 0, sizeof(nodes));
+	memset(groups, 0, sizeof(groups));
 	anon_vma.refs = 0;
-	for (i = 0; i < NR_OWNERS; i++)
+	for (i = 0; i < NR_OWNERS; i++) {
 		owners[i].slot.slot.mm = &owners[i].mm;
+		owners[i].mm.memcg = &groups[i];
+	}
 	CHECK_EQ(ksm_record_init(), 0);
 	CHECK_EQ(ksm_stable_init(), 0);
 	CHECK_EQ(ksm_domain_init(&domain, &lock, &controls, &secret), 0);
@@ -159,9 +163,9 @@ static unsigned long check_leaf(const struct ksm_leaf *leaf, struct owner *owner
 		CHECK(leaf->record[i - 1].offset < leaf->record[i].offset);
 	if (leaf->next)
 		CHECK(leaf->range < leaf->next->range);
-	CHECK_EQ(malloc_usable_size((void *)leaf),
+	CHECK_EQ(shim_object_size((void *)leaf),
 		 sizeof(*leaf) + capacity * sizeof(leaf->record[0]));
-	return malloc_usable_size((void *)leaf);
+	return shim_object_size((void *)leaf);
 }
 
 static void check_counters(const unsigned long *nr, unsigned long leaf_bytes)
@@ -181,11 +185,13 @@ static void check_world(void)
 
 	for (i = 0; i < NR_OWNERS; i++) {
 		struct owner *owner = &owners[i];
-		unsigned long used = 0;
+		unsigned long used = 0, bytes = 0;
 		struct ksm_leaf *leaf;
 
 		for (leaf = owner->slot.leaves; leaf; leaf = leaf->next)
-			leaf_bytes += check_leaf(leaf, owner);
+			bytes += check_leaf(leaf, owner);
+		CHECK_EQ(owner->slot.leaf_bytes, bytes);
+		leaf_bytes += bytes;
 		for (range = 0; range < NR_RANGES; range++) {
 			for (page = 0; page < NR_PAGES; page++) {
 				check_page(owner, range, page);
@@ -354,36 +360,44 @@ static void op_forget_record(void)
 	owner->pages[range][page].state = KSM_NONE;
 }
 
+/* A cursor that has come to a page. */
+static struct ksm_leaf_cursor cursor_at(struct owner *owner, unsigned int range,
+					unsigned int page)
+{
+	return (struct ksm_leaf_cursor){
+		.link = link_of(owner, range),
+		.done = address_of(range, page),
+	};
+}
+
 static void op_forget_part(void)
 {
 	struct owner *owner = any_owner();
-	unsigned int range = rnd_below(NR_RANGES), from = rnd_below(NR_PAGES + 1),
-		     to = rnd_below(NR_PAGES + 1);
-	struct ksm_leaf *leaf = *link_of(owner, range);
+	unsigned int range = rnd_below(NR_RANGES), from = rnd_below(NR_PAGES),
+		     to = from + rnd_below(NR_PAGES + 1 - from), budget = NR_PAGES;
+	struct ksm_leaf_cursor cursor = cursor_at(owner, range, from);
 
-	if (!ksm_leaf_covers(leaf, range_start(range)))
-		return;
-	ksm_leaf_forget(&domain, leaf, from, to);
+	CHECK(ksm_leaf_cursor_forget(&domain, &cursor, address_of(range, to), &budget));
+	CHECK_EQ(cursor.done, address_of(range, to));
 	for (; from < to; from++)
 		owner->pages[range][from].state = KSM_NONE;
 }
 
-static void op_free_empty(void)
+/* At the end of a leaf: it is freed, or made as small as it can be. */
+static void op_scanned(void)
 {
 	struct owner *owner = any_owner();
 	unsigned int range = rnd_below(NR_RANGES);
-	struct ksm_leaf **link = link_of(owner, range), *leaf = *link, *next;
+	struct ksm_leaf_cursor cursor = cursor_at(owner, range, rnd_below(NR_PAGES));
+	unsigned int nr = __builtin_popcountll(used_offsets(owner, range));
+	struct ksm_leaf *leaf;
 
-	if (!ksm_leaf_covers(leaf, range_start(range)))
-		return;
-	next = leaf->next;
-	if (ksm_leaf_free_empty(&domain, link)) {
-		CHECK(!used_offsets(owner, range));
-		CHECK(*link == next);
-	} else {
-		CHECK(used_offsets(owner, range));
-		CHECK(*link == leaf);
-	}
+	ksm_leaf_cursor_scanned(&domain, &cursor, address_of(range, NR_PAGES));
+	leaf = *link_of(owner, range);
+	CHECK_EQ(ksm_leaf_covers(leaf, range_start(range)), !!nr);
+	if (nr)
+		CHECK(!leaf->class || ksm_leaf_capacity(leaf->class - 1) < nr);
+	CHECK(*cursor.link == (nr ? leaf->next : leaf));
 }
 
 /* As a scan does that finds nothing between two addresses. */
@@ -391,12 +405,14 @@ static void op_forget_many(void)
 {
 	struct owner *owner = any_owner();
 	unsigned int from = rnd_below(NR_RANGES), to = from + rnd_below(5);
-	struct ksm_leaf **link = link_of(owner, from);
+	struct ksm_leaf_cursor cursor = cursor_at(owner, from, 0);
+	unsigned int budget = 5 * NR_PAGES;
 
 	if (to > NR_RANGES - 1)
 		to = NR_RANGES - 1;
-	ksm_leaves_forget(&domain, link, range_start(to));
-	CHECK(!*link || ksm_leaf_start(*link) >= range_start(to));
+	CHECK(ksm_leaf_cursor_forget(&domain, &cursor, range_start(to), &budget));
+	CHECK(cursor.link == link_of(owner, from));
+	CHECK(!*cursor.link || ksm_leaf_start(*cursor.link) >= range_start(to));
 	for (; from < to; from++)
 		memset(owner->pages[from], 0, sizeof(owner->pages[from]));
 }
@@ -416,7 +432,11 @@ static void forget_all(void)
 	unsigned int i;
 
 	for (i = 0; i < NR_OWNERS; i++) {
-		ksm_leaves_forget(&domain, &owners[i].slot.leaves, ULONG_MAX);
+		struct ksm_leaf_cursor cursor;
+		unsigned int budget = UINT_MAX;
+
+		ksm_leaf_cursor_init(&cursor, &owners[i].slot);
+		CHECK(ksm_leaf_cursor_forget(&domain, &cursor, ULONG_MAX, &budget));
 		CHECK(!owners[i].slot.leaves);
 		memset(owners[i].pages, 0, sizeof(owners[i].pages));
 	}
@@ -442,7 +462,7 @@ static void test_random(void)
 	static void (* const ops[])(void) = {
 		op_extend, op_extend, op_extend, op_extend, op_extend_fails,
 		op_use, op_use, op_use, op_use, op_use, op_use, op_use,
-		op_forget_record, op_forget_part, op_free_empty, op_free_empty,
+		op_forget_record, op_forget_part, op_scanned, op_scanned,
 		op_forget_many, op_vanish,
 	};
 	unsigned long i;
@@ -487,6 +507,42 @@ static void test_no_memory(void)
 		CHECK_EQ(shim.caches, 0);
 	}
 	shim.fail_after = -1;
+}
+
+/* All of a leaf is charged to the memory cgroup of its mm, and to no other. */
+static void test_charge(void)
+{
+	struct owner *owner = &owners[0];
+	unsigned int budget = NR_PAGES;
+	struct ksm_leaf_cursor cursor;
+
+	world_init();
+	CHECK_EQ(ksm_leaf_extend(&domain, &owner->slot, &owner->slot.leaves,
+				 address_of(0, 0), ~0ULL), 0);
+	CHECK_EQ(groups[0].charged, owner->slot.leaf_bytes);
+	use(owner, 0, 5);
+	/* At its limit the cgroup gets no leaf, and a large leaf stays. */
+	groups[0].full = true;
+	CHECK_EQ(ksm_leaf_extend(&domain, &owner->slot, link_of(owner, 3),
+				 address_of(3, 0), 1), -ENOMEM);
+	cursor = cursor_at(owner, 0, 0);
+	ksm_leaf_cursor_scanned(&domain, &cursor, address_of(0, NR_PAGES));
+	CHECK_EQ(groups[0].charged, owner->slot.leaf_bytes);
+	check_world();
+	/* The leaf becomes smaller in the next pass. */
+	groups[0].full = false;
+	cursor = cursor_at(owner, 0, 0);
+	ksm_leaf_cursor_scanned(&domain, &cursor, address_of(0, NR_PAGES));
+	CHECK_LE(owner->slot.leaf_bytes, 100);
+	CHECK_EQ(groups[0].charged, owner->slot.leaf_bytes);
+	check_world();
+	cursor = cursor_at(owner, 0, 0);
+	ksm_leaf_cursor_forget(&domain, &cursor, address_of(0, NR_PAGES), &budget);
+	owner->pages[0][5].state = KSM_NONE;
+	CHECK_EQ(groups[0].charged, 0);
+	CHECK_EQ(groups[1].charged, 0);
+	CHECK_EQ(groups[0].references, 0);
+	world_end();
 }
 
 static unsigned long metadata_bytes(void)
@@ -557,6 +613,7 @@ const struct test record_tests[] = {
 	{ "random operations", test_random },
 	{ "a leaf takes over from a smaller one", test_take_over },
 	{ "allocations that fail", test_no_memory },
+	{ "leaves are charged to the cgroup of their pages", test_charge },
 	{ "bytes a record where memory is dense", test_bytes_dense },
 	{ "bytes a record where memory is sparse", test_bytes_sparse },
 	{ }

@@ -43,6 +43,7 @@ struct shim_pte {
 #define pte_t			struct shim_pte
 
 struct mm_struct {
+	struct mem_cgroup *memcg;
 	unsigned long flags;
 	unsigned long ksm_merging_pages;
 	unsigned long ksm_rmap_items;

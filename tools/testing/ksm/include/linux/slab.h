@@ -14,6 +14,8 @@
 #define __GFP_ACCOUNT		0U
 #define GFP_NOWAIT		0U
 
+#define SLAB_ACCOUNT		1U
+
 #define struct_size_t(type, member, count)	struct_size((type *)NULL, member, count)
 
 struct kmem_cache;
