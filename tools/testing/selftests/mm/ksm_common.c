@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the ksm_* selftests share; ksm_common.h says what for.
+ * The common part of the ksm_* selftests: verdicts, controls, waiting for ksmd, and
+ * running cases. See ksm_common.h.
  */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/mempolicy.h>
-#include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -15,9 +13,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
-#include <sys/swap.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,11 +21,6 @@
 
 #define KSM_DIR		"/sys/kernel/mm/ksm/"
 #define KSM_CASE_MS	300000L
-#define KSM_TEXT	64
-#define CGROUP		"/sys/fs/cgroup/"
-#define CGROUP_OURS	CGROUP "ksm_selftest/"
-#define ZRAM_DEVICE	"/dev/zram0"
-#define ZRAM_DIR	"/sys/block/zram0/"
 
 const char *const ksm_files[KSM_NR_FILES] = {
 	"run", "pages_to_scan", "sleep_millisecs", "merge_across_nodes",
@@ -44,14 +34,7 @@ const char *const ksm_files[KSM_NR_FILES] = {
 	"stable_node_chains", "stable_node_dups", "general_profit",
 };
 
-/* What a case tells the process that started it. */
-struct ksm_shared {
-	char reason[256];
-	bool swap_is_ours;
-	bool cgroup_is_ours;
-};
-
-static struct ksm_shared *shared_state;
+struct ksm_shared *ksm_shared;
 static char initial[KSM_NR_CONTROLS][KSM_TEXT];
 
 /* Verdicts. */
@@ -73,7 +56,7 @@ void ksm_skip(const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
-	vsnprintf(shared_state->reason, sizeof(shared_state->reason), fmt, args);
+	vsnprintf(ksm_shared->reason, sizeof(ksm_shared->reason), fmt, args);
 	va_end(args);
 	_exit(KSFT_SKIP);
 }
@@ -90,7 +73,7 @@ void ksm_check(bool ok, const char *what)
 		ksm_fail("does not hold: %s (errno %d)", what, errno);
 }
 
-/* Files. Plain system calls, so that a signal handler may use them too. */
+/* Files. Only system calls are used, so that a signal handler may use them, too. */
 
 int ksm_write_file(const char *path, const char *text)
 {
@@ -109,7 +92,7 @@ int ksm_write_file(const char *path, const char *text)
 	return err;
 }
 
-static ssize_t read_text(const char *path, char *text, size_t size)
+ssize_t ksm_read_file(const char *path, char *text, size_t size)
 {
 	ssize_t len;
 	int fd;
@@ -151,7 +134,7 @@ void ksm_set(const char *name, long value)
 
 void ksm_get_text(const char *name, char *text, size_t size)
 {
-	ssize_t len = read_text(ksm_path(name), text, size);
+	ssize_t len = ksm_read_file(ksm_path(name), text, size);
 
 	if (len < 0)
 		ksm_fail("reading %s: %s", name, strerror(-len));
@@ -165,7 +148,7 @@ long ksm_get(const char *name)
 	return strtol(text, NULL, 10);
 }
 
-/* What a knob held before the first case. */
+/* The value of a control before the first case. */
 const char *ksm_initial(const char *name)
 {
 	unsigned int i;
@@ -205,13 +188,13 @@ static void save_knobs(void)
 	unsigned int i;
 
 	for (i = 0; i < KSM_NR_CONTROLS; i++)
-		read_text(ksm_path(ksm_files[i]), initial[i], KSM_TEXT);
+		ksm_read_file(ksm_path(ksm_files[i]), initial[i], KSM_TEXT);
 }
 
 /*
- * Everything is unmerged first, since two knobs refuse to change while pages
- * are shared; the advisor comes last, since pages_to_scan is its own while it
- * is on, and run after that.
+ * Unmerge first, because two controls cannot change while pages are shared. Turn the
+ * advisor on after pages_to_scan is set, because pages_to_scan cannot be set while it
+ * is on. Set run last.
  */
 static void restore_knobs(void)
 {
@@ -227,7 +210,7 @@ static void restore_knobs(void)
 	ksm_try("run", ksm_initial("run"));
 }
 
-/* Each case begins with everything unmerged, ksmd at rest but fast. */
+/* Each case begins with nothing merged, and with ksmd stopped but set to be fast. */
 static void set_test_knobs(void)
 {
 	static const char *const values[KSM_NR_CONTROLS] = {
@@ -328,7 +311,7 @@ static bool is_ksmd(const char *pid)
 	return !strcmp(name, "ksmd\n");
 }
 
-/* 0 where ksmd is not to be seen. */
+/* Returns 0 if ksmd is not in /proc. */
 pid_t ksm_ksmd(void)
 {
 	static pid_t ksmd;
@@ -354,20 +337,20 @@ static bool ksmd_asleep(void *arg)
 	snprintf(path, sizeof(path), "/proc/%d/stat", ksm_ksmd());
 	file = fopen(path, "r");
 	if (!file)
-		ksm_skip("ksmd is not to be seen in /proc");
+		ksm_skip("ksmd is not in /proc");
 	if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
 		state = '?';
 	fclose(file);
 	return state == 'S';
 }
 
-/* A change of sleep_millisecs wakes ksmd only if it sleeps already. */
+/* A change of sleep_millisecs wakes ksmd only if ksmd sleeps. */
 void ksm_wait_asleep(void)
 {
 	ksm_check(ksm_poll(ksmd_asleep, NULL), "ksmd goes to sleep");
 }
 
-/* Lets ksmd go round @count times more, and stops it. */
+/* Runs ksmd for @count more passes and stops it. */
 void ksm_passes(unsigned int count)
 {
 	struct figure figure = { "full_scans", ksm_get("full_scans") + count };
@@ -380,8 +363,8 @@ void ksm_passes(unsigned int count)
 }
 
 /*
- * One pass and no more, for cases where a second one would matter: ksmd sleeps
- * very long after it, and wakes when that time is changed.
+ * Runs a single pass. ksmd sleeps very long after it, until sleep_millisecs is
+ * changed.
  */
 void ksm_one_pass(void)
 {
@@ -396,7 +379,7 @@ void ksm_one_pass(void)
 			 ksm_get("full_scans"), figure.value, KSM_PATIENCE_MS / 1000);
 }
 
-/* The three passes after which the figures have to be exact. */
+/* After three passes the figures have to be exact. */
 void ksm_settle(void)
 {
 	ksm_passes(3);
@@ -412,633 +395,9 @@ void ksm_unmerge_all(void)
 	ksm_set("run", 2);
 }
 
-/* Memory. */
+/* Running cases. */
 
-char *ksm_map(size_t pages)
-{
-	char *area = mmap(NULL, pages * psize(), PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	if (area == MAP_FAILED)
-		ksm_fail("mapping %zu pages: %s", pages, strerror(errno));
-	/* Huge pages are the matter of ksm_thp alone. */
-	madvise(area, pages * psize(), MADV_NOHUGEPAGE);
-	return area;
-}
-
-void ksm_mergeable(void *area, size_t pages)
-{
-	if (madvise(area, pages * psize(), MADV_MERGEABLE))
-		ksm_fail("MADV_MERGEABLE: %s", strerror(errno));
-}
-
-void ksm_unmergeable(void *area, size_t pages)
-{
-	if (madvise(area, pages * psize(), MADV_UNMERGEABLE))
-		ksm_fail("MADV_UNMERGEABLE: %s", strerror(errno));
-}
-
-char *ksm_map_mergeable(size_t pages)
-{
-	char *area = ksm_map(pages);
-
-	ksm_mergeable(area, pages);
-	return area;
-}
-
-/* Words that look random, differ between seeds, and repeat with the seed. */
-static uint64_t word_of(uint64_t seed, size_t index)
-{
-	uint64_t word = seed * 0x9e3779b97f4a7c15ULL + index;
-
-	if (!seed)
-		return 0;
-	word = (word ^ (word >> 30)) * 0xbf58476d1ce4e5b9ULL;
-	return word ^ (word >> 27);
-}
-
-void ksm_fill(char *page, uint64_t seed)
-{
-	uint64_t *words = (uint64_t *)page;
-	size_t i;
-
-	for (i = 0; i < psize() / sizeof(*words); i++)
-		words[i] = word_of(seed, i);
-}
-
-bool ksm_holds(const char *page, uint64_t seed)
-{
-	const uint64_t *words = (const uint64_t *)page;
-	size_t i;
-
-	for (i = 0; i < psize() / sizeof(*words); i++)
-		if (words[i] != word_of(seed, i))
-			return false;
-	return true;
-}
-
-void ksm_fill_same(char *area, size_t pages, uint64_t seed)
-{
-	size_t i;
-
-	for (i = 0; i < pages; i++)
-		ksm_fill(area + i * psize(), seed);
-}
-
-void ksm_fill_unique(char *area, size_t pages, uint64_t seed)
-{
-	size_t i;
-
-	for (i = 0; i < pages; i++)
-		ksm_fill(area + i * psize(), seed + i);
-}
-
-void ksm_check_same(const char *area, size_t pages, uint64_t seed)
-{
-	size_t i;
-
-	for (i = 0; i < pages; i++)
-		if (!ksm_holds(area + i * psize(), seed))
-			ksm_fail("page %zu of %zu no longer holds what was written", i, pages);
-}
-
-void ksm_check_unique(const char *area, size_t pages, uint64_t seed)
-{
-	size_t i;
-
-	for (i = 0; i < pages; i++)
-		if (!ksm_holds(area + i * psize(), seed + i))
-			ksm_fail("page %zu of %zu no longer holds what was written", i, pages);
-}
-
-/* An area of equal pages that ksmd has merged, with ksmd stopped again. */
-char *ksm_merged_area(size_t pages, uint64_t seed)
-{
-	char *area = ksm_map_mergeable(pages);
-
-	ksm_fill_same(area, pages, seed);
-	ksm_settle();
-	ksm_expect("merged pages", ksm_count_merged(area, pages), pages);
-	return area;
-}
-
-/* Pages. */
-
-static uint64_t read_entry(const char *path, uint64_t index)
-{
-	uint64_t entry = 0;
-	int fd = open(path, O_RDONLY);
-
-	if (fd < 0)
-		ksm_skip("%s cannot be opened", path);
-	if (pread(fd, &entry, sizeof(entry), index * sizeof(entry)) != sizeof(entry))
-		ksm_fail("reading %s: %s", path, strerror(errno));
-	close(fd);
-	return entry;
-}
-
-uint64_t ksm_pagemap(const void *addr)
-{
-	return read_entry("/proc/self/pagemap", (uintptr_t)addr / psize());
-}
-
-unsigned long ksm_pfn(const void *addr)
-{
-	uint64_t entry = ksm_pagemap(addr);
-
-	return PAGEMAP_PRESENT(entry) ? PAGEMAP_PFN(entry) : 0;
-}
-
-uint64_t ksm_pageflags(const void *addr)
-{
-	unsigned long pfn = ksm_pfn(addr);
-
-	return pfn ? read_entry("/proc/kpageflags", pfn) : 0;
-}
-
-long ksm_mapcount(const void *addr)
-{
-	unsigned long pfn = ksm_pfn(addr);
-
-	return pfn ? (long)read_entry("/proc/kpagecount", pfn) : 0;
-}
-
-static bool probe_flag(void)
-{
-	char *page = ksm_map(1);
-	bool result;
-
-	ksm_fill(page, 1);
-	result = !(ksm_pageflags(page) & KPF_KSM_BIT);
-	munmap(page, psize());
-	return result;
-}
-
-/* Some kernels set the flag for anonymous pages of every kind. */
-bool ksm_flag_trusted(void)
-{
-	static int trusted = -1;
-
-	if (trusted < 0)
-		trusted = probe_flag();
-	return trusted;
-}
-
-/* Where the flag says nothing, being mapped more than once has to do. */
-bool ksm_is_merged(const void *addr)
-{
-	return (ksm_pageflags(addr) & KPF_KSM_BIT) &&
-	       (ksm_flag_trusted() || ksm_mapcount(addr) > 1);
-}
-
-size_t ksm_count_soft_dirty(const char *area, size_t pages)
-{
-	size_t i, count = 0;
-
-	for (i = 0; i < pages; i++)
-		count += !!(ksm_pagemap(area + i * psize()) & PM_SOFT_DIRTY);
-	return count;
-}
-
-void ksm_clear_soft_dirty(void)
-{
-	ksm_check(!ksm_write_file("/proc/self/clear_refs", "4"), "clear_refs");
-}
-
-size_t ksm_count_flag(const char *area, size_t pages, uint64_t flag)
-{
-	size_t i, count = 0;
-
-	for (i = 0; i < pages; i++)
-		if (ksm_pageflags(area + i * psize()) & flag)
-			count++;
-	return count;
-}
-
-size_t ksm_count_merged(const char *area, size_t pages)
-{
-	size_t i, count = 0;
-
-	for (i = 0; i < pages; i++)
-		count += ksm_is_merged(area + i * psize());
-	return count;
-}
-
-static int compare_pfns(const void *a, const void *b)
-{
-	const unsigned long *x = a, *y = b;
-
-	return (*x > *y) - (*x < *y);
-}
-
-size_t ksm_distinct_merged(const char *area, size_t pages)
-{
-	unsigned long *pfns = calloc(pages, sizeof(*pfns));
-	size_t i, count = 0, distinct = 0;
-
-	for (i = 0; i < pages; i++)
-		if (ksm_is_merged(area + i * psize()))
-			pfns[count++] = ksm_pfn(area + i * psize());
-	qsort(pfns, count, sizeof(*pfns), compare_pfns);
-	for (i = 0; i < count; i++)
-		distinct += !i || pfns[i] != pfns[i - 1];
-	free(pfns);
-	return distinct;
-}
-
-/* Figures in files of lines. */
-
-/* If @line is "NAME value" or "NAME: value", where its value begins. */
-static char *value_in(char *line, const char *name)
-{
-	size_t len = strlen(name);
-
-	if (strncmp(line, name, len))
-		return NULL;
-	line += len;
-	if (*line != ':' && *line != ' ')
-		return NULL;
-	line += strspn(line, ": \t");
-	line[strcspn(line, "\n")] = '\0';
-	return line;
-}
-
-/* Copies what stands after @name in its line, and says whether it is there. */
-bool ksm_field(const char *path, const char *name, char *value, size_t size)
-{
-	FILE *file = fopen(path, "r");
-	char line[512], *found = NULL;
-
-	if (!file)
-		return false;
-	while (!found && fgets(line, sizeof(line), file))
-		found = value_in(line, name);
-	fclose(file);
-	if (found)
-		snprintf(value, size, "%s", found);
-	return found;
-}
-
-bool ksm_stat_text(pid_t pid, const char *name, char *value, size_t size)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/%d/ksm_stat", pid ? pid : getpid());
-	return ksm_field(path, name, value, size);
-}
-
-long ksm_stat(pid_t pid, const char *name)
-{
-	char value[KSM_TEXT];
-
-	if (!ksm_stat_text(pid, name, value, sizeof(value)))
-		ksm_fail("process %d does not tell its %s", pid, name);
-	return strtol(value, NULL, 10);
-}
-
-long ksm_vmstat(const char *name)
-{
-	char value[KSM_TEXT];
-
-	if (!ksm_field("/proc/vmstat", name, value, sizeof(value)))
-		ksm_fail("there is no %s in /proc/vmstat", name);
-	return strtol(value, NULL, 10);
-}
-
-/* Is @line the head of the VMA that holds @addr? */
-static bool vma_head(const char *line, const void *addr, bool *inside)
-{
-	unsigned long start, end;
-
-	if (sscanf(line, "%lx-%lx ", &start, &end) != 2)
-		return false;
-	*inside = (uintptr_t)addr >= start && (uintptr_t)addr < end;
-	return true;
-}
-
-bool ksm_smaps(const void *addr, const char *name, char *value, size_t size)
-{
-	FILE *file = fopen("/proc/self/smaps", "r");
-	char line[512], *found = NULL;
-	bool inside = false;
-
-	if (!file)
-		ksm_skip("/proc/self/smaps cannot be opened");
-	while (!found && fgets(line, sizeof(line), file))
-		if (!vma_head(line, addr, &inside) && inside)
-			found = value_in(line, name);
-	fclose(file);
-	if (found)
-		snprintf(value, size, "%s", found);
-	return found;
-}
-
-bool ksm_vmflag(const void *addr, const char *flag)
-{
-	char flags[256], *word;
-
-	if (!ksm_smaps(addr, "VmFlags", flags, sizeof(flags)))
-		ksm_fail("there is no VmFlags line in smaps");
-	for (word = strtok(flags, " "); word; word = strtok(NULL, " "))
-		if (!strcmp(word, flag))
-			return true;
-	return false;
-}
-
-/* Children. */
-
-static void send_byte(int fd)
-{
-	char byte = 0;
-
-	if (write(fd, &byte, 1) != 1)
-		ksm_fail("the other side of a case has gone: %s", strerror(errno));
-}
-
-static bool receive_byte(int fd)
-{
-	struct pollfd ready = { .fd = fd, .events = POLLIN };
-	char byte;
-
-	return poll(&ready, 1, KSM_PATIENCE_MS) == 1 && read(fd, &byte, 1) == 1;
-}
-
-static void close_ends(struct ksm_child *child)
-{
-	close(child->in);
-	close(child->out);
-}
-
-void ksm_child_start(struct ksm_child *child,
-		     void (*run)(struct ksm_child *self, void *arg), void *arg)
-{
-	int down[2], up[2];
-
-	if (pipe(down) || pipe(up))
-		ksm_fail("pipe: %s", strerror(errno));
-	child->pid = fork();
-	if (child->pid < 0)
-		ksm_fail("fork: %s", strerror(errno));
-	if (!child->pid) {
-		struct ksm_child self = { .pid = getpid(), .in = down[0], .out = up[1] };
-
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		close(down[1]);
-		close(up[0]);
-		run(&self, arg);
-		_exit(KSFT_PASS);
-	}
-	close(down[0]);
-	close(up[1]);
-	child->in = up[0];
-	child->out = down[1];
-}
-
-/* In the child: says that it has come this far, and waits to be let on. */
-void ksm_child_pause(struct ksm_child *self)
-{
-	send_byte(self->out);
-	if (!receive_byte(self->in))
-		_exit(KSFT_FAIL);
-}
-
-void ksm_child_wait(struct ksm_child *child)
-{
-	if (!receive_byte(child->in))
-		ksm_fail("a child ended early or hung");
-}
-
-void ksm_child_go(struct ksm_child *child)
-{
-	send_byte(child->out);
-}
-
-void ksm_child_step(struct ksm_child *child)
-{
-	ksm_child_go(child);
-	ksm_child_wait(child);
-}
-
-/* Lets the child run to its end, which has to be a good one. */
-void ksm_child_end(struct ksm_child *child)
-{
-	ksm_child_go(child);
-	ksm_wait_ok(child->pid);
-	close_ends(child);
-}
-
-void ksm_child_kill(struct ksm_child *child)
-{
-	kill(child->pid, SIGKILL);
-	waitpid(child->pid, NULL, 0);
-	close_ends(child);
-}
-
-void ksm_wait_ok(pid_t pid)
-{
-	int status;
-
-	if (waitpid(pid, &status, 0) != pid)
-		ksm_fail("waitpid: %s", strerror(errno));
-	if (WIFEXITED(status) && WEXITSTATUS(status) == KSFT_SKIP)
-		_exit(KSFT_SKIP);
-	if (!WIFEXITED(status) || WEXITSTATUS(status))
-		ksm_fail("a child ended with wait status 0x%x", status);
-}
-
-/* Swap. */
-
-static bool have_swap(void)
-{
-	char value[KSM_TEXT];
-
-	return ksm_field("/proc/meminfo", "SwapTotal", value, sizeof(value)) &&
-	       strtol(value, NULL, 10) > 0;
-}
-
-/* The header mkswap(8) writes, and no more. */
-static bool write_swap_header(const char *device, uint32_t pages)
-{
-	uint32_t *page = calloc(1, psize());
-	int fd = open(device, O_WRONLY);
-	bool done;
-
-	page[1024 / sizeof(*page)] = 1;
-	page[1024 / sizeof(*page) + 1] = pages - 1;
-	memcpy((char *)page + psize() - 10, "SWAPSPACE2", 10);
-	done = fd >= 0 && pwrite(fd, page, psize(), 0) == (ssize_t)psize();
-	if (fd >= 0)
-		close(fd);
-	free(page);
-	return done;
-}
-
-static bool swap_on_zram(void)
-{
-	char text[KSM_TEXT];
-
-	if (read_text(ZRAM_DIR "initstate", text, sizeof(text)) < 0 || text[0] != '0')
-		return false;
-	if (ksm_write_file(ZRAM_DIR "disksize", "256M"))
-		return false;
-	return write_swap_header(ZRAM_DEVICE, (256 << 20) / psize()) &&
-	       !swapon(ZRAM_DEVICE, 0);
-}
-
-void ksm_need_swap(void)
-{
-	if (have_swap())
-		return;
-	if (!swap_on_zram())
-		ksm_skip("there is no swap, and no free zram device to make some");
-	shared_state->swap_is_ours = true;
-}
-
-/*
- * Puts the case into a memory cgroup of its own, which can be told to give
- * memory back: MADV_PAGEOUT leaves alone what is mapped more than once.
- */
-void ksm_need_reclaim(void)
-{
-	char pid[KSM_TEXT];
-
-	ksm_need_swap();
-	ksm_write_file(CGROUP "cgroup.subtree_control", "+memory");
-	if (mkdir(CGROUP_OURS, 0755) && errno != EEXIST)
-		ksm_skip("no cgroup can be made in " CGROUP);
-	shared_state->cgroup_is_ours = true;
-	snprintf(pid, sizeof(pid), "%d", getpid());
-	if (access(CGROUP_OURS "memory.reclaim", W_OK) ||
-	    ksm_write_file(CGROUP_OURS "cgroup.procs", pid))
-		ksm_skip("there is no memory.reclaim in cgroups here");
-}
-
-struct range {
-	const char *area;
-	size_t pages;
-};
-
-/* Makes all pages of the case look unused, or reclaim would rather wait. */
-static void age_pages(void)
-{
-	FILE *file = fopen(CGROUP_OURS "cgroup.procs", "r");
-	char path[64];
-	int pid;
-
-	while (file && fscanf(file, "%d", &pid) == 1) {
-		snprintf(path, sizeof(path), "/proc/%d/clear_refs", pid);
-		ksm_write_file(path, "1");
-	}
-	if (file)
-		fclose(file);
-}
-
-static bool swapped_out(void *arg)
-{
-	const struct range *range = arg;
-	size_t i;
-
-	age_pages();
-	/* It says EAGAIN when it found less than it was asked for. */
-	ksm_write_file(CGROUP_OURS "memory.reclaim", "256K");
-	for (i = 0; i < range->pages; i++)
-		if (!(ksm_pagemap(range->area + i * psize()) & PM_SWAP))
-			return false;
-	return true;
-}
-
-/* Has all of an area swapped out. */
-bool ksm_reclaim(const char *area, size_t pages)
-{
-	struct range range = { area, pages };
-
-	return ksm_poll(swapped_out, &range);
-}
-
-/* Nodes. */
-
-static void parse_nodes(const char *text, int nodes[2])
-{
-	char *end;
-	long first, last;
-	int count = 0;
-
-	while (count < 2 && *text >= '0' && *text <= '9') {
-		first = strtol(text, &end, 10);
-		last = *end == '-' ? strtol(end + 1, &end, 10) : first;
-		for (; first <= last && count < 2; first++)
-			nodes[count++] = first;
-		text = *end == ',' ? end + 1 : end;
-	}
-}
-
-void ksm_need_nodes(int nodes[2])
-{
-	char text[256] = "";
-
-	nodes[1] = -1;
-	read_text("/sys/devices/system/node/has_memory", text, sizeof(text));
-	parse_nodes(text, nodes);
-	if (nodes[1] < 0)
-		ksm_skip("there are no two NUMA nodes with memory");
-}
-
-char *ksm_map_on_node(size_t pages, int node)
-{
-	unsigned long mask = 1UL << node;
-	char *area = ksm_map(pages);
-
-	if (syscall(SYS_mbind, area, pages * psize(), MPOL_BIND, &mask,
-		    sizeof(mask) * 8, 0))
-		ksm_fail("mbind to node %d: %s", node, strerror(errno));
-	return area;
-}
-
-int ksm_node_of(const void *addr)
-{
-	int status = -1;
-
-	syscall(SYS_move_pages, 0, 1UL, &addr, NULL, &status, 0);
-	return status;
-}
-
-/* As move_pages(2), for a range; @status is for every page of it. */
-long ksm_move_pages(char *area, size_t pages, int node, int flags, int *status)
-{
-	void **addrs = calloc(pages, sizeof(*addrs));
-	int *nodes = calloc(pages, sizeof(*nodes));
-	long result;
-	size_t i;
-
-	for (i = 0; i < pages; i++) {
-		addrs[i] = area + i * psize();
-		nodes[i] = node;
-		status[i] = -EAGAIN;
-	}
-	result = syscall(SYS_move_pages, 0, pages, addrs, nodes, status, flags);
-	free(addrs);
-	free(nodes);
-	return result;
-}
-
-/* The frame. */
-
-static void give_back(void)
-{
-	if (shared_state->cgroup_is_ours)
-		rmdir(CGROUP_OURS);
-	shared_state->cgroup_is_ours = false;
-}
-
-static void give_back_swap(void)
-{
-	if (!shared_state->swap_is_ours)
-		return;
-	swapoff(ZRAM_DEVICE);
-	ksm_write_file(ZRAM_DIR "reset", "1");
-}
-
-/* Waits for the case and, as their reaper, for all it left behind. */
+/* Waits for the case and, as the subreaper, for all processes that it has left. */
 static int collect_case(pid_t pid)
 {
 	long end = ksm_now_ms() + KSM_CASE_MS;
@@ -1084,9 +443,9 @@ static void run_case(const struct ksm_case *test)
 		start_case(test);
 	if (pid > 0)
 		verdict = collect_case(pid);
-	give_back();
+	ksm_give_back_cgroup();
 	if (verdict == KSFT_SKIP)
-		ksft_test_result_skip("%s: %s\n", test->name, shared_state->reason);
+		ksft_test_result_skip("%s: %s\n", test->name, ksm_shared->reason);
 	else
 		ksft_test_result(verdict == KSFT_PASS, "%s\n", test->name);
 }
@@ -1098,9 +457,9 @@ static void begin(unsigned int count)
 		ksft_exit_skip("this kernel has no KSM\n");
 	if (geteuid())
 		ksft_exit_skip("needs root\n");
-	shared_state = mmap(NULL, sizeof(*shared_state), PROT_READ | PROT_WRITE,
+	ksm_shared = mmap(NULL, sizeof(*ksm_shared), PROT_READ | PROT_WRITE,
 			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (shared_state == MAP_FAILED)
+	if (ksm_shared == MAP_FAILED)
 		ksft_exit_fail_perror("mmap");
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	ksft_set_plan(count);
@@ -1116,6 +475,6 @@ int ksm_run_cases(const struct ksm_case *cases, unsigned int count)
 	for (i = 0; i < count; i++)
 		run_case(&cases[i]);
 	restore_knobs();
-	give_back_swap();
+	ksm_give_back_swap();
 	ksft_finished();
 }

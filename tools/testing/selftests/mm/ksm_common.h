@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the ksm_* selftests share: a frame that runs each case in a process of
- * its own and puts all knobs back, bounded waiting for ksmd, areas of known
- * content, and readers for what the kernel tells about KSM.
+ * The common part of the ksm_* selftests. It runs each case in a process of its own
+ * and restores all controls. It waits for ksmd with a time limit, maps memory of known
+ * content, and reads what the kernel reports about KSM.
  *
- * A case that goes wrong ends its process with ksm_fail(), one that cannot
- * run here with ksm_skip(). Nothing has to be undone by a case: its process
- * and all its children are gone before the next one starts, and KSM has been
- * told to unmerge everything.
+ * A case that fails ends its process with ksm_fail(). A case that cannot run ends it
+ * with ksm_skip(). A case need not clean up: before the next case starts, its process
+ * and all children have been killed and everything has been unmerged.
  */
 #ifndef KSM_COMMON_H
 #define KSM_COMMON_H
@@ -34,14 +33,28 @@
 #define KPF_THP_BIT		BIT_ULL(22)
 #define KPF_ZERO_PAGE_BIT	BIT_ULL(24)
 
-/* Long enough for a kernel with every debug option, on an emulated CPU. */
+/* Long enough for a debug kernel on an emulated CPU. */
 #define KSM_PATIENCE_MS		60000L
 
 #define KSM_NR_FILES		24
 #define KSM_NR_CONTROLS		13
+/* Bytes for the text of a file with a single value. */
+#define KSM_TEXT		64
 
-/* The files of /sys/kernel/mm/ksm, those that can be written first. */
+/* The files of /sys/kernel/mm/ksm, controls first. */
 extern const char *const ksm_files[KSM_NR_FILES];
+
+/**
+ * struct ksm_shared - what a case tells the process that runs it
+ * @reason: why the case is skipped
+ * @swap_is_ours: the case has turned on swap
+ * @cgroup_is_ours: the case has made a cgroup
+ */
+struct ksm_shared {
+	char reason[256];
+	bool swap_is_ours;
+	bool cgroup_is_ours;
+};
 
 struct ksm_case {
 	const char *name;
@@ -55,7 +68,7 @@ __noreturn __printf(1, 2) void ksm_skip(const char *fmt, ...);
 void ksm_expect(const char *what, long got, long want);
 void ksm_check(bool ok, const char *what);
 
-/* Knobs and figures. */
+/* Controls and figures. */
 long ksm_get(const char *name);
 void ksm_get_text(const char *name, char *text, size_t size);
 void ksm_set(const char *name, long value);
@@ -64,7 +77,7 @@ const char *ksm_initial(const char *name);
 void ksm_expect_figures(long shared, long sharing, long unshared);
 void ksm_expect_nothing(void);
 
-/* Waiting: true once the condition holds, false when patience has run out. */
+/* Waiting. The result is false if KSM_PATIENCE_MS were not enough. */
 long ksm_now_ms(void);
 bool ksm_poll(bool (*condition)(void *arg), void *arg);
 bool ksm_wait_figure(const char *name, long want);
@@ -89,7 +102,7 @@ void ksm_check_same(const char *area, size_t pages, uint64_t seed);
 void ksm_check_unique(const char *area, size_t pages, uint64_t seed);
 char *ksm_merged_area(size_t pages, uint64_t seed);
 
-/* What the kernel says of a page or a process; pid 0 is the caller. */
+/* What the kernel reports about a page or a process. Pid 0 is the caller. */
 uint64_t ksm_pagemap(const void *addr);
 unsigned long ksm_pfn(const void *addr);
 uint64_t ksm_pageflags(const void *addr);
@@ -98,7 +111,6 @@ bool ksm_flag_trusted(void);
 bool ksm_is_merged(const void *addr);
 size_t ksm_count_merged(const char *area, size_t pages);
 size_t ksm_count_flag(const char *area, size_t pages, uint64_t flag);
-/* The marks that the kernel makes where something was written to. */
 size_t ksm_count_soft_dirty(const char *area, size_t pages);
 void ksm_clear_soft_dirty(void);
 size_t ksm_distinct_merged(const char *area, size_t pages);
@@ -109,7 +121,7 @@ long ksm_vmstat(const char *name);
 bool ksm_smaps(const void *addr, const char *name, char *value, size_t size);
 bool ksm_vmflag(const void *addr, const char *flag);
 
-/* Children that go on a step each time their parent says so. */
+/* Children that proceed step by step with their parent. */
 struct ksm_child {
 	pid_t pid;
 	int in;
@@ -126,7 +138,7 @@ void ksm_child_kill(struct ksm_child *child);
 void ksm_child_pause(struct ksm_child *self);
 void ksm_wait_ok(pid_t pid);
 
-/* Swap, NUMA nodes, privileges: each skips the case where there are none. */
+/* Swap and NUMA nodes. The ksm_need functions skip the case if there are none. */
 void ksm_need_swap(void);
 void ksm_need_reclaim(void);
 bool ksm_reclaim(const char *area, size_t pages);
@@ -134,6 +146,14 @@ void ksm_need_nodes(int nodes[2]);
 char *ksm_map_on_node(size_t pages, int node);
 int ksm_node_of(const void *addr);
 long ksm_move_pages(char *area, size_t pages, int node, int flags, int *status);
+int ksm_set_merge(unsigned long on);
+int ksm_get_merge(void);
 int ksm_write_file(const char *path, const char *text);
+ssize_t ksm_read_file(const char *path, char *text, size_t size);
+
+/* Used only within the common part. */
+extern struct ksm_shared *ksm_shared;
+void ksm_give_back_cgroup(void);
+void ksm_give_back_swap(void);
 
 #endif /* KSM_COMMON_H */

@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * exec: the prctl stays, advice does not, and an exec that fails leaves nothing behind.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ksm_common.h"
+
+#define SEED		0x4000
+#define PAGES		50
+
+/* Arguments with which this program runs itself. */
+#define EXEC_ASK	"--tell-memory-merge"
+#define EXEC_MERGE	"--merge-an-area"
+
+static int run_again(const char *argument)
+{
+	char *const argv[] = { "ksm_exec", (char *)argument, NULL };
+	pid_t pid = fork();
+	int status;
+
+	if (!pid) {
+		execv("/proc/self/exe", argv);
+		_exit(126);
+	}
+	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+		ksm_fail("the new program did not exit");
+	return WEXITSTATUS(status);
+}
+
+static void exec_keeps_prctl(void)
+{
+	ksm_set_merge(1);
+	ksm_expect("PR_GET after exec", run_again(EXEC_ASK), 1);
+	ksm_set_merge(0);
+	ksm_expect("PR_GET after exec", run_again(EXEC_ASK), 0);
+}
+
+static void exec_drops_advice(void)
+{
+	ksm_map_mergeable(PAGES);
+	ksm_expect("PR_GET after exec", run_again(EXEC_ASK), 0);
+}
+
+static void exec_merges(void)
+{
+	ksm_set("run", 1);
+	ksm_set_merge(1);
+	ksm_expect("exit status of the program", run_again(EXEC_MERGE), 0);
+}
+
+/* Runs in the new program, which has inherited only the prctl. */
+static bool area_merged(void *area)
+{
+	return ksm_count_merged(area, PAGES) == PAGES;
+}
+
+static int merge_an_area(void)
+{
+	char *area = ksm_map(PAGES);
+
+	ksm_fill_same(area, PAGES, SEED);
+	if (!ksm_poll(area_merged, area))
+		return 1;
+	ksm_check_same(area, PAGES, SEED);
+	return 0;
+}
+
+/* The first pass may visit the new mm before it has a mergeable VMA. */
+static void exec_under_scan(void)
+{
+	unsigned int i;
+
+	ksm_set("run", 1);
+	ksm_set("sleep_millisecs", 0);
+	ksm_set_merge(1);
+	for (i = 0; i < 20; i++)
+		ksm_expect("PR_GET after exec", run_again(EXEC_ASK), 1);
+	ksm_expect("exit status of the program", run_again(EXEC_MERGE), 0);
+}
+
+static void vfork_exec(void)
+{
+	char *area = ksm_merged_area(PAGES, SEED);
+	int status;
+	pid_t pid;
+
+	pid = vfork();
+	if (!pid) {
+		execl("/proc/self/exe", "ksm_exec", EXEC_ASK, NULL);
+		_exit(126);
+	}
+	ksm_check(waitpid(pid, &status, 0) == pid, "waitpid");
+	ksm_expect("wait status", status, 0);
+	ksm_expect("merged pages", ksm_count_merged(area, PAGES), PAGES);
+	ksm_expect("ksm_merging_pages", ksm_stat(0, "ksm_merging_pages"), PAGES);
+	ksm_check_same(area, PAGES, SEED);
+}
+
+/* With CLONE_VM, the prctl is of the common mm. */
+static int clone_vm_child(void *arg)
+{
+	(void)arg;
+	return prctl(PR_SET_MEMORY_MERGE, 1, 0, 0, 0) ? 1 : 0;
+}
+
+static void clone_vm(void)
+{
+	char *area = ksm_merged_area(PAGES, SEED), *stack = ksm_map(16);
+	pid_t pid;
+
+	pid = clone(clone_vm_child, stack + 16 * psize(), CLONE_VM | SIGCHLD, NULL);
+	ksm_check(pid > 0, "clone with CLONE_VM");
+	ksm_wait_ok(pid);
+	ksm_expect("PR_GET after a clone has set it", ksm_get_merge(), 1);
+	ksm_expect("merged pages", ksm_count_merged(area, PAGES), PAGES);
+	ksm_check_same(area, PAGES, SEED);
+}
+
+/* An exec that fails before the new mm has a VMA */
+
+#define VM_DIR		"/proc/sys/vm/"
+#define REFUSALS	3000
+/* An mm_struct is larger than that. */
+#define LEAST_MM_KIB	1
+
+static long overcommit[3];
+static const char *const overcommit_files[] = {
+	VM_DIR "overcommit_memory", VM_DIR "overcommit_ratio", VM_DIR "overcommit_kbytes",
+};
+
+static void save_commit_limit(void)
+{
+	unsigned int i;
+	FILE *file;
+
+	for (i = 0; i < ARRAY_SIZE(overcommit_files); i++) {
+		file = fopen(overcommit_files[i], "r");
+		if (!file || fscanf(file, "%ld", &overcommit[i]) != 1)
+			overcommit[i] = 0;
+		if (file)
+			fclose(file);
+	}
+}
+
+static void restore_commit_limit(void)
+{
+	/* A write to one of ratio and kbytes clears the other. */
+	const unsigned int limit = overcommit[2] ? 2 : 1;
+	char text[32];
+
+	snprintf(text, sizeof(text), "%ld", overcommit[limit]);
+	ksm_write_file(overcommit_files[limit], text);
+	snprintf(text, sizeof(text), "%ld", overcommit[0]);
+	ksm_write_file(overcommit_files[0], text);
+}
+
+/* Charges more memory than the commit limit will be, which is the size of the swap. */
+static void charge_commit(void)
+{
+	size_t size = 64UL << 20;
+	char value[64];
+
+	if (ksm_field("/proc/meminfo", "SwapTotal", value, sizeof(value)))
+		size += strtoul(value, NULL, 10) * 1024;
+	if (mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) ==
+	    MAP_FAILED)
+		ksm_skip("%zu bytes cannot be mapped: %s", size, strerror(errno));
+}
+
+/* From here on no process gets more memory, not even the stack of a new program. */
+static void refuse_commit(void)
+{
+	charge_commit();
+	if (ksm_write_file(overcommit_files[2], "1") ||
+	    ksm_write_file(overcommit_files[0], "2"))
+		ksm_skip("the commit limit cannot be set");
+}
+
+/* Kernel memory that is not reclaimable, in KiB. */
+static long slab_memory(void)
+{
+	char value[64];
+
+	ksm_check(ksm_field("/proc/meminfo", "SUnreclaim", value, sizeof(value)),
+		  "meminfo has SUnreclaim");
+	return strtol(value, NULL, 10);
+}
+
+/* Returns how many of the execs failed. */
+static unsigned int fail_execs(void)
+{
+	char *const argv[] = { "ksm_exec", EXEC_ASK, NULL };
+	unsigned int i, failed = 0;
+
+	refuse_commit();
+	for (i = 0; i < REFUSALS; i++)
+		failed += execv("/proc/self/exe", argv) && errno == ENOMEM;
+	restore_commit_limit();
+	return failed;
+}
+
+static void exec_fails(void)
+{
+	long before, grown;
+
+	ksm_expect("PR_SET 1", ksm_set_merge(1), 0);
+	before = slab_memory();
+	ksm_expect("execs that fail", fail_execs(), REFUSALS);
+	grown = slab_memory() - before;
+	if (grown > REFUSALS * LEAST_MM_KIB / 2)
+		ksm_fail("after %u failed execs the slabs have grown by %ld KiB", REFUSALS, grown);
+}
+
+static void exec_fails_stopped(void)
+{
+	ksm_stop();
+	exec_fails();
+}
+
+static void exec_fails_scanned(void)
+{
+	char *area = ksm_map_mergeable(PAGES);
+
+	ksm_fill_same(area, PAGES, SEED);
+	ksm_set("sleep_millisecs", 0);
+	ksm_set("run", 1);
+	exec_fails();
+	ksm_settle();
+	ksm_expect_figures(1, PAGES - 1, 0);
+	ksm_check_same(area, PAGES, SEED);
+}
+
+static const struct ksm_case cases[] = {
+	{ "exec keeps the prctl", exec_keeps_prctl },
+	{ "exec drops advice", exec_drops_advice },
+	{ "a new program under the prctl merges", exec_merges },
+	{ "exec while ksmd runs", exec_under_scan },
+	{ "vfork and exec leave the parent merged", vfork_exec },
+	{ "a CLONE_VM clone sets the prctl of the common memory", clone_vm },
+	{ "an exec that fails leaves no mm behind while ksmd is stopped", exec_fails_stopped },
+	{ "an exec that fails leaves no mm behind while ksmd runs", exec_fails_scanned },
+};
+
+int main(int argc, char **argv)
+{
+	if (argc == 2 && !strcmp(argv[1], EXEC_ASK))
+		return ksm_get_merge();
+	if (argc == 2 && !strcmp(argv[1], EXEC_MERGE))
+		return merge_an_area();
+	save_commit_limit();
+	atexit(restore_commit_limit);
+	return ksm_run_cases(cases, ARRAY_SIZE(cases));
+}

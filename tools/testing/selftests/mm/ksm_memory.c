@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The common part of the ksm_* selftests: memory of known content, and what the kernel
+ * reports about its pages. See ksm_common.h.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "ksm_common.h"
+
+/* Memory. */
+
+char *ksm_map(size_t pages)
+{
+	char *area = mmap(NULL, pages * psize(), PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (area == MAP_FAILED)
+		ksm_fail("mapping %zu pages: %s", pages, strerror(errno));
+	/* Only ksm_thp tests huge pages. */
+	madvise(area, pages * psize(), MADV_NOHUGEPAGE);
+	return area;
+}
+
+void ksm_mergeable(void *area, size_t pages)
+{
+	if (madvise(area, pages * psize(), MADV_MERGEABLE))
+		ksm_fail("MADV_MERGEABLE: %s", strerror(errno));
+}
+
+void ksm_unmergeable(void *area, size_t pages)
+{
+	if (madvise(area, pages * psize(), MADV_UNMERGEABLE))
+		ksm_fail("MADV_UNMERGEABLE: %s", strerror(errno));
+}
+
+char *ksm_map_mergeable(size_t pages)
+{
+	char *area = ksm_map(pages);
+
+	ksm_mergeable(area, pages);
+	return area;
+}
+
+/* A hash of seed and index. The words of seed 0 are 0. */
+static uint64_t word_of(uint64_t seed, size_t index)
+{
+	uint64_t word = seed * 0x9e3779b97f4a7c15ULL + index;
+
+	if (!seed)
+		return 0;
+	word = (word ^ (word >> 30)) * 0xbf58476d1ce4e5b9ULL;
+	return word ^ (word >> 27);
+}
+
+void ksm_fill(char *page, uint64_t seed)
+{
+	uint64_t *words = (uint64_t *)page;
+	size_t i;
+
+	for (i = 0; i < psize() / sizeof(*words); i++)
+		words[i] = word_of(seed, i);
+}
+
+bool ksm_holds(const char *page, uint64_t seed)
+{
+	const uint64_t *words = (const uint64_t *)page;
+	size_t i;
+
+	for (i = 0; i < psize() / sizeof(*words); i++)
+		if (words[i] != word_of(seed, i))
+			return false;
+	return true;
+}
+
+void ksm_fill_same(char *area, size_t pages, uint64_t seed)
+{
+	size_t i;
+
+	for (i = 0; i < pages; i++)
+		ksm_fill(area + i * psize(), seed);
+}
+
+void ksm_fill_unique(char *area, size_t pages, uint64_t seed)
+{
+	size_t i;
+
+	for (i = 0; i < pages; i++)
+		ksm_fill(area + i * psize(), seed + i);
+}
+
+void ksm_check_same(const char *area, size_t pages, uint64_t seed)
+{
+	size_t i;
+
+	for (i = 0; i < pages; i++)
+		if (!ksm_holds(area + i * psize(), seed))
+			ksm_fail("page %zu of %zu no longer holds what was written", i, pages);
+}
+
+void ksm_check_unique(const char *area, size_t pages, uint64_t seed)
+{
+	size_t i;
+
+	for (i = 0; i < pages; i++)
+		if (!ksm_holds(area + i * psize(), seed + i))
+			ksm_fail("page %zu of %zu no longer holds what was written", i, pages);
+}
+
+/* Maps equal pages, has ksmd merge them and stops ksmd. */
+char *ksm_merged_area(size_t pages, uint64_t seed)
+{
+	char *area = ksm_map_mergeable(pages);
+
+	ksm_fill_same(area, pages, seed);
+	ksm_settle();
+	ksm_expect("merged pages", ksm_count_merged(area, pages), pages);
+	return area;
+}
+
+/* Pages. */
+
+static uint64_t read_entry(const char *path, uint64_t index)
+{
+	uint64_t entry = 0;
+	int fd = open(path, O_RDONLY);
+
+	if (fd < 0)
+		ksm_skip("%s cannot be opened", path);
+	if (pread(fd, &entry, sizeof(entry), index * sizeof(entry)) != sizeof(entry))
+		ksm_fail("reading %s: %s", path, strerror(errno));
+	close(fd);
+	return entry;
+}
+
+uint64_t ksm_pagemap(const void *addr)
+{
+	return read_entry("/proc/self/pagemap", (uintptr_t)addr / psize());
+}
+
+unsigned long ksm_pfn(const void *addr)
+{
+	uint64_t entry = ksm_pagemap(addr);
+
+	return PAGEMAP_PRESENT(entry) ? PAGEMAP_PFN(entry) : 0;
+}
+
+uint64_t ksm_pageflags(const void *addr)
+{
+	unsigned long pfn = ksm_pfn(addr);
+
+	return pfn ? read_entry("/proc/kpageflags", pfn) : 0;
+}
+
+long ksm_mapcount(const void *addr)
+{
+	unsigned long pfn = ksm_pfn(addr);
+
+	return pfn ? (long)read_entry("/proc/kpagecount", pfn) : 0;
+}
+
+static bool probe_flag(void)
+{
+	char *page = ksm_map(1);
+	bool result;
+
+	ksm_fill(page, 1);
+	result = !(ksm_pageflags(page) & KPF_KSM_BIT);
+	munmap(page, psize());
+	return result;
+}
+
+/* Some kernels set the flag for all anonymous pages. */
+bool ksm_flag_trusted(void)
+{
+	static int trusted = -1;
+
+	if (trusted < 0)
+		trusted = probe_flag();
+	return trusted;
+}
+
+/* If the flag means nothing, a page with several mappings counts as merged. */
+bool ksm_is_merged(const void *addr)
+{
+	return (ksm_pageflags(addr) & KPF_KSM_BIT) &&
+	       (ksm_flag_trusted() || ksm_mapcount(addr) > 1);
+}
+
+size_t ksm_count_soft_dirty(const char *area, size_t pages)
+{
+	size_t i, count = 0;
+
+	for (i = 0; i < pages; i++)
+		count += !!(ksm_pagemap(area + i * psize()) & PM_SOFT_DIRTY);
+	return count;
+}
+
+void ksm_clear_soft_dirty(void)
+{
+	ksm_check(!ksm_write_file("/proc/self/clear_refs", "4"), "clear_refs");
+}
+
+size_t ksm_count_flag(const char *area, size_t pages, uint64_t flag)
+{
+	size_t i, count = 0;
+
+	for (i = 0; i < pages; i++)
+		if (ksm_pageflags(area + i * psize()) & flag)
+			count++;
+	return count;
+}
+
+size_t ksm_count_merged(const char *area, size_t pages)
+{
+	size_t i, count = 0;
+
+	for (i = 0; i < pages; i++)
+		count += ksm_is_merged(area + i * psize());
+	return count;
+}
+
+static int compare_pfns(const void *a, const void *b)
+{
+	const unsigned long *x = a, *y = b;
+
+	return (*x > *y) - (*x < *y);
+}
+
+size_t ksm_distinct_merged(const char *area, size_t pages)
+{
+	unsigned long *pfns = calloc(pages, sizeof(*pfns));
+	size_t i, count = 0, distinct = 0;
+
+	for (i = 0; i < pages; i++)
+		if (ksm_is_merged(area + i * psize()))
+			pfns[count++] = ksm_pfn(area + i * psize());
+	qsort(pfns, count, sizeof(*pfns), compare_pfns);
+	for (i = 0; i < count; i++)
+		distinct += !i || pfns[i] != pfns[i - 1];
+	free(pfns);
+	return distinct;
+}

@@ -1,0 +1,429 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The common part of the ksm_* selftests: figures of processes, child processes, swap,
+ * memory cgroups and NUMA nodes. See ksm_common.h.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mempolicy.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/swap.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "ksm_common.h"
+
+#define CGROUP		"/sys/fs/cgroup/"
+#define CGROUP_OURS	CGROUP "ksm_selftest/"
+#define ZRAM_DEVICE	"/dev/zram0"
+#define ZRAM_DIR	"/sys/block/zram0/"
+
+/* Figures in files of lines. */
+
+/* Returns the value if @line is "NAME value" or "NAME: value", otherwise NULL. */
+static char *value_in(char *line, const char *name)
+{
+	size_t len = strlen(name);
+
+	if (strncmp(line, name, len))
+		return NULL;
+	line += len;
+	if (*line != ':' && *line != ' ')
+		return NULL;
+	line += strspn(line, ": \t");
+	line[strcspn(line, "\n")] = '\0';
+	return line;
+}
+
+/* Copies the value of @name. Returns whether the file has it. */
+bool ksm_field(const char *path, const char *name, char *value, size_t size)
+{
+	FILE *file = fopen(path, "r");
+	char line[512], *found = NULL;
+
+	if (!file)
+		return false;
+	while (!found && fgets(line, sizeof(line), file))
+		found = value_in(line, name);
+	fclose(file);
+	if (found)
+		snprintf(value, size, "%s", found);
+	return found;
+}
+
+bool ksm_stat_text(pid_t pid, const char *name, char *value, size_t size)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/ksm_stat", pid ? pid : getpid());
+	return ksm_field(path, name, value, size);
+}
+
+long ksm_stat(pid_t pid, const char *name)
+{
+	char value[KSM_TEXT];
+
+	if (!ksm_stat_text(pid, name, value, sizeof(value)))
+		ksm_fail("ksm_stat of process %d has no %s", pid, name);
+	return strtol(value, NULL, 10);
+}
+
+long ksm_vmstat(const char *name)
+{
+	char value[KSM_TEXT];
+
+	if (!ksm_field("/proc/vmstat", name, value, sizeof(value)))
+		ksm_fail("there is no %s in /proc/vmstat", name);
+	return strtol(value, NULL, 10);
+}
+
+/* Is @line the head of the VMA that holds @addr? */
+static bool vma_head(const char *line, const void *addr, bool *inside)
+{
+	unsigned long start, end;
+
+	if (sscanf(line, "%lx-%lx ", &start, &end) != 2)
+		return false;
+	*inside = (uintptr_t)addr >= start && (uintptr_t)addr < end;
+	return true;
+}
+
+bool ksm_smaps(const void *addr, const char *name, char *value, size_t size)
+{
+	FILE *file = fopen("/proc/self/smaps", "r");
+	char line[512], *found = NULL;
+	bool inside = false;
+
+	if (!file)
+		ksm_skip("/proc/self/smaps cannot be opened");
+	while (!found && fgets(line, sizeof(line), file))
+		if (!vma_head(line, addr, &inside) && inside)
+			found = value_in(line, name);
+	fclose(file);
+	if (found)
+		snprintf(value, size, "%s", found);
+	return found;
+}
+
+bool ksm_vmflag(const void *addr, const char *flag)
+{
+	char flags[256], *word;
+
+	if (!ksm_smaps(addr, "VmFlags", flags, sizeof(flags)))
+		ksm_fail("there is no VmFlags line in smaps");
+	for (word = strtok(flags, " "); word; word = strtok(NULL, " "))
+		if (!strcmp(word, flag))
+			return true;
+	return false;
+}
+
+/* The prctl. */
+
+int ksm_set_merge(unsigned long on)
+{
+	return prctl(PR_SET_MEMORY_MERGE, on, 0, 0, 0);
+}
+
+int ksm_get_merge(void)
+{
+	return prctl(PR_GET_MEMORY_MERGE, 0, 0, 0, 0);
+}
+
+/* Children. */
+
+static void send_byte(int fd)
+{
+	char byte = 0;
+
+	if (write(fd, &byte, 1) != 1)
+		ksm_fail("the other process of a case has ended: %s", strerror(errno));
+}
+
+static bool receive_byte(int fd)
+{
+	struct pollfd ready = { .fd = fd, .events = POLLIN };
+	char byte;
+
+	return poll(&ready, 1, KSM_PATIENCE_MS) == 1 && read(fd, &byte, 1) == 1;
+}
+
+static void close_ends(struct ksm_child *child)
+{
+	close(child->in);
+	close(child->out);
+}
+
+void ksm_child_start(struct ksm_child *child,
+		     void (*run)(struct ksm_child *self, void *arg), void *arg)
+{
+	int down[2], up[2];
+
+	if (pipe(down) || pipe(up))
+		ksm_fail("pipe: %s", strerror(errno));
+	child->pid = fork();
+	if (child->pid < 0)
+		ksm_fail("fork: %s", strerror(errno));
+	if (!child->pid) {
+		struct ksm_child self = { .pid = getpid(), .in = down[0], .out = up[1] };
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(down[1]);
+		close(up[0]);
+		run(&self, arg);
+		_exit(KSFT_PASS);
+	}
+	close(down[0]);
+	close(up[1]);
+	child->in = up[0];
+	child->out = down[1];
+}
+
+/* In the child: reports to the parent and waits for it. */
+void ksm_child_pause(struct ksm_child *self)
+{
+	send_byte(self->out);
+	if (!receive_byte(self->in))
+		_exit(KSFT_FAIL);
+}
+
+void ksm_child_wait(struct ksm_child *child)
+{
+	if (!receive_byte(child->in))
+		ksm_fail("a child ended early or hung");
+}
+
+void ksm_child_go(struct ksm_child *child)
+{
+	send_byte(child->out);
+}
+
+void ksm_child_step(struct ksm_child *child)
+{
+	ksm_child_go(child);
+	ksm_child_wait(child);
+}
+
+/* Lets the child run to its end. The child has to pass. */
+void ksm_child_end(struct ksm_child *child)
+{
+	ksm_child_go(child);
+	ksm_wait_ok(child->pid);
+	close_ends(child);
+}
+
+void ksm_child_kill(struct ksm_child *child)
+{
+	kill(child->pid, SIGKILL);
+	waitpid(child->pid, NULL, 0);
+	close_ends(child);
+}
+
+void ksm_wait_ok(pid_t pid)
+{
+	int status;
+
+	if (waitpid(pid, &status, 0) != pid)
+		ksm_fail("waitpid: %s", strerror(errno));
+	if (WIFEXITED(status) && WEXITSTATUS(status) == KSFT_SKIP)
+		_exit(KSFT_SKIP);
+	if (!WIFEXITED(status) || WEXITSTATUS(status))
+		ksm_fail("a child ended with wait status 0x%x", status);
+}
+
+/* Swap. */
+
+static bool have_swap(void)
+{
+	char value[KSM_TEXT];
+
+	return ksm_field("/proc/meminfo", "SwapTotal", value, sizeof(value)) &&
+	       strtol(value, NULL, 10) > 0;
+}
+
+/* The header that mkswap(8) writes. */
+static bool write_swap_header(const char *device, uint32_t pages)
+{
+	uint32_t *page = calloc(1, psize());
+	int fd = open(device, O_WRONLY);
+	bool done;
+
+	page[1024 / sizeof(*page)] = 1;
+	page[1024 / sizeof(*page) + 1] = pages - 1;
+	memcpy((char *)page + psize() - 10, "SWAPSPACE2", 10);
+	done = fd >= 0 && pwrite(fd, page, psize(), 0) == (ssize_t)psize();
+	if (fd >= 0)
+		close(fd);
+	free(page);
+	return done;
+}
+
+static bool swap_on_zram(void)
+{
+	char text[KSM_TEXT];
+
+	if (ksm_read_file(ZRAM_DIR "initstate", text, sizeof(text)) < 0 || text[0] != '0')
+		return false;
+	if (ksm_write_file(ZRAM_DIR "disksize", "256M"))
+		return false;
+	return write_swap_header(ZRAM_DEVICE, (256 << 20) / psize()) &&
+	       !swapon(ZRAM_DEVICE, 0);
+}
+
+void ksm_need_swap(void)
+{
+	if (have_swap())
+		return;
+	if (!swap_on_zram())
+		ksm_skip("there is no swap, and no free zram device to make some");
+	ksm_shared->swap_is_ours = true;
+}
+
+/*
+ * Moves the case to a memory cgroup of its own, for memory.reclaim. MADV_PAGEOUT does
+ * not reclaim pages that are mapped more than once.
+ */
+void ksm_need_reclaim(void)
+{
+	char pid[KSM_TEXT];
+
+	ksm_need_swap();
+	ksm_write_file(CGROUP "cgroup.subtree_control", "+memory");
+	if (mkdir(CGROUP_OURS, 0755) && errno != EEXIST)
+		ksm_skip("no cgroup can be made in " CGROUP);
+	ksm_shared->cgroup_is_ours = true;
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	if (access(CGROUP_OURS "memory.reclaim", W_OK) ||
+	    ksm_write_file(CGROUP_OURS "cgroup.procs", pid))
+		ksm_skip("there is no memory.reclaim in cgroups here");
+}
+
+struct range {
+	const char *area;
+	size_t pages;
+};
+
+/* Reclaim skips pages that were used. Clear the accessed bits of the case. */
+static void age_pages(void)
+{
+	FILE *file = fopen(CGROUP_OURS "cgroup.procs", "r");
+	char path[64];
+	int pid;
+
+	while (file && fscanf(file, "%d", &pid) == 1) {
+		snprintf(path, sizeof(path), "/proc/%d/clear_refs", pid);
+		ksm_write_file(path, "1");
+	}
+	if (file)
+		fclose(file);
+}
+
+static bool swapped_out(void *arg)
+{
+	const struct range *range = arg;
+	size_t i;
+
+	age_pages();
+	/* The write fails with EAGAIN if less than that was reclaimed. */
+	ksm_write_file(CGROUP_OURS "memory.reclaim", "256K");
+	for (i = 0; i < range->pages; i++)
+		if (!(ksm_pagemap(range->area + i * psize()) & PM_SWAP))
+			return false;
+	return true;
+}
+
+/* Returns whether all pages of an area could be swapped out. */
+bool ksm_reclaim(const char *area, size_t pages)
+{
+	struct range range = { area, pages };
+
+	return ksm_poll(swapped_out, &range);
+}
+
+void ksm_give_back_cgroup(void)
+{
+	if (ksm_shared->cgroup_is_ours)
+		rmdir(CGROUP_OURS);
+	ksm_shared->cgroup_is_ours = false;
+}
+
+void ksm_give_back_swap(void)
+{
+	if (!ksm_shared->swap_is_ours)
+		return;
+	swapoff(ZRAM_DEVICE);
+	ksm_write_file(ZRAM_DIR "reset", "1");
+}
+
+/* Nodes. */
+
+static void parse_nodes(const char *text, int nodes[2])
+{
+	char *end;
+	long first, last;
+	int count = 0;
+
+	while (count < 2 && *text >= '0' && *text <= '9') {
+		first = strtol(text, &end, 10);
+		last = *end == '-' ? strtol(end + 1, &end, 10) : first;
+		for (; first <= last && count < 2; first++)
+			nodes[count++] = first;
+		text = *end == ',' ? end + 1 : end;
+	}
+}
+
+void ksm_need_nodes(int nodes[2])
+{
+	char text[256] = "";
+
+	nodes[1] = -1;
+	ksm_read_file("/sys/devices/system/node/has_memory", text, sizeof(text));
+	parse_nodes(text, nodes);
+	if (nodes[1] < 0)
+		ksm_skip("there are no two NUMA nodes with memory");
+}
+
+char *ksm_map_on_node(size_t pages, int node)
+{
+	unsigned long mask = 1UL << node;
+	char *area = ksm_map(pages);
+
+	if (syscall(SYS_mbind, area, pages * psize(), MPOL_BIND, &mask,
+		    sizeof(mask) * 8, 0))
+		ksm_fail("mbind to node %d: %s", node, strerror(errno));
+	return area;
+}
+
+int ksm_node_of(const void *addr)
+{
+	int status = -1;
+
+	syscall(SYS_move_pages, 0, 1UL, &addr, NULL, &status, 0);
+	return status;
+}
+
+/* move_pages(2) for a range. @status has an element for each page. */
+long ksm_move_pages(char *area, size_t pages, int node, int flags, int *status)
+{
+	void **addrs = calloc(pages, sizeof(*addrs));
+	int *nodes = calloc(pages, sizeof(*nodes));
+	long result;
+	size_t i;
+
+	for (i = 0; i < pages; i++) {
+		addrs[i] = area + i * psize();
+		nodes[i] = node;
+		status[i] = -EAGAIN;
+	}
+	result = syscall(SYS_move_pages, 0, pages, addrs, nodes, status, flags);
+	free(addrs);
+	free(nodes);
+	return result;
+}
