@@ -137,7 +137,7 @@ bool ksm_advisor_stop(struct ksm_advisor *advisor, u64 now, u64 cpu_time,
 }
 
 /**
- * ksm_rest_millisecs - how long to leave memory alone after a pass
+ * ksm_back_off_millisecs - how long to leave memory alone after a pass
  * @busy: CPU time that the pass took, in nanoseconds
  * @fresh: pages that were new, had changed, or were merged in it
  * @records: pages that are known
@@ -146,7 +146,7 @@ bool ksm_advisor_stop(struct ksm_advisor *advisor, u64 now, u64 cpu_time,
  *
  * Return: milliseconds; 0 where the next pass is wanted at once.
  */
-unsigned int ksm_rest_millisecs(u64 busy, unsigned long fresh, unsigned long records)
+unsigned int ksm_back_off_millisecs(u64 busy, unsigned long fresh, unsigned long records)
 {
 	if (fresh > records / KSM_REST_FEW)
 		return 0;

@@ -57,6 +57,6 @@ void ksm_advisor_set_mode(struct ksm_advisor *advisor, enum ksm_advisor_mode mod
 void ksm_advisor_start(struct ksm_advisor *advisor, u64 now, u64 cpu_time);
 bool ksm_advisor_stop(struct ksm_advisor *advisor, u64 now, u64 cpu_time,
 		      struct ksm_advice *advice);
-unsigned int ksm_rest_millisecs(u64 busy, unsigned long fresh, unsigned long records);
+unsigned int ksm_back_off_millisecs(u64 busy, unsigned long fresh, unsigned long records);
 
 #endif /* _MM_KSM_ADVISOR_H */

@@ -7,6 +7,7 @@
 #include <linux/init.h>
 #include <linux/kthread.h>
 #include <linux/oom.h>
+#include <linux/random.h>
 #include <linux/sched.h>
 
 #define CREATE_TRACE_POINTS
@@ -26,6 +27,7 @@
  * @offlining: memory is going offline, and the trees must not be used
  * @offline_wait: where to wait for that to end
  * @key: the secret
+ * @has_secret: @key has been drawn
  * @scan: the pass under way
  * @domain: the trees
  */
@@ -34,6 +36,7 @@ struct ksm {
 	bool offlining;
 	wait_queue_head_t offline_wait;
 	struct ksm_key key;
+	bool has_secret;
 	struct ksm_scan scan;
 	struct ksm_domain domain;
 };
@@ -51,34 +54,13 @@ struct ksm_settings ksm_settings = {
 static struct ksm ksm = {
 	.lock = __MUTEX_INITIALIZER(ksm.lock),
 	.offline_wait = __WAIT_QUEUE_HEAD_INITIALIZER(ksm.offline_wait),
-	.scan = {
-		.slots = &ksm_slots,
-		.domain = &ksm.domain,
-		.advisor = &ksm_settings.advisor,
-		.sleep_millisecs = &ksm_settings.sleep_millisecs,
-	},
 };
 
 /**
- * ksm_lock - take ksm.lock while no memory is going offline
+ * ksm_lock_killable - take ksm.lock while no memory is going offline
  *
  * Context: may sleep.
- */
-void ksm_lock(void)
-{
-	mutex_lock(&ksm.lock);
-	while (ksm.offlining) {
-		mutex_unlock(&ksm.lock);
-		wait_event(ksm.offline_wait, !READ_ONCE(ksm.offlining));
-		mutex_lock(&ksm.lock);
-	}
-}
-
-/**
- * ksm_lock_killable - like ksm_lock(), unless the caller is killed
- *
- * Context: may sleep.
- * Return: 0, or -EINTR without the lock.
+ * Return: 0 with the lock, or -EINTR if a fatal signal has arrived.
  */
 int ksm_lock_killable(void)
 {
@@ -142,28 +124,61 @@ static void ksmd_back_off(void)
 					     msecs_to_jiffies(ksm.scan.back_off));
 }
 
-static int ksmd(void *unused)
+/* A secret that is drawn before the random number generator is ready can be guessed. */
+static bool secret_ready(void)
+{
+	return ksm.has_secret || rng_is_initialized();
+}
+
+static void draw_secret(void)
+{
+	ksm_key_init(&ksm.key, page_address(ZERO_PAGE(0)));
+	ksm_domain_reset(&ksm.domain);
+	ksm.has_secret = true;
+}
+
+/* Returns true if a pass has ended. */
+static bool ksmd_batch(void)
 {
 	bool between_passes;
 
+	if (ksm_lock_killable())
+		return true;
+	if (!ksm.has_secret)
+		draw_secret();
+	ksm_scan_batch(&ksm.scan, READ_ONCE(ksm_settings.advisor.pages_to_scan));
+	between_passes = !ksm_slots.cursor;
+	ksm_unlock();
+	return between_passes;
+}
+
+static void ksmd_work(void)
+{
+	bool between_passes = ksmd_batch();
+
+	if (!ksmd_should_run())
+		return;
+	ksmd_sleep(between_passes);
+	if (between_passes)
+		ksmd_back_off();
+}
+
+static int ksmd(void *unused)
+{
 	set_freezable();
-	set_user_nice(current, ksm.scan.nice);
+	set_user_nice(current, ksm.scan.priority.nice);
 	while (!kthread_should_stop()) {
 		/* If there is no pause between batches, only this freezes ksmd. */
 		try_to_freeze();
-		ksm_lock();
-		if (ksmd_should_run())
-			ksm_scan_batch(&ksm.scan, READ_ONCE(ksm_settings.advisor.pages_to_scan));
-		between_passes = !ksm_slots.cursor;
-		ksm_unlock();
-		if (ksmd_should_run()) {
-			ksmd_sleep(between_passes);
-			if (between_passes)
-				ksmd_back_off();
-		} else {
+		cond_resched();
+		if (!ksmd_should_run())
 			wait_event_freezable(ksm_slots.wait,
 					     ksmd_should_run() || kthread_should_stop());
-		}
+		else if (!secret_ready())
+			wait_event_freezable_timeout(ksm_slots.wait, kthread_should_stop(),
+						     HZ);
+		else
+			ksmd_work();
 	}
 	return 0;
 }
@@ -176,14 +191,15 @@ static int ksmd(void *unused)
  * OOM killer picks the caller.
  *
  * Context: may sleep.
- * Return: 0; -ENOMEM or -ERESTARTSYS if the unmerge was not completed, and ksmd
- * is stopped then.
+ * Return: 0; -EINTR if a fatal signal arrived before anything was done; -ENOMEM or
+ * -ERESTARTSYS if the unmerge was not completed, and ksmd is stopped then.
  */
 int ksm_set_run(enum ksm_run run)
 {
-	int err = 0;
+	int err = ksm_lock_killable();
 
-	ksm_lock();
+	if (err)
+		return err;
 	if (ksm_settings.run != run) {
 		WRITE_ONCE(ksm_settings.run, run);
 		if (run == KSM_RUN_UNMERGE) {
@@ -271,14 +287,12 @@ static int __init ksm_init_tables(void)
 	int err;
 
 	ksm_fingerprint_init();
-	ksm_key_init(&ksm.key, page_address(ZERO_PAGE(0)));
 	ksm_advisor_init(&ksm_settings.advisor);
 	err = ksm_record_init();
 	err = err ?: ksm_stable_init();
 	err = err ?: ksm_mm_slot_init();
-	err = err ?: ksm_scan_init(&ksm.scan);
 	err = err ?: ksm_domain_init(&ksm.domain, &ksm.lock, &ksm_settings.controls, &ksm.key);
-	return err;
+	return err ?: ksm_scan_init(&ksm.scan, &ksm_settings, &ksm_slots, &ksm.domain);
 }
 
 /* An allocation failure this early is fatal anyway, so nothing is cleaned up. */

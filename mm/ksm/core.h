@@ -7,35 +7,12 @@
 
 #include <linux/types.h>
 
-#include "advisor.h"
-#include "domain.h"
+#include "settings.h"
 
 struct ksm_figures;
 
-/* Values of the control run. */
-enum ksm_run {
-	KSM_RUN_STOP,
-	KSM_RUN_MERGE,
-	KSM_RUN_UNMERGE,
-};
-
-/**
- * struct ksm_settings - what the files of /sys/kernel/mm/ksm set
- * @run: what ksmd does; written under ksm.lock
- * @sleep_millisecs: pause between two batches
- * @controls: what merging depends on
- * @advisor: the amount of work in a batch
- */
-struct ksm_settings {
-	enum ksm_run run;
-	unsigned int sleep_millisecs;
-	struct ksm_controls controls;
-	struct ksm_advisor advisor;
-};
-
 extern struct ksm_settings ksm_settings;
 
-void ksm_lock(void);
 int ksm_lock_killable(void);
 void ksm_unlock(void);
 void ksm_wake(void);

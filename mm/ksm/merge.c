@@ -572,21 +572,8 @@ static enum ksm_result cmp_and_merge(struct ksm_domain *domain, struct ksm_recor
 	return merge_unstable(domain, record, subject.page, content);
 }
 
-/**
- * ksm_cmp_and_merge - merge a page with its like, if there is one
- * @domain: the trees
- * @candidate: the page
- *
- * First the pages that are shared already are asked, then those in the unstable
- * tree, which the page joins where it finds nothing.
- *
- * Most samples belong to a single content, and what is found by one is compared
- * without further ado.  Where it differs, pages with that sample are looked up
- * by a fingerprint of all they hold.
- *
- * Context: ksmd; may sleep; under ksm.lock, with no mmap_lock held.
- */
-void ksm_cmp_and_merge(struct ksm_domain *domain, struct ksm_candidate *candidate)
+static void cmp_and_merge_page(struct ksm_domain *domain,
+			       const struct ksm_candidate *candidate)
 {
 	struct ksm_content content = { .sample = candidate->sample };
 	struct ksm_record *record = candidate->record;
@@ -596,7 +583,33 @@ void ksm_cmp_and_merge(struct ksm_domain *domain, struct ksm_candidate *candidat
 		set_mixed(domain, content.sample);
 		cmp_and_merge(domain, record, &content, candidate->settled);
 	}
-	/* It is back in the table, where its like will find it meanwhile. */
+	/* It is in the index again, where a duplicate finds it meanwhile. */
 	if (record->state == KSM_UNSHARED)
 		record->skips = skips;
+}
+
+/**
+ * ksm_merge_candidates - merge pages with their duplicates
+ * @domain: the trees
+ * @candidate: pages of one leaf
+ * @nr: number of candidates
+ *
+ * A page is looked up among the shared pages, then in the unstable tree, which it
+ * joins if nothing is found.
+ *
+ * Most samples belong to a single content, and what is found by a sample is compared
+ * without hashing the whole page.  If it differs, pages with that sample are looked
+ * up by a fingerprint of the whole page.
+ *
+ * Context: ksmd; may sleep; under ksm.lock, with no mmap_lock held.
+ */
+void ksm_merge_candidates(struct ksm_domain *domain, const struct ksm_candidate *candidate,
+			  unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		cmp_and_merge_page(domain, &candidate[i]);
+		cond_resched();
+	}
 }

@@ -22,9 +22,7 @@ struct ksm_candidate {
 	bool settled;
 };
 
-struct page *ksm_mergeable_page(struct page *page);
-void ksm_cmp_and_merge(struct ksm_domain *domain, struct ksm_candidate *candidate);
-int ksm_break_range(struct vm_area_struct *vma, unsigned long start,
-		    unsigned long end);
+void ksm_merge_candidates(struct ksm_domain *domain, const struct ksm_candidate *candidate,
+			  unsigned int nr);
 
 #endif /* _MM_KSM_MERGE_H */

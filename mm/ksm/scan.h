@@ -1,64 +1,66 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Kernel Samepage Merging: a pass over all mergeable memory
+ * Kernel Samepage Merging: a pass over all mergeable memory.
  */
 #ifndef _MM_KSM_SCAN_H
 #define _MM_KSM_SCAN_H
 
 #include <linux/types.h>
 
-#include "record.h"
+#include "priority.h"
+#include "walk.h"
 
-struct ksm_candidate;
-struct ksm_domain;
-struct ksm_advisor;
+struct ksm_settings;
 struct ksm_slots;
 
 /**
- * struct ksm_scan - where a pass over all mms has got to
- * @slots: the mms, and which of them is scanned
+ * enum ksm_stage - how far a pass has got
+ * @KSM_STAGE_NONE: between two passes
+ * @KSM_STAGE_REAP: stable nodes without a page are being freed
+ * @KSM_STAGE_FILTER: the filter is being rebuilt
+ * @KSM_STAGE_SCAN: the mm under the cursor is being scanned
+ * @KSM_STAGE_LEAVE: what is known of pages behind its last VMA is being forgotten
+ */
+enum ksm_stage {
+	KSM_STAGE_NONE,
+	KSM_STAGE_REAP,
+	KSM_STAGE_FILTER,
+	KSM_STAGE_SCAN,
+	KSM_STAGE_LEAVE,
+};
+
+/**
+ * struct ksm_scan - a pass over all mms
+ * @settings: the settings in force
+ * @slots: the mms, and the cursor on the one that is being scanned
  * @domain: the trees
- * @advisor: the amount of work in a batch
- * @sleep_millisecs: pause between two batches
- * @address: the next address in it
- * @asked: behind the last page that secondary MMUs were asked about
- * @young: what they said
- * @cursor: in the leaves of the mm
+ * @stage: how far the pass has got
+ * @walk: how far the scan of the mm has got
  * @found_vma: the mm has a mergeable VMA
+ * @exiting: the mm exits
  * @seqnr: passes completed
- * @changed: as in struct ksm_counters, when this pass began
- * @cpu_time: of ksmd then, in nanoseconds
+ * @changed: counters.changed when this pass began
+ * @cpu_time: CPU time of ksmd when this pass began, in nanoseconds
  * @back_off: pause after this pass, in milliseconds
- * @budget: pages still to be looked at in this batch
- * @skip_budget: pages that may still be skipped in this batch
- * @nice: of ksmd, as it was last set
- * @nice_tick: when, in jiffies
- * @nr_candidates: entries of @candidate in use
- * @candidate: pages of one leaf that need more than a look at their sample
+ * @priority: the priority of ksmd
  */
 struct ksm_scan {
+	struct ksm_settings *settings;
 	struct ksm_slots *slots;
 	struct ksm_domain *domain;
-	struct ksm_advisor *advisor;
-	const unsigned int *sleep_millisecs;
-	unsigned long address;
-	unsigned long asked;
-	bool young;
-	struct ksm_leaf_cursor cursor;
+	enum ksm_stage stage;
+	struct ksm_walk walk;
 	bool found_vma;
+	bool exiting;
 	unsigned long seqnr;
 	unsigned long changed;
 	u64 cpu_time;
 	unsigned int back_off;
-	unsigned int budget;
-	unsigned int skip_budget;
-	int nice;
-	unsigned long nice_tick;
-	unsigned int nr_candidates;
-	struct ksm_candidate *candidate;
+	struct ksm_priority priority;
 };
 
-int ksm_scan_init(struct ksm_scan *scan);
+int ksm_scan_init(struct ksm_scan *scan, struct ksm_settings *settings,
+		  struct ksm_slots *slots, struct ksm_domain *domain);
 void ksm_scan_batch(struct ksm_scan *scan, unsigned int nr_pages);
 int ksm_scan_unmerge(struct ksm_scan *scan);
 

@@ -99,14 +99,14 @@ static void ksm_test_advisor_rest(struct kunit *test)
 {
 	const u64 busy = 30 * NSEC_PER_MSEC;
 
-	KUNIT_EXPECT_EQ(test, ksm_rest_millisecs(busy, 0, 0), 300U);
-	KUNIT_EXPECT_EQ(test, ksm_rest_millisecs(busy, 10, 640), 300U);
-	KUNIT_EXPECT_EQ(test, ksm_rest_millisecs(busy, 11, 640), 0U);
-	KUNIT_EXPECT_EQ(test, ksm_rest_millisecs(0, 0, 640), 0U);
-	KUNIT_EXPECT_EQ(test, ksm_rest_millisecs(NSEC_PER_MSEC / 2, 0, 640), 5U);
-	KUNIT_EXPECT_EQ(test, ksm_rest_millisecs(NSEC_PER_SEC, 0, 640), 10000U);
-	KUNIT_EXPECT_EQ(test, ksm_rest_millisecs(U64_MAX, 0, ULONG_MAX), 10000U);
-	KUNIT_EXPECT_EQ(test, ksm_rest_millisecs(busy, ULONG_MAX, ULONG_MAX), 0U);
+	KUNIT_EXPECT_EQ(test, ksm_back_off_millisecs(busy, 0, 0), 300U);
+	KUNIT_EXPECT_EQ(test, ksm_back_off_millisecs(busy, 10, 640), 300U);
+	KUNIT_EXPECT_EQ(test, ksm_back_off_millisecs(busy, 11, 640), 0U);
+	KUNIT_EXPECT_EQ(test, ksm_back_off_millisecs(0, 0, 640), 0U);
+	KUNIT_EXPECT_EQ(test, ksm_back_off_millisecs(NSEC_PER_MSEC / 2, 0, 640), 5U);
+	KUNIT_EXPECT_EQ(test, ksm_back_off_millisecs(NSEC_PER_SEC, 0, 640), 10000U);
+	KUNIT_EXPECT_EQ(test, ksm_back_off_millisecs(U64_MAX, 0, ULONG_MAX), 10000U);
+	KUNIT_EXPECT_EQ(test, ksm_back_off_millisecs(busy, ULONG_MAX, ULONG_MAX), 0U);
 }
 
 static struct kunit_case ksm_advisor_cases[] = {

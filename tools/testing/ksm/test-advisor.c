@@ -263,7 +263,7 @@ static void test_rest(void)
 		u64 busy = rnd_below(2 * NSEC_PER_SEC), millisecs = busy / 100000;
 		unsigned long records = rnd_below(1U << 30), fresh = rnd_below(records + 1);
 
-		CHECK_EQ(ksm_rest_millisecs(busy, fresh, records),
+		CHECK_EQ(ksm_back_off_millisecs(busy, fresh, records),
 			 fresh > records / 64 ? 0 : millisecs < 10000 ? millisecs : 10000);
 	}
 }

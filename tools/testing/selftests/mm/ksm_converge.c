@@ -18,6 +18,9 @@
 #define SEED_GROUP	0x1000
 #define SEED_UNIQUE	0x100000
 #define NR_CHILDREN	4
+/* Nice values of ksmd that it chooses itself. */
+#define NICE_AUTOMATIC	6
+#define NICE_RAISED	(-19)
 
 static uint64_t *page_words(char *area, size_t page)
 {
@@ -452,39 +455,43 @@ static void expect_nice(int nice, const char *when)
 }
 
 /*
- * The priority is put back before anything is told, as ksmd would stay so for all
- * that come.
+ * ksmd keeps a nice value that it was given while memory is short.  The value that
+ * hands control back is set before a check fails, because ksmd would otherwise keep
+ * the other one for all tests that follow.
  */
-static void stays_reniced(void)
+static void stays_reniced(int given)
 {
 	long passes = ksm_get("full_scans"), end = ksm_now_ms() + KSM_PATIENCE_MS;
 	int nice;
 
+	if (setpriority(PRIO_PROCESS, ksm_ksmd(), given))
+		ksm_skip("ksmd can be reniced by root only");
 	while (ksm_get("full_scans") < passes + 2 && ksm_now_ms() < end)
 		usleep(1000);
 	passes = ksm_get("full_scans") - passes;
 	nice = getpriority(PRIO_PROCESS, ksm_ksmd());
-	setpriority(PRIO_PROCESS, ksm_ksmd(), 5);
-	ksm_check(passes >= 2, "ksmd goes on while memory is short");
-	ksm_expect("nice of ksmd", nice, 3);
+	setpriority(PRIO_PROCESS, ksm_ksmd(), NICE_AUTOMATIC);
+	ksm_check(passes >= 2, "ksmd continues while memory is short");
+	ksm_expect("nice of ksmd", nice, given);
 }
 
 static void hurries(void)
 {
+	static const int given[] = { 3, 5, 19, -20, -5 };
+	unsigned int i;
 	char *taken;
 	size_t length;
 
 	ksm_fill_unique(ksm_map_mergeable(64), 64, SEED_UNIQUE);
 	ksm_set("sleep_millisecs", 1);
 	ksm_set("run", 1);
-	expect_nice(5, "ksmd is at nice 5 while there is memory");
-	if (setpriority(PRIO_PROCESS, ksm_ksmd(), 3))
-		ksm_skip("ksmd can be reniced by root only");
+	expect_nice(NICE_AUTOMATIC, "ksmd has low priority while there is memory");
 	taken = take_memory(&length);
-	stays_reniced();
-	expect_nice(-20, "ksmd is at nice -20 while memory is short");
+	for (i = 0; i < ARRAY_SIZE(given); i++)
+		stays_reniced(given[i]);
+	expect_nice(NICE_RAISED, "ksmd has high priority while memory is short");
 	munmap(taken, length);
-	expect_nice(5, "ksmd is at nice 5 again");
+	expect_nice(NICE_AUTOMATIC, "ksmd has low priority again");
 }
 
 static const struct ksm_case cases[] = {

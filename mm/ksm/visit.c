@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kernel Samepage Merging: what the sample of a page says about merging it.
+ *
+ * Most pages are unique and unchanged.  The filter tells them from the few that
+ * may have a duplicate, so that a visit reads a sample and nothing else.  With
+ * smart_scan, visits that find nothing become rare.
+ */
+
+#include <linux/minmax.h>
+
+#include "domain.h"
+#include "fingerprint.h"
+#include "record.h"
+#include "visit.h"
+
+/* Visits that every page gets before any is skipped. */
+#define KSM_VISITS_BEFORE_SKIP	3
+#define KSM_MAX_AGE		31
+
+static enum ksm_visit visit_new(struct ksm_domain *domain, struct ksm_record *record,
+				u64 sample)
+{
+	ksm_record_seen(domain, record);
+	record->tag = ksm_tag(sample);
+	record->full = false;
+	return ksm_filter_repeated(&domain->filter, record->tag) ?
+		KSM_VISIT_CANDIDATE : KSM_VISIT_DONE;
+}
+
+/*
+ * A page that changed is in no index: no duplicate can find it until it settles.
+ * It is visited in the next pass, unless it changes all the time.
+ */
+static void visit_changed(struct ksm_domain *domain, struct ksm_record *record, u64 sample)
+{
+	const u8 age = record->state == KSM_UNSHARED ? 0 : record->age;
+
+	ksm_record_changed(domain, record, ksm_tag(sample));
+	record->age = age;
+}
+
+/* The page is unchanged.  Look for a duplicate. */
+static enum ksm_visit visit_unchanged(struct ksm_domain *domain, struct ksm_record *record)
+{
+	if (!ksm_filter_repeated(&domain->filter, record->tag)) {
+		if (record->state == KSM_UNSHARED)
+			return KSM_VISIT_DONE;
+		if (!ksm_unstable_find(&domain->unstable, record->tag, record->full)) {
+			ksm_unstable_insert(&domain->unstable, record);
+			return KSM_VISIT_DONE;
+		}
+		ksm_filter_set_repeated(&domain->filter, record->tag);
+	}
+	return KSM_VISIT_SETTLED;
+}
+
+/**
+ * ksm_visit_page - note what a page holds, and whether it may have a duplicate
+ * @domain: the domain of the page
+ * @record: its record, not KSM_SHARED
+ * @sample: key of its sample
+ * @key: key of the whole page if @record->full, else @sample
+ *
+ * Context: under ksm.lock.
+ * Return: what to do about the page.
+ */
+enum ksm_visit ksm_visit_page(struct ksm_domain *domain, struct ksm_record *record,
+			      u64 sample, u64 key)
+{
+	if (record->state == KSM_NONE)
+		return visit_new(domain, record, sample);
+	if (record->tag != ksm_tag(key)) {
+		visit_changed(domain, record, sample);
+		return KSM_VISIT_DONE;
+	}
+	/* A rebuild of the filter drops this bit while the record stays. */
+	if (record->full)
+		ksm_filter_set_ambiguous(&domain->filter, ksm_tag(sample));
+	return visit_unchanged(domain, record);
+}
+
+/**
+ * ksm_visit_back_off - choose for how many passes to skip a page
+ * @record: the record of a page that was just visited
+ * @young: the page was used since the previous visit
+ *
+ * An idle page has not changed, and a duplicate finds its record in the index: it
+ * can be skipped for long.  A page that is in no index may have to be tried again.
+ *
+ * Context: under ksm.lock.
+ */
+void ksm_visit_back_off(struct ksm_record *record, bool young)
+{
+	unsigned int most = young ? KSM_MAX_SKIPS_YOUNG : KSM_MAX_SKIPS_IDLE;
+
+	if (record->age < KSM_MAX_AGE)
+		record->age++;
+	if (record->age < KSM_VISITS_BEFORE_SKIP)
+		record->skips = 0;
+	else if (!young && record->state == KSM_UNSHARED)
+		record->skips = most;
+	else
+		record->skips = min(2U << min(record->age - KSM_VISITS_BEFORE_SKIP, 5U), most);
+}

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kernel Samepage Merging: the page tables of one VMA.
+ *
+ * Page tables are walked by range, a leaf's range at a time, under one hold of the
+ * page table lock each.  After each range the walk pauses if it has run for long
+ * enough, or if something is to be merged; it goes on at the same address later.
+ */
+
+#include <linux/freezer.h>
+#include <linux/mmap_lock.h>
+#include <linux/pagewalk.h>
+#include <linux/sched.h>
+#include <linux/sched/clock.h>
+
+#include "chunk.h"
+#include "domain.h"
+#include "record.h"
+#include "vma.h"
+#include "walk.h"
+#include "young.h"
+
+/* Records that are forgotten between two looks at the clock. */
+#define KSM_FORGET_RECORDS	KSM_LEAF_PAGES
+/* Attempts to lock a page table that changes at the same time. */
+#define KSM_LOCK_ATTEMPTS	2
+
+static unsigned int leaf_offset(unsigned long address)
+{
+	return (address >> PAGE_SHIFT) & (KSM_LEAF_PAGES - 1);
+}
+
+/**
+ * ksm_walk_begin - begin with an mm
+ * @walk: the walk
+ * @slot: the slot of the mm
+ *
+ * Context: under ksm.lock.
+ */
+void ksm_walk_begin(struct ksm_walk *walk, struct ksm_mm_slot *slot)
+{
+	walk->slot = slot;
+	walk->address = 0;
+	walk->pmd_unit.end = 0;
+	walk->leaf_unit.end = 0;
+	ksm_leaf_cursor_init(&walk->cursor, slot);
+}
+
+/**
+ * ksm_walk_merged - the candidates have been dealt with
+ * @walk: the walk, which paused because of them
+ *
+ * Candidates point to records of the leaf that was scanned last, so the leaf could
+ * not be freed or replaced before.
+ *
+ * Context: under ksm.lock.
+ */
+void ksm_walk_merged(struct ksm_walk *walk)
+{
+	if (!walk->nr_candidates)
+		return;
+	walk->nr_candidates = 0;
+	ksm_leaf_cursor_scanned(walk->domain, &walk->cursor, walk->scanned);
+}
+
+static bool past_deadline(const struct ksm_walk *walk)
+{
+	return local_clock() >= walk->budget.deadline;
+}
+
+/**
+ * ksm_walk_should_pause - whether mmap_lock has to be released
+ * @walk: the walk
+ * @mm: the mm
+ *
+ * Context: mmap_lock held.
+ * Return: true if the walk has to pause.
+ */
+bool ksm_walk_should_pause(const struct ksm_walk *walk, const struct mm_struct *mm)
+{
+	const struct ksm_budget *budget = &walk->budget;
+
+	return walk->nr_candidates || !budget->pages || !budget->skips ||
+	       budget->no_memory || need_resched() || past_deadline(walk) ||
+	       mmap_lock_is_contended((struct mm_struct *)mm) || ksm_mm_exiting(mm) ||
+	       ksm_domain_needs_adjust(walk->domain) || freezing(current);
+}
+
+/**
+ * ksm_walk_forget - forget what is known of pages that are gone
+ * @walk: the walk
+ * @address: no page is left between the last one scanned and this address
+ *
+ * Context: may sleep; under ksm.lock.
+ * Return: true if done; false if it was time to pause.
+ */
+bool ksm_walk_forget(struct ksm_walk *walk, unsigned long address)
+{
+	unsigned int records;
+
+	do {
+		records = KSM_FORGET_RECORDS;
+		if (ksm_leaf_cursor_forget(walk->domain, &walk->cursor, address, &records))
+			return true;
+	} while (!past_deadline(walk));
+	return false;
+}
+
+/*
+ * All records of an idle huge page are to be skipped: have the next passes skip the
+ * leaf as a whole.
+ */
+static void skip_whole_leaf(const struct ksm_chunk *chunk, struct ksm_leaf *leaf)
+{
+	unsigned int i, skips = KSM_MAX_LEAF_SKIPS;
+
+	if (chunk->pte || chunk->young || chunk->nr_visited || !leaf ||
+	    chunk->nr_skipped != KSM_LEAF_PAGES)
+		return;
+	for (i = 0; i < leaf->nr; i++)
+		skips = min(skips, leaf->record[i].skips);
+	for (i = 0; i < leaf->nr; i++)
+		leaf->record[i].skips -= skips;
+	leaf->skips = skips;
+}
+
+/* Returns true if a leaf of an idle huge page was skipped as a whole. */
+static bool skip_idle_leaf(struct ksm_walk *walk, const struct ksm_chunk *chunk, bool huge)
+{
+	struct ksm_leaf *leaf = ksm_leaf_cursor_leaf(&walk->cursor, chunk->base);
+
+	if (!leaf || !leaf->skips)
+		return false;
+	if (!huge || !chunk->smart || chunk->young || chunk->at ||
+	    chunk->end != KSM_LEAF_PAGES) {
+		leaf->skips = 0;
+		return false;
+	}
+	leaf->skips--;
+	walk->budget.skips -= min_t(unsigned int, walk->budget.skips, leaf->nr);
+	walk->domain->counters.skipped += leaf->nr;
+	return true;
+}
+
+static enum ksm_chunk_lock lock_chunk(struct ksm_chunk *chunk, pmd_t *pmd)
+{
+	enum ksm_chunk_lock lock = KSM_CHUNK_CHANGING;
+	unsigned int i;
+
+	for (i = 0; lock == KSM_CHUNK_CHANGING && i < KSM_LOCK_ATTEMPTS; i++)
+		lock = ksm_chunk_lock(chunk, pmd);
+	return lock;
+}
+
+/*
+ * Scan the pages of a chunk until a pause.  Pages without a record get one, but
+ * not while a candidate points into the leaf.
+ */
+static void scan_chunk(struct ksm_walk *walk, struct ksm_chunk *chunk, pmd_t *pmd)
+{
+	enum ksm_chunk_result result;
+	u64 missing = 0;
+
+	do {
+		result = ksm_chunk_scan(chunk);
+		if (result == KSM_CHUNK_NEEDS_LEAF && !walk->nr_candidates)
+			missing = ksm_chunk_present(chunk);
+		ksm_chunk_unlock(chunk);
+	} while (result == KSM_CHUNK_RELOCK && !past_deadline(walk) &&
+		 lock_chunk(chunk, pmd) == KSM_CHUNK_LOCKED);
+	if (missing && ksm_leaf_extend(walk->domain, walk->slot, walk->cursor.link,
+				       chunk->base, missing))
+		walk->budget.no_memory = true;
+	if (result == KSM_CHUNK_DONE)
+		skip_whole_leaf(chunk, ksm_leaf_cursor_leaf(&walk->cursor, chunk->base));
+}
+
+/* Scan the pages of one leaf's range, and return the address to go on at. */
+static unsigned long scan_range(struct ksm_walk *walk, struct vm_area_struct *vma,
+				pmd_t *pmd, unsigned long address, unsigned long end)
+{
+	bool huge = pmd_trans_huge(pmdp_get_lockless(pmd));
+	struct ksm_chunk chunk = {
+		.walk = walk,
+		.vma = vma,
+		.base = ALIGN_DOWN(address, KSM_LEAF_BYTES),
+		.at = leaf_offset(address),
+		.end = leaf_offset(end - 1) + 1,
+		.smart = READ_ONCE(walk->domain->controls->smart_scan),
+		.find_written = walk->seqnr % KSM_FIND_WRITTEN_PASSES == 0,
+	};
+
+	if (!ksm_walk_forget(walk, address))
+		return address;
+	if (chunk.smart && ksm_leaf_cursor_leaf(&walk->cursor, chunk.base))
+		ksm_young_read_leaf(&chunk, huge);
+	if (skip_idle_leaf(walk, &chunk, huge)) {
+		ksm_leaf_cursor_scanned(walk->domain, &walk->cursor, end);
+		return end;
+	}
+	switch (lock_chunk(&chunk, pmd)) {
+	case KSM_CHUNK_LOCKED:
+		scan_chunk(walk, &chunk, pmd);
+		end = ksm_chunk_address(&chunk, chunk.at);
+		break;
+	case KSM_CHUNK_EMPTY:
+		if (!ksm_walk_forget(walk, end))
+			return address;
+		break;
+	case KSM_CHUNK_CHANGING:
+		break;
+	}
+	walk->scanned = end;
+	if (!walk->nr_candidates)
+		ksm_leaf_cursor_scanned(walk->domain, &walk->cursor, end);
+	return end;
+}
+
+/*
+ * The first address of a range that a PTE or a record stands for.  Nothing is
+ * locked: a page that is mapped meanwhile may wait for the next pass.  A PTE that is
+ * being changed reads as none, so ranges with records are scanned under the lock.
+ */
+static unsigned long first_used_address(struct ksm_walk *walk, pmd_t *pmd,
+					unsigned long address, unsigned long end)
+{
+	unsigned long known = ksm_leaf_cursor_next_start(&walk->cursor);
+	const unsigned int at = pte_index(address);
+	pte_t *pte;
+
+	end = clamp(known, address, end);
+	if (address == end)
+		return address;
+	pte = pte_offset_map(pmd, address);
+	if (!pte)
+		return address;
+	address += (ksm_first_used_pte(pte - at, at, pte_index(end - 1) + 1) - at) * PAGE_SIZE;
+	pte_unmap(pte);
+	return address;
+}
+
+static int scan_pmd(struct ksm_walk *walk, struct vm_area_struct *vma, pmd_t *pmd,
+		    unsigned long address, unsigned long end)
+{
+	if (READ_ONCE(walk->domain->controls->smart_scan) &&
+	    ksm_leaf_cursor_next_start(&walk->cursor) < end)
+		ksm_young_read_pmd(walk, vma, pmd, address);
+	while (address < end) {
+		address = first_used_address(walk, pmd, address, end);
+		if (address < end)
+			address = scan_range(walk, vma, pmd, address,
+					     min(end, ALIGN(address + 1, KSM_LEAF_BYTES)));
+		walk->address = address;
+		if (ksm_walk_should_pause(walk, vma->vm_mm))
+			return 1;
+	}
+	return 0;
+}
+
+/* Takes the place of the generic walk below a PUD, which visits each empty PMD. */
+static int scan_pud_entry(pud_t *pudp, unsigned long address, unsigned long end,
+			  struct mm_walk *mm_walk)
+{
+	struct ksm_walk *walk = mm_walk->private;
+	const unsigned int last = pmd_index(end - 1) + 1;
+	unsigned int at = pmd_index(address);
+	pud_t pud = pudp_get(pudp);
+	pmd_t *table;
+
+	mm_walk->action = ACTION_CONTINUE;
+	if (!pud_present(pud) || pud_leaf(pud))
+		return 0;
+	table = pmd_offset(pudp, address) - at;
+	for (at = ksm_first_used_pmd(table, at, last); at < last;
+	     at = ksm_first_used_pmd(table, at + 1, last)) {
+		unsigned long start = (address & PUD_MASK) + at * PMD_SIZE;
+
+		if (scan_pmd(walk, mm_walk->vma, table + at, max(address, start),
+			     min(end, start + PMD_SIZE)))
+			return 1;
+	}
+	walk->address = end;
+	return ksm_walk_should_pause(walk, mm_walk->mm);
+}
+
+static const struct mm_walk_ops scan_ops = {
+	.pud_entry = scan_pud_entry,
+	.walk_lock = PGWALK_RDLOCK,
+};
+
+/**
+ * ksm_walk_vma - scan the pages of a VMA
+ * @walk: the walk; begins at @walk->address, or at the start of @vma
+ * @vma: a mergeable VMA
+ *
+ * Context: under ksm.lock, mmap_lock held for reading.
+ * Return: true at the end of the VMA; false if the walk has to pause, and there
+ * may be more at @walk->address.
+ */
+bool ksm_walk_vma(struct ksm_walk *walk, struct vm_area_struct *vma)
+{
+	unsigned long start = max(walk->address, vma->vm_start);
+
+	if (vma->anon_vma &&
+	    walk_page_range_vma(vma, start, vma->vm_end, &scan_ops, walk) > 0)
+		return false;
+	walk->address = vma->vm_end;
+	return !ksm_walk_should_pause(walk, vma->vm_mm);
+}
