@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A plugin of QEMU that counts the cache lines which a kernel takes from memory:
- * what misses in a modelled cache.  guest-bench.c says from when to when, by a
- * store to an address that nothing else uses.
+ * A QEMU plugin that counts the cache lines that the kernel takes from memory: the
+ * misses of a modelled cache.  guest-bench says from when to when, by a store to an
+ * address that nothing else uses.
  *
- * The cache is the size of a core's second level.  It forgets from one pass of
- * ksmd to the next, as a cache does on a host with GiBs to scan, but not from one
- * page to the next.  A store fetches its line as a load does.  What is not seen:
- * the fetching of instructions, and the walks of page tables by the CPU itself.
+ * The cache has the size of a core's second level.  Between two passes of ksmd it
+ * loses its content, like the cache of a host with GiBs to scan; between two pages
+ * it does not.  A store fetches its line like a load.  Instruction fetches, and the
+ * page table walks of the CPU itself, are not seen.
  *
  *	-plugin cachelines.so,out=FILE		FILE gets the number
  */
@@ -22,14 +22,14 @@
 #define WAYS		16
 #define SETS		1024		/* times LINE times WAYS is 1 MiB */
 
-/* As in guest-bench.c. */
+/* As in guest-marks.c. */
 #define MARK_BEGIN	0x4b534d000000ULL
 #define MARK_END	(MARK_BEGIN + 8)
 
 /** qemu_plugin_version - the version of the interface */
 int qemu_plugin_version = 1;
 
-static uint64_t cache[SETS][WAYS];	/* the line used last comes first */
+static uint64_t cache[SETS][WAYS];	/* most recently used first */
 static unsigned long lines;
 static const char *path;
 
@@ -79,8 +79,8 @@ static void translated(uint64_t id, struct qemu_plugin_tb *tb)
 
 /**
  * qemu_plugin_install() - called by QEMU when it has loaded the plugin
- * @id: what QEMU knows the plugin by
- * @info: of the machine, not looked at
+ * @id: by which QEMU knows the plugin
+ * @info: about the machine, not used
  * @argc: number of arguments
  * @argv: out=FILE
  *

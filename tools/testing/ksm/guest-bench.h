@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* What the files of guest-bench share.  Each file measures one kind of cost. */
+#ifndef _KSM_GUEST_BENCH_H
+#define _KSM_GUEST_BENCH_H
+
+#include <stdint.h>
+
+#define PAGE		4096UL
+#define WORDS		(PAGE / sizeof(uint64_t))
+#define PMD		(2UL << 20)
+
+struct workload {
+	const char *name;
+	void (*run)(const char *name);
+};
+
+/* Each list ends with an empty element. */
+extern const struct workload scan_workloads[];
+extern const struct workload merge_workloads[];
+extern const struct workload fleet_workloads[];
+extern const struct workload lock_workloads[];
+extern const struct workload line_workloads[];
+
+/* guest-common.c: prints a message and ends the program */
+void die(const char *format, ...);
+
+/* Random numbers, the same in each run. */
+uint64_t rnd(void);
+void seed_rnd(uint64_t seed);
+
+/* Files in /sys/kernel/mm/ksm. */
+long knob(const char *name);
+void set_knob(const char *name, long value);
+void passes(long nr);
+void wait_for_sharing(long pages);
+
+/* Clocks, in instructions. */
+int find_ksmd(void);
+double ksmd_work(void);
+double now(void);
+
+void result(const char *name, double value);
+
+/* Memory.  The map functions return memory that is populated and mergeable. */
+char *map(unsigned long bytes);
+void mergeable(char *addr, unsigned long bytes);
+void fill_random(char *page);
+char *map_groups(unsigned long nr, unsigned long group);
+char *map_tail(unsigned long nr);
+
+/* guest-merge.c: merges, and prints the instructions of ksmd for each of @nr pages */
+void merge_all(const char *name, unsigned long nr, long sharing);
+
+/* guest-marks.c: tell a QEMU plugin when to count, and what to divide by */
+void mark_begin(void);
+void mark_end(void);
+void per(const char *name, double number);
+
+#endif /* _KSM_GUEST_BENCH_H */

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: GPL-2.0
+/* For how long ksmd keeps other tasks waiting for mmap_lock. */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "guest-bench.h"
+
+#define TRACING		"/sys/kernel/tracing/"
+#define MAX_HOLDS	1000000
+
+static void trace(const char *file, const char *value)
+{
+	char path[100];
+	FILE *to;
+
+	snprintf(path, sizeof(path), TRACING "%s", file);
+	to = fopen(path, "w");
+	if (!to || fprintf(to, "%s", value) < 0 || fclose(to))
+		die("cannot write %s to %s: %s", value, path, strerror(errno));
+}
+
+static void start_trace(void)
+{
+	char pid[20];
+
+	snprintf(pid, sizeof(pid), "%d", find_ksmd());
+	trace("buffer_size_kb", "40000");
+	trace("set_event_pid", pid);
+	trace("events/mmap_lock/enable", "1");
+}
+
+/* Seconds at which a line of the trace was written; 0 where it is no event. */
+static double event_time(const char *line)
+{
+	const char *at = strstr(line, ": mmap_lock");
+
+	while (at && at > line && at[-1] != ' ')
+		at--;
+	return at ? strtod(at, NULL) : 0;
+}
+
+static int compare_holds(const void *one, const void *other)
+{
+	const double a = *(const double *)one, b = *(const double *)other;
+
+	return (a > b) - (a < b);
+}
+
+/* How long ksmd held mmap_lock each time, ascending, from the trace. */
+static unsigned long read_holds(double *hold)
+{
+	FILE *from = fopen(TRACING "trace", "r");
+	unsigned long nr = 0;
+	char line[500];
+	double taken = 0;
+
+	if (!from)
+		die("cannot read the trace: %s", strerror(errno));
+	while (nr < MAX_HOLDS && fgets(line, sizeof(line), from)) {
+		if (strstr(line, "mmap_lock_acquire_returned") && strstr(line, "success=true"))
+			taken = event_time(line);
+		else if (strstr(line, "mmap_lock_released") && taken)
+			hold[nr++] = (event_time(line) - taken) * 1e9;
+	}
+	fclose(from);
+	qsort(hold, nr, sizeof(*hold), compare_holds);
+	return nr;
+}
+
+/* Prints the hold time that @share of all hold times do not exceed. */
+static void result_of_trace(const char *name, double share)
+{
+	double *hold = malloc(MAX_HOLDS * sizeof(*hold));
+	unsigned long nr;
+
+	trace("tracing_on", "0");
+	nr = read_holds(hold);
+	if (!nr)
+		die("the trace has no mmap_lock of ksmd");
+	result(name, hold[(unsigned long)((nr - 1) * share)]);
+}
+
+/* While ksmd scans memory that it has recorded. */
+static void scanning(const char *name, double share)
+{
+	set_knob("run", 1);
+	passes(3);
+	start_trace();
+	passes(2);
+	result_of_trace(name, share);
+}
+
+static void bench_lock_99(const char *name)
+{
+	map_groups(40000, 1);
+	scanning(name, 0.99);
+}
+
+static void bench_lock_longest(const char *name)
+{
+	map_groups(40000, 1);
+	scanning(name, 1);
+}
+
+/* The longest time that mprotect() takes in a process that ksmd scans. */
+static void bench_lock_wait(const char *name)
+{
+	char *small = map(PAGE);
+	double longest = 0;
+	unsigned long i;
+
+	map_groups(40000, 1);
+	set_knob("run", 1);
+	passes(3);
+	for (i = 0; i < 2000; i++) {
+		double began;
+
+		usleep(1000);
+		began = now();
+		if (mprotect(small, PAGE, i % 2 ? PROT_READ : PROT_READ | PROT_WRITE))
+			die("mprotect: %s", strerror(errno));
+		began = now() - began;
+		if (began > longest)
+			longest = began;
+	}
+	result(name, longest);
+}
+
+const struct workload lock_workloads[] = {
+	{ "lock-99", bench_lock_99 },
+	{ "lock-longest", bench_lock_longest },
+	{ "lock-wait", bench_lock_wait },
+	{ }
+};
