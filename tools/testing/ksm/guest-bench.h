@@ -43,13 +43,20 @@ void result(const char *name, double value);
 
 /* Memory.  The map functions return memory that is populated and mergeable. */
 char *map(unsigned long bytes);
+char *map_huge(unsigned long bytes);
 void mergeable(char *addr, unsigned long bytes);
 void fill_random(char *page);
 char *map_groups(unsigned long nr, unsigned long group);
+char *map_huge_groups(unsigned long nr, unsigned long group);
 char *map_tail(unsigned long nr);
+char *map_huge_tail(unsigned long nr);
 
 /* guest-merge.c: merges, and prints the instructions of ksmd for each of @nr pages */
 void merge_all(const char *name, unsigned long nr, long sharing);
+void set_memory_merge(int on);
+
+/* guest-scan.c: instructions of ksmd for a page and pass, over @nr_passes passes */
+double pass_work(long nr_passes, unsigned long nr_pages);
 
 /* guest-marks.c: tell a QEMU plugin when to count, and what to divide by */
 void mark_begin(void);

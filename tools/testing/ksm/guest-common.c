@@ -162,6 +162,14 @@ char *map(unsigned long bytes)
 	return map_with(bytes, MADV_NOHUGEPAGE);
 }
 
+/* Huge pages, not populated; @bytes is rounded up to whole huge pages. */
+char *map_huge(unsigned long bytes)
+{
+	char *addr = map_with((bytes + 2 * PMD - 1) / PMD * PMD, MADV_HUGEPAGE);
+
+	return (char *)(((uintptr_t)addr + PMD - 1) / PMD * PMD);
+}
+
 void mergeable(char *addr, unsigned long bytes)
 {
 	if (madvise(addr, bytes, MADV_MERGEABLE))
@@ -197,6 +205,12 @@ char *map_groups(unsigned long nr, unsigned long group)
 	return fill_groups(map(nr * PAGE), nr, group);
 }
 
+/* Likewise in huge pages. */
+char *map_huge_groups(unsigned long nr, unsigned long group)
+{
+	return fill_groups(map_huge(nr * PAGE), nr, group);
+}
+
 static char *fill_tail(char *addr, unsigned long nr)
 {
 	unsigned long i;
@@ -216,3 +230,8 @@ char *map_tail(unsigned long nr)
 	return fill_tail(map(nr * PAGE), nr);
 }
 
+/* Likewise in huge pages. */
+char *map_huge_tail(unsigned long nr)
+{
+	return fill_tail(map_huge(nr * PAGE), nr);
+}

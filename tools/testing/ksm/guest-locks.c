@@ -108,6 +108,47 @@ static void bench_lock_longest(const char *name)
 	scanning(name, 1);
 }
 
+static void bench_lock_longest_thp(const char *name)
+{
+	map_huge_groups(40960, 1);
+	scanning(name, 1);
+}
+
+static void bench_lock_longest_tail(const char *name)
+{
+	map_tail(20000);
+	scanning(name, 1);
+}
+
+/* From the first pass until all is merged. */
+static void bench_lock_longest_groups(const char *name)
+{
+	const unsigned long nr = 20000;
+
+	map_groups(nr, 4);
+	start_trace();
+	set_knob("run", 1);
+	wait_for_sharing(nr / 4 * 3);
+	result_of_trace(name, 1);
+}
+
+/* All but the last page goes, so that ksmd finds one large hole before it. */
+static void bench_lock_longest_forget(const char *name)
+{
+	const unsigned long nr = (2UL << 30) / PAGE;
+	char *addr = map_groups(nr, 1);
+
+	set_knob("run", 1);
+	passes(3);
+	set_knob("run", 0);
+	if (madvise(addr, (nr - 1) * PAGE, MADV_DONTNEED))
+		die("MADV_DONTNEED: %s", strerror(errno));
+	start_trace();
+	set_knob("run", 1);
+	passes(2);
+	result_of_trace(name, 1);
+}
+
 /* The longest time that mprotect() takes in a process that ksmd scans. */
 static void bench_lock_wait(const char *name)
 {
@@ -135,6 +176,10 @@ static void bench_lock_wait(const char *name)
 const struct workload lock_workloads[] = {
 	{ "lock-99", bench_lock_99 },
 	{ "lock-longest", bench_lock_longest },
+	{ "lock-longest-thp", bench_lock_longest_thp },
+	{ "lock-longest-tail", bench_lock_longest_tail },
+	{ "lock-longest-groups", bench_lock_longest_groups },
+	{ "lock-longest-forget", bench_lock_longest_forget },
 	{ "lock-wait", bench_lock_wait },
 	{ }
 };

@@ -41,6 +41,12 @@ static void bench_groups(const char *name)
 	merge_all(name, 100000, 75000);
 }
 
+static void bench_groups_thp(const char *name)
+{
+	map_huge_groups(102400, 4);
+	merge_all(name, 102400, 76800);
+}
+
 static void bench_same(const char *name)
 {
 	const long nr = 100000, most = knob("max_page_sharing");
@@ -88,7 +94,7 @@ static void bench_unmerge_madvise(const char *name)
 	result_since(name, began);
 }
 
-static void set_memory_merge(int on)
+void set_memory_merge(int on)
 {
 	if (prctl(PR_SET_MEMORY_MERGE, on, 0, 0, 0))
 		die("PR_SET_MEMORY_MERGE: %s", strerror(errno));
@@ -183,6 +189,7 @@ static void bench_rmap_20k(const char *name)
 
 const struct workload merge_workloads[] = {
 	{ "groups", bench_groups },
+	{ "groups-thp", bench_groups_thp },
 	{ "same", bench_same },
 	{ "unmerge-run", bench_unmerge_run },
 	{ "unmerge-madvise", bench_unmerge_madvise },

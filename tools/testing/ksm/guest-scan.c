@@ -8,7 +8,7 @@
 #include "guest-bench.h"
 
 /* Instructions of ksmd for a page and pass, over @nr_passes passes. */
-static double pass_work(long nr_passes, unsigned long nr_pages)
+double pass_work(long nr_passes, unsigned long nr_pages)
 {
 	long before = knob("full_scans");
 	double work = ksmd_work();
@@ -51,6 +51,12 @@ static void bench_unique_1m(const char *name)
 	unique(name, 1000000);
 }
 
+static void bench_unique_thp(const char *name)
+{
+	map_huge_groups(40960, 1);
+	recorded(name, 40960);
+}
+
 /* From the first pass on, with smart_scan. */
 static void idle(const char *name, unsigned long nr)
 {
@@ -63,6 +69,12 @@ static void bench_idle(const char *name)
 {
 	map_groups(100000, 1);
 	idle(name, 100000);
+}
+
+static void bench_idle_thp(const char *name)
+{
+	map_huge_groups(102400, 1);
+	idle(name, 102400);
 }
 
 static void bench_merged(const char *name)
@@ -195,7 +207,9 @@ const struct workload scan_workloads[] = {
 	{ "unique-40k", bench_unique_40k },
 	{ "unique-160k", bench_unique_160k },
 	{ "unique-1m", bench_unique_1m },
+	{ "unique-thp", bench_unique_thp },
 	{ "idle", bench_idle },
+	{ "idle-thp", bench_idle_thp },
 	{ "merged", bench_merged },
 	{ "volatile", bench_volatile },
 	{ "tail", bench_tail },
