@@ -25,6 +25,7 @@ static const struct workload *const lists[] = {
 	fleet_workloads,
 	lock_workloads,
 	line_workloads,
+	preempt_workloads,
 };
 
 #define NR_LISTS	(sizeof(lists) / sizeof(*lists))

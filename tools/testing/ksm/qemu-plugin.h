@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What cachelines.c takes of QEMU's interface for plugins, in its version 1.  It
- * is declared here since Debian has the QEMU that loads plugins, but no header.
+ * The part of QEMU's plugin interface, version 1, that the plugins here use.  It is
+ * declared here because Debian ships a QEMU that loads plugins, but not the header.
  */
 #ifndef _KSM_QEMU_PLUGIN_H
 #define _KSM_QEMU_PLUGIN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,16 +22,29 @@ enum qemu_plugin_mem_rw {
 	QEMU_PLUGIN_MEM_RW = 3,
 };
 
-/* What the plugin has for QEMU. */
+enum qemu_plugin_op {
+	QEMU_PLUGIN_INLINE_ADD_U64,
+};
+
+/* What a plugin defines. */
 extern int qemu_plugin_version;
 int qemu_plugin_install(uint64_t id, const struct qemu_info_t *info, int argc, char **argv);
 
-/* What QEMU has for the plugin. */
+/* What QEMU defines. */
 void qemu_plugin_register_vcpu_tb_trans_cb(uint64_t id,
 					   void (*translated)(uint64_t id,
 							      struct qemu_plugin_tb *tb));
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *tb, size_t nr);
+bool qemu_plugin_mem_is_store(uint32_t info);
+uint64_t qemu_plugin_insn_vaddr(const struct qemu_plugin_insn *insn);
+size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
+const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
+void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb *tb, enum qemu_plugin_op op,
+					      void *counter, uint64_t value);
+void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn,
+					    void (*executed)(unsigned int cpu, void *data),
+					    enum qemu_plugin_cb_flags flags, void *data);
 void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *insn,
 				      void (*accessed)(unsigned int cpu, uint32_t info,
 						       uint64_t vaddr, void *data),
