@@ -25,6 +25,8 @@ static const struct workload *const lists[] = {
 	fleet_workloads,
 	lock_workloads,
 	line_workloads,
+	changed_workloads,
+	batch_workloads,
 	preempt_workloads,
 };
 

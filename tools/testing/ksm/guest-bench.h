@@ -20,6 +20,8 @@ extern const struct workload merge_workloads[];
 extern const struct workload fleet_workloads[];
 extern const struct workload lock_workloads[];
 extern const struct workload line_workloads[];
+extern const struct workload changed_workloads[];
+extern const struct workload batch_workloads[];
 extern const struct workload preempt_workloads[];
 
 /* guest-common.c: prints a message and ends the program */
