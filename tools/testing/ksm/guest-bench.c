@@ -28,6 +28,7 @@ static const struct workload *const lists[] = {
 	changed_workloads,
 	batch_workloads,
 	preempt_workloads,
+	flush_workloads,
 };
 
 #define NR_LISTS	(sizeof(lists) / sizeof(*lists))

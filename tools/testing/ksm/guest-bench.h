@@ -23,6 +23,7 @@ extern const struct workload line_workloads[];
 extern const struct workload changed_workloads[];
 extern const struct workload batch_workloads[];
 extern const struct workload preempt_workloads[];
+extern const struct workload flush_workloads[];
 
 /* guest-common.c: prints a message and ends the program */
 void die(const char *format, ...);
@@ -65,5 +66,24 @@ double pass_work(long nr_passes, unsigned long nr_pages);
 void mark_begin(void);
 void mark_end(void);
 void per(const char *name, double number);
+
+/* guest-vm.c: a KVM guest.  A vCPU runs in the thread that calls it. */
+struct vm {
+	int kvm;
+	int fd;
+	unsigned long pages;
+};
+
+struct vcpu {
+	int fd;
+	void *run;
+	unsigned long pages;
+};
+
+struct vm vm_create(void);
+struct vm vm_create_with(char *addr, unsigned long nr);
+struct vcpu vcpu_create(const struct vm *vm, unsigned int id);
+void vcpu_read_all(const struct vcpu *vcpu);
+void vcpu_spin(const struct vcpu *vcpu);
 
 #endif /* _KSM_GUEST_BENCH_H */
