@@ -29,6 +29,7 @@ static const struct workload *const lists[] = {
 	batch_workloads,
 	preempt_workloads,
 	flush_workloads,
+	kvm_workloads,
 };
 
 #define NR_LISTS	(sizeof(lists) / sizeof(*lists))

@@ -24,6 +24,7 @@ extern const struct workload changed_workloads[];
 extern const struct workload batch_workloads[];
 extern const struct workload preempt_workloads[];
 extern const struct workload flush_workloads[];
+extern const struct workload kvm_workloads[];
 
 /* guest-common.c: prints a message and ends the program */
 void die(const char *format, ...);
