@@ -158,14 +158,59 @@ static bool pte_maps_shared(const struct ksm_domain *domain, pte_t pte,
 	       (domain->controls->merge_across_nodes || node->nid == page_to_nid(page));
 }
 
-static bool pte_idle(const struct ksm_chunk *chunk, pte_t pte, unsigned int at)
+static bool pte_idle(pte_t pte)
 {
-	if (!pte_present(pte) || pte_young(pte))
-		return false;
+	return pte_present(pte) && !pte_young(pte);
+}
+
+/* Whether pages have to be visited although no PTE says that they were used. */
+static bool may_be_used(const struct ksm_chunk *chunk, unsigned int at, pte_t pte)
+{
 	if (KSM_YOUNG_SPAN > 1 && at < chunk->young_end)
-		return false;
-	return !chunk->find_written ||
-	       !folio_test_referenced(page_folio(pfn_to_page(pte_pfn(pte))));
+		return true;
+	return chunk->find_written &&
+	       folio_test_referenced(page_folio(pfn_to_page(pte_pfn(pte))));
+}
+
+/* Step over pages that are to be skipped and have not been used. */
+static unsigned int skip_idle(struct ksm_chunk *chunk, unsigned int nr)
+{
+	const bool check = chunk->find_written || (KSM_YOUNG_SPAN > 1 && chunk->young_end);
+	struct ksm_record *record = chunk->record;
+	const unsigned int to = chunk->at + nr;
+	unsigned int at = chunk->at;
+
+	for (; at < to && record->offset == at; record++, at++) {
+		pte_t pte = ptep_get(chunk->pte + at);
+
+		if (record->state == KSM_SHARED || !record->skips || !pte_idle(pte))
+			break;
+		if (check && may_be_used(chunk, at, pte))
+			break;
+		record->skips--;
+	}
+	nr = at - chunk->at;
+	chunk->at = at;
+	chunk->record = record;
+	return nr;
+}
+
+/* Step over pages that are merged. */
+static unsigned int skip_merged(struct ksm_chunk *chunk, unsigned int nr)
+{
+	const struct ksm_domain *domain = chunk->walk->domain;
+	struct ksm_record *record = chunk->record;
+	const unsigned int to = chunk->at + nr;
+	unsigned int at = chunk->at;
+
+	for (; at < to && record->offset == at; record++, at++)
+		if (record->state != KSM_SHARED ||
+		    !pte_maps_shared(domain, ptep_get(chunk->pte + at), record))
+			break;
+	nr = at - chunk->at;
+	chunk->at = at;
+	chunk->record = record;
+	return nr;
 }
 
 /*
@@ -174,34 +219,32 @@ static bool pte_idle(const struct ksm_chunk *chunk, pte_t pte, unsigned int at)
  */
 static void skip_unchanged(struct ksm_chunk *chunk)
 {
-	const bool may_skip = chunk->smart && !chunk->young;
 	struct ksm_budget *budget = &chunk->walk->budget;
-	struct ksm_domain *domain = chunk->walk->domain;
-	struct ksm_record *record = chunk->record, *end;
-	const unsigned int first = chunk->at;
-	unsigned int at, skipped = 0;
+	struct ksm_counters *counters = &chunk->walk->domain->counters;
+	unsigned int nr, most;
 
-	end = min(chunk->end_record,
-		  record + min3(chunk->end - first, budget->pages, budget->skips));
-	for (at = first; record < end && record->offset == at; record++, at++) {
-		pte_t pte = ptep_get(chunk->pte + at);
-
-		if (record->state == KSM_SHARED) {
-			if (!pte_maps_shared(domain, pte, record))
-				break;
-		} else {
-			if (!may_skip || !record->skips || !pte_idle(chunk, pte, at))
-				break;
-			record->skips--;
-			skipped++;
-		}
+	most = min_t(unsigned long, chunk->end - chunk->at,
+		     chunk->end_record - chunk->record);
+	if (chunk->record->state == KSM_SHARED) {
+		nr = skip_merged(chunk, min(most, budget->pages));
+		budget->pages -= nr;
+		counters->scanned += nr;
+	} else {
+		nr = skip_idle(chunk, min(most, budget->skips));
+		budget->skips -= nr;
+		counters->skipped += nr;
 	}
-	chunk->at = at;
-	chunk->record = record;
-	budget->pages -= at - first - skipped;
-	budget->skips -= skipped;
-	domain->counters.scanned += at - first - skipped;
-	domain->counters.skipped += skipped;
+}
+
+/* Whether the next page may be one that skip_unchanged() steps over. */
+static bool may_be_unchanged(const struct ksm_chunk *chunk)
+{
+	const struct ksm_record *record = chunk->record;
+
+	if (record == chunk->end_record || record->offset != chunk->at)
+		return false;
+	return record->state == KSM_SHARED ||
+	       (record->skips && chunk->smart && !chunk->young);
 }
 
 /* The next page that is mapped, or that was mapped when its record was made. */
@@ -297,7 +340,7 @@ static enum ksm_chunk_result scan_pages(struct ksm_chunk *chunk)
 
 	for (; chunk->at < chunk->end; chunk->at++) {
 		if (chunk->pte) {
-			if (chunk->record < chunk->end_record)
+			if (may_be_unchanged(chunk))
 				skip_unchanged(chunk);
 			chunk->at = next_page(chunk);
 			if (chunk->at == chunk->end)

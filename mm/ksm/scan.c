@@ -31,7 +31,9 @@
 /* CPU time after which a batch ends. */
 #define KSM_BATCH_NSEC		(20 * NSEC_PER_MSEC)
 /* Time after which mmap_lock is released. */
-#define KSM_STEP_NSEC		(50 * NSEC_PER_USEC)
+#define KSM_STEP_NSEC		(60 * NSEC_PER_USEC)
+/* Time between two updates of the priority. */
+#define KSM_PRIORITY_NSEC	(200 * NSEC_PER_USEC)
 /* Pages that are skipped in the time that one is scanned in. */
 #define KSM_SKIPS_PER_SCAN	6
 /* Passes between two rebuilds of the filter. */
@@ -151,7 +153,8 @@ static void scan_step(struct ksm_scan *scan)
 {
 	struct ksm_domain *domain = scan->domain;
 
-	ksm_domain_adjust_step(domain);
+	if (ksm_domain_needs_adjust(domain))
+		ksm_domain_adjust_step(domain);
 	switch (scan->stage) {
 	case KSM_STAGE_REAP:
 		ksm_stable_reap(domain);
@@ -216,14 +219,21 @@ static void end_pass(struct ksm_scan *scan)
 	WRITE_ONCE(scan->seqnr, scan->seqnr + 1);
 }
 
-/* Returns the CPU time of ksmd. */
-static u64 update_priority(struct ksm_scan *scan)
+static void update_priority(struct ksm_scan *scan, u64 now)
 {
-	u64 cpu_time = task_sched_runtime(current);
-
-	ksm_priority_update(&scan->priority, local_clock(), cpu_time,
+	ksm_priority_update(&scan->priority, now, task_sched_runtime(current),
 			    READ_ONCE(scan->settings->advisor.max_cpu));
-	return cpu_time;
+}
+
+/* The CPU time of ksmd is read now and then only, since that takes a lock. */
+static bool batch_has_run_long(struct ksm_scan *scan, u64 began)
+{
+	u64 now = local_clock();
+
+	if (now - scan->priority.time < KSM_PRIORITY_NSEC)
+		return false;
+	update_priority(scan, now);
+	return scan->priority.cpu_time - began >= KSM_BATCH_NSEC;
 }
 
 static bool batch_is_over(struct ksm_scan *scan)
@@ -247,9 +257,11 @@ static bool batch_is_over(struct ksm_scan *scan)
  */
 void ksm_scan_batch(struct ksm_scan *scan, unsigned int nr_pages)
 {
-	u64 began = update_priority(scan);
+	u64 began;
 
 	ksm_domain_assert_locked(scan->domain);
+	update_priority(scan, local_clock());
+	began = scan->priority.cpu_time;
 	scan->walk.budget = (struct ksm_budget){
 		.pages = nr_pages,
 		.skips = min(nr_pages, UINT_MAX / KSM_SKIPS_PER_SCAN) * KSM_SKIPS_PER_SCAN,
@@ -263,7 +275,7 @@ void ksm_scan_batch(struct ksm_scan *scan, unsigned int nr_pages)
 			return;
 		}
 		cond_resched();
-		if (update_priority(scan) - began >= KSM_BATCH_NSEC)
+		if (batch_has_run_long(scan, began))
 			return;
 	}
 }
