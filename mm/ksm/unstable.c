@@ -16,6 +16,7 @@
 #include <linux/bits.h>
 #include <linux/bug.h>
 #include <linux/errno.h>
+#include <linux/math.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
 
@@ -57,7 +58,8 @@ static void set_limits(struct ksm_unstable *unstable)
 	const unsigned long nr = unstable->buckets.nr;
 
 	unstable->most = nr < KSM_UNSTABLE_MAX_BUCKETS ? nr * KSM_UNSTABLE_LOAD : ULONG_MAX;
-	unstable->least = nr > KSM_UNSTABLE_MIN_BUCKETS ? nr / KSM_UNSTABLE_SPARSE : 0;
+	unstable->least = nr > KSM_UNSTABLE_MIN_BUCKETS ?
+			  DIV_ROUND_UP(nr, KSM_UNSTABLE_SPARSE) : 0;
 }
 
 /**
