@@ -86,9 +86,11 @@ void ksm_domain_destroy(struct ksm_domain *domain)
  */
 bool ksm_domain_adjust_step(struct ksm_domain *domain)
 {
-	bool more = ksm_unstable_adjust(&domain->unstable);
-
-	return ksm_filter_adjust(&domain->filter, ksm_domain_nr_tags(domain)) || more;
+	if (ksm_unstable_needs_adjust(&domain->unstable))
+		ksm_unstable_adjust(&domain->unstable);
+	else
+		ksm_filter_adjust(&domain->filter, ksm_domain_nr_tags(domain));
+	return ksm_domain_needs_adjust(domain);
 }
 
 /**

@@ -35,7 +35,7 @@
 #define KSM_FILTER_MOST_TAGS	6UL
 #define KSM_FILTER_LEAST_TAGS	1UL
 /* Words that are added or removed in one step. */
-#define KSM_FILTER_STEP		256UL
+#define KSM_FILTER_STEP		128UL
 /* The filter is of no use if more than one bit in this many is set. */
 #define KSM_FILTER_SPARSE	8
 

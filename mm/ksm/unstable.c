@@ -30,8 +30,8 @@
 /* It shrinks when only one bucket in this many would have a record. */
 #define KSM_UNSTABLE_SPARSE		2UL
 /* Buckets that are added or removed in one step, and records moved for that. */
-#define KSM_UNSTABLE_STEP		256UL
-#define KSM_UNSTABLE_STEP_RECORDS	1024UL
+#define KSM_UNSTABLE_STEP		128UL
+#define KSM_UNSTABLE_STEP_RECORDS	512UL
 
 static struct ksm_record **bucket_at(const struct ksm_unstable *unstable, unsigned long i)
 {

@@ -76,7 +76,7 @@ static bool step(unsigned long nr)
 	const long allocations = shim.allocations;
 	bool more = ksm_filter_adjust(&filter, nr);
 
-	CHECK_LE(max(before, filter.bits.words.nr) - min(before, filter.bits.words.nr), 256);
+	CHECK_LE(max(before, filter.bits.words.nr) - min(before, filter.bits.words.nr), 128);
 	CHECK_LE(shim.allocations - allocations, 6);
 	CHECK_LE(shim.largest, KSM_SEGMENT_WORDS * sizeof(long));
 	return more;

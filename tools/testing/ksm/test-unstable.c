@@ -212,7 +212,7 @@ static bool step(void)
 
 	first = min(before, table.buckets.nr);
 	last = max(before, table.buckets.nr);
-	CHECK_LE(last - first, 256);
+	CHECK_LE(last - first, 128);
 	for (i = first; i < last; i++) {
 		const unsigned long parent = i - (1UL << (fls_long(i) - 1));
 		unsigned long nr = 0;
@@ -224,7 +224,7 @@ static bool step(void)
 		visited += nr;
 		longest = max(longest, nr);
 	}
-	CHECK_LE(visited, 1024 + longest);
+	CHECK_LE(visited, 512 + longest);
 	/* A segment and two directories; or the first segment of each smaller size. */
 	CHECK_LE(shim.allocations - allocations, 5);
 	CHECK_LE(shim.largest, 512 * sizeof(long));
@@ -257,7 +257,7 @@ static void test_size(void)
 			step();
 		CHECK_LE(table.nr, table.buckets.nr * 2);
 	}
-	CHECK_LE(steps, nr / 256);
+	CHECK_LE(steps, nr / 128);
 	check_table();
 	for (i = 0; i < nr; i += 7) {
 		struct ksm_record *found;
@@ -294,7 +294,7 @@ static void test_steps(void)
 		insert_random(&many[i]);
 	while (step())
 		steps++;
-	CHECK_GE(steps, nr / 2 / 256);
+	CHECK_GE(steps, nr / 2 / 128);
 	check_table();
 	for (i = 0; i < nr; i++)
 		ksm_unstable_remove(&table, &many[i]);
