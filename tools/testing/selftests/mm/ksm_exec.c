@@ -236,7 +236,8 @@ static void exec_fails_scanned(void)
 	ksm_set("run", 1);
 	exec_fails();
 	ksm_settle();
-	ksm_expect_figures(1, PAGES - 1, 0);
+	/* Other memory of the process is mergeable, too. */
+	ksm_expect("merged pages", ksm_count_merged(area, PAGES), PAGES);
 	ksm_check_same(area, PAGES, SEED);
 }
 
