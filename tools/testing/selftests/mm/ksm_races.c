@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What ksmd must not get wrong while a process goes on with its memory: a write
- * to a page that is being merged is never lost, new memory never gets the
- * content of what was there before, and advice that comes while ksmd looks away
- * counts. Each case hammers at one window for some seconds.
+ * Races between ksmd and a process that uses its memory. No write to a page that is
+ * being merged may be lost, new memory must not have old contents, and advice has to
+ * take effect at any time. Each case repeats one race for some seconds.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -32,6 +31,8 @@
 #define LINES		64
 /* Odd, so that all of PAGES are come to. */
 #define STRIDE		37
+/* As many on each node, so that all of them can move. */
+#define HUGE_PAGES	4
 
 /* Processes on one CPU don't race: ksmd leaves the first one to the cases. */
 static void part_cpus(void)
@@ -46,6 +47,15 @@ static void part_cpus(void)
 		CPU_SET(cpu, &others);
 	if (ksm_ksmd() && !sched_setaffinity(ksm_ksmd(), sizeof(others), &others))
 		sched_setaffinity(0, sizeof(first), &first);
+}
+
+static void leave_first_cpu(pid_t pid)
+{
+	cpu_set_t others;
+
+	memset(&others, 0xff, sizeof(others));
+	CPU_CLR(0, &others);
+	sched_setaffinity(pid, sizeof(others), &others);
 }
 
 static void join_cpus(void)
@@ -253,49 +263,57 @@ static void moved_while_left(void)
 	ksm_expect_nothing();
 }
 
-/* Likewise the area of the parent, where nobody else maps it. */
+/* Pages of a process that its child moves from node to node. */
+struct moved {
+	char *area;
+	size_t pages;
+	size_t page_size;
+};
+
+/* Moves pages of the parent that only the parent maps. */
 static void keep_moving_parent(struct ksm_child *self, void *arg)
 {
+	const struct moved *moved = arg;
 	int nodes[2], target[PAGES], status[PAGES];
 	void *addr[PAGES];
 	unsigned int i, page;
 
 	ksm_need_nodes(nodes);
 	ksm_child_pause(self);
-	for (page = 0; page < PAGES; page++)
-		addr[page] = (char *)arg + page * psize();
+	for (page = 0; page < moved->pages; page++)
+		addr[page] = moved->area + page * moved->page_size;
 	for (i = 0;; i++) {
-		for (page = 0; page < PAGES; page++)
+		for (page = 0; page < moved->pages; page++)
 			target[page] = nodes[i % 2];
-		syscall(SYS_move_pages, getppid(), (unsigned long)PAGES, addr, target,
-			status, MPOL_MF_MOVE_ALL);
+		syscall(SYS_move_pages, getppid(), moved->pages, addr, target, status,
+			MPOL_MF_MOVE_ALL);
 	}
 }
 
-/* Has the kernel keep track of what is written to in an area. */
-static void track_writes(char *area)
+/* Lets PAGEMAP_SCAN report writes to a range. */
+static void track_writes(char *area, size_t size)
 {
 	struct uffdio_api api = {
 		.api = UFFD_API,
-		.features = UFFD_FEATURE_WP_ASYNC,
+		.features = UFFD_FEATURE_WP_ASYNC | UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
 	};
 	int fd = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
 
 	if (fd < 0 || ioctl(fd, UFFDIO_API, &api))
 		ksm_skip("writes cannot be tracked here: %s", strerror(errno));
-	ksm_check(!uffd_register(fd, area, PAGES * psize(), false, true, false),
+	ksm_check(!uffd_register(fd, area, size, false, true, false),
 		  "UFFDIO_REGISTER");
 }
 
-/* Pages that were written to since the last time, or since they were tracked. */
-static size_t count_written(char *area)
+/* Counts the pages, in units of the base page, written to since the last call. */
+static size_t count_written(char *area, size_t size)
 {
 	struct page_region regions[PAGES];
 	struct pm_scan_arg scan = {
 		.size = sizeof(scan),
 		.flags = PM_SCAN_WP_MATCHING | PM_SCAN_CHECK_WPASYNC,
 		.start = (uintptr_t)area,
-		.end = (uintptr_t)area + PAGES * psize(),
+		.end = (uintptr_t)area + size,
 		.vec = (uintptr_t)regions,
 		.vec_len = PAGES,
 		.category_mask = PAGE_IS_WRITTEN,
@@ -314,15 +332,16 @@ static size_t count_written(char *area)
 	return pages;
 }
 
-/* Rounds of writes to pages that are merged, and moved to and fro, meanwhile. */
+/* Writes to pages in rounds, while they are merged and moved. */
 static void write_while_moved(char *area, void (*check)(char *area))
 {
+	struct moved moved = { area, PAGES, psize() };
 	struct ksm_child child;
 	uint64_t round;
 	long end;
 	size_t i;
 
-	ksm_child_start(&child, keep_moving_parent, area);
+	ksm_child_start(&child, keep_moving_parent, &moved);
 	ksm_child_wait(&child);
 	ksm_set("sleep_millisecs", 0);
 	ksm_set("run", 1);
@@ -339,13 +358,15 @@ static void write_while_moved(char *area, void (*check)(char *area))
 
 static void check_reported(char *area)
 {
-	ksm_expect("pages reported that were written to", count_written(area), PAGES);
-	ksm_expect("pages reported that were not written to", count_written(area), 0);
+	const size_t size = PAGES * psize();
+
+	ksm_expect("pages reported that were written to", count_written(area, size), PAGES);
+	ksm_expect("pages reported that were not written to", count_written(area, size), 0);
 }
 
 /*
- * A page may be on its way while it is write-protected, and just merged: each write
- * is reported once, and nothing else is.
+ * A page may be migrating or just merged when it is write-protected. Each write is
+ * reported once, and nothing else is.
  */
 static void tracked_while_moved(void)
 {
@@ -354,8 +375,88 @@ static void tracked_while_moved(void)
 
 	ksm_need_nodes(nodes);
 	ksm_fill_same(area, PAGES, SEED);
-	track_writes(area);
+	track_writes(area, PAGES * psize());
 	write_while_moved(area, check_reported);
+}
+
+static size_t huge_size(void)
+{
+	char value[64];
+
+	if (!ksm_field("/proc/meminfo", "Hugepagesize", value, sizeof(value)))
+		ksm_skip("there are no huge pages");
+	return strtol(value, NULL, 10) * 1024;
+}
+
+/* Sets the number of huge pages on each node. */
+static bool set_huge_pages(unsigned int count)
+{
+	char path[128], text[16];
+	bool done = true;
+	int node;
+
+	snprintf(text, sizeof(text), "%u", count);
+	for (node = 0; node < 2; node++) {
+		snprintf(path, sizeof(path),
+			 "/sys/devices/system/node/node%d/hugepages/hugepages-%zukB/nr_hugepages",
+			 node, huge_size() / 1024);
+		done &= !ksm_write_file(path, text);
+	}
+	return done;
+}
+
+/* Runs at the end of the program. The case cannot free pages that it maps. */
+static void free_huge_pages(void)
+{
+	char value[64];
+
+	if (ksm_field("/proc/meminfo", "HugePages_Total", value, sizeof(value)) &&
+	    strtol(value, NULL, 10) == 2 * HUGE_PAGES)
+		set_huge_pages(0);
+}
+
+static void write_huge_while_moved(struct moved *moved)
+{
+	const size_t size = moved->pages * moved->page_size;
+	struct ksm_child child;
+	uint64_t round;
+	long end;
+	size_t i;
+
+	ksm_child_start(&child, keep_moving_parent, moved);
+	ksm_child_wait(&child);
+	leave_first_cpu(child.pid);
+	ksm_child_go(&child);
+	for (round = 1, end = ksm_now_ms() + RACE_MS; ksm_now_ms() < end; round++) {
+		for (i = 0; i < moved->pages; i++)
+			*(uint64_t *)(moved->area + i * moved->page_size) = round;
+		/* A write waits for a migration. Let the next one begin before the scan. */
+		usleep(round % 8 * 200);
+		ksm_expect("pages reported that were written to",
+			   count_written(moved->area, size), size / psize());
+		ksm_expect("pages reported that were not written to",
+			   count_written(moved->area, size), 0);
+	}
+	ksm_child_kill(&child);
+}
+
+/* The same for hugetlb. ksmd is not involved, so its CPU is left to the child. */
+static void huge_tracked_while_moved(void)
+{
+	struct moved moved = { NULL, HUGE_PAGES, huge_size() };
+	const size_t size = HUGE_PAGES * huge_size();
+	int nodes[2];
+
+	ksm_need_nodes(nodes);
+	if (!set_huge_pages(HUGE_PAGES))
+		ksm_skip("the number of huge pages cannot be set");
+	moved.area = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	if (moved.area == MAP_FAILED)
+		ksm_skip("there are no huge pages: %s", strerror(errno));
+	memset(moved.area, 1, size);
+	track_writes(moved.area, size);
+	write_huge_while_moved(&moved);
 }
 
 /* The marks are cleared for the next round. */
@@ -460,6 +561,7 @@ static const struct ksm_case cases[] = {
 	{ "advice while ksmd finds nothing counts", advised_while_nothing_found },
 	{ "a page moves while mappings come and go", moved_while_left },
 	{ "a page moves while writes to it are tracked", tracked_while_moved },
+	{ "a hugetlb page moves while writes to it are tracked", huge_tracked_while_moved },
 	{ "a page moves while soft-dirty marks are cleared", soft_dirty_while_moved },
 	{ "a page changes while it becomes a shared one", changed_while_made_shared },
 };
@@ -467,6 +569,7 @@ static const struct ksm_case cases[] = {
 int main(void)
 {
 	atexit(join_cpus);
+	atexit(free_huge_pages);
 	part_cpus();
 	return ksm_run_cases(cases, ARRAY_SIZE(cases));
 }
