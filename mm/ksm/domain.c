@@ -48,6 +48,7 @@ int ksm_domain_init(struct ksm_domain *domain, struct mutex *lock,
 		.key = key,
 		.stable = RB_ROOT,
 		.unmapped = LIST_HEAD_INIT(domain->unmapped),
+		.to_reap = LIST_HEAD_INIT(domain->to_reap),
 	};
 	err = ksm_unstable_init(&domain->unstable);
 	if (err)

@@ -31,6 +31,8 @@
 #include "fingerprint.h"
 #include "unstable.h"
 
+struct ksm_merge;
+
 /**
  * struct ksm_controls - files of /sys/kernel/mm/ksm that merging depends on
  * @prune_millisecs: shortest time between two searches of a chain for stale nodes
@@ -80,9 +82,11 @@ struct ksm_counters {
  * @key: the secret that fingerprints depend on
  * @stable: the first stable node of each content, by key
  * @unmapped: stable nodes without an rmap_item, to be freed with their page
+ * @to_reap: those of them that this round of reaping has not visited
  * @unstable: the index of pages that are not shared
  * @filter: the tags that more than one page has
  * @counters: its figures
+ * @merge: what a merge works with, allocated by the first
  */
 struct ksm_domain {
 	struct mutex *lock;
@@ -90,9 +94,11 @@ struct ksm_domain {
 	const struct ksm_key *key;
 	struct rb_root stable;
 	struct list_head unmapped;
+	struct list_head to_reap;
 	struct ksm_unstable unstable;
 	struct ksm_filter filter;
 	struct ksm_counters counters;
+	struct ksm_merge *merge;
 };
 
 int ksm_domain_init(struct ksm_domain *domain, struct mutex *lock,

@@ -1,47 +1,87 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Kernel Samepage Merging: making equal pages one, and one page several again.
+ * Kernel Samepage Merging: which page to merge with which.
  *
- * Fingerprints suggest what to merge; contents decide.  A page is compared while
- * its entry is cleared and flushed, when nobody can write to it, and only if its
- * references are the mappings, the swap cache and our own, so that nobody is
- * about to.
+ * A page is merged with a shared page of the same content.  Where there is none yet
+ * and a second page holds the content, a shared page is allocated, and both are merged
+ * with it in the same way.  So there is one way to merge, and nothing to undo: a
+ * shared page that no PTE came to map is freed, and one that only one PTE maps waits
+ * for the next duplicate.
  *
- * One mmap_lock is held at a time.  Two pages that are like each other are hence
- * merged in two steps: the first becomes a shared page with a single mapping,
- * the second is then merged with that like any other; if this fails, the first
- * step is undone.
+ * Candidates of a leaf are merged in batches.  First it is chosen, page by page, what
+ * to merge each candidate with; that makes a list of requests.  Then the requests are
+ * carried out, those of one page table together.  One mmap_lock is held at a time.
  */
 
 #include <linux/ksm.h>
+#include <linux/memcontrol.h>
 #include <linux/rmap.h>
+#include <linux/sched/mm.h>
+#include <linux/slab.h>
 #include <linux/swap.h>
 #include <trace/events/ksm.h>
 
 #include "domain.h"
+#include "fresh.h"
+#include "match.h"
 #include "merge.h"
 #include "page.h"
 #include "record.h"
 #include "replace.h"
 #include "stable.h"
-#include "unmerge.h"
 #include "vma.h"
 
-/* Records with one and the same sample that a search converts at most. */
-#define KSM_MAX_CONVERSIONS	4
-/* Records with one and the same tag that a search asks for their page at most. */
-#define KSM_MAX_PROBES		4
+/* A candidate may bring along its duplicate. */
+#define KSM_MAX_REQUESTS	(2 * KSM_BATCH_PAGES)
 
 /**
- * struct ksm_content - what a page holds, as far as it was read
- * @sample: key of its sample
- * @key: key of all of it; @sample again where that was enough
- * @whole: all of it was read
+ * struct ksm_request - a page and the shared page that its PTE is to map
+ * @record: the record of the page; in no tree
+ * @mm: the mm of the page
+ * @address: its user address
+ * @kfolio: the shared page, with a reference; NULL for the zero page
+ * @item: for the new mapping, until it is used; NULL for the zero page
+ * @large: the page belongs to a large folio
+ * @pending: not yet carried out
  */
-struct ksm_content {
-	u64 sample;
-	u64 key;
-	bool whole;
+struct ksm_request {
+	struct ksm_record *record;
+	struct mm_struct *mm;
+	unsigned long address;
+	struct folio *kfolio;
+	struct ksm_rmap_item *item;
+	bool large;
+	bool pending;
+};
+
+/**
+ * struct ksm_merge - one batch
+ * @page: page of each candidate, with a reference; NULL or ERR_PTR() where none is left
+ * @nr_requests: elements of @request in use
+ * @request: what to do
+ * @nr_fresh: elements of @fresh in use
+ * @fresh: shared pages that this batch has allocated, each with a reference
+ * @nr: requests that are carried out together: elements of @chosen and @at in use
+ * @chosen: these requests
+ * @at: likewise, as replace.c wants them
+ * @nr_locked: elements of @locked in use
+ * @locked: shared pages whose lock is held
+ * @full: the rest of the candidates have to wait for the next batch
+ * @reserve: pages set aside
+ */
+struct ksm_merge {
+	struct page *page[KSM_BATCH_PAGES];
+	unsigned int nr_requests;
+	struct ksm_request request[KSM_MAX_REQUESTS];
+	unsigned int nr_fresh;
+	struct folio *fresh[KSM_BATCH_PAGES];
+	unsigned int nr;
+	struct ksm_request *chosen[KSM_BATCH_PAGES];
+	struct ksm_replacement at[KSM_BATCH_PAGES];
+	unsigned int nr_locked;
+	struct folio *locked[KSM_BATCH_PAGES];
+	bool full;
+	struct ksm_reserve reserve;
 };
 
 static int result_to_errno(enum ksm_result result)
@@ -49,28 +89,35 @@ static int result_to_errno(enum ksm_result result)
 	return result == KSM_MERGED ? 0 : -EFAULT;
 }
 
-static void read_whole(const struct ksm_domain *domain, struct ksm_content *content,
-		       struct page *page)
+static struct ksm_rmap_item *item_alloc(struct mm_struct *mm)
 {
-	content->key = ksm_page_key(domain, page, ksm_fingerprint);
-	content->whole = true;
+	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(mm);
+	struct mem_cgroup *active = set_active_memcg(memcg);
+	struct ksm_rmap_item *item = ksm_item_alloc();
+
+	set_active_memcg(active);
+	mem_cgroup_put(memcg);
+	return item;
 }
 
-/* @page differs from one with the same sample, unless it has changed meanwhile. */
-static enum ksm_result mixed_or_gone(const struct ksm_domain *domain, struct page *page,
-				      const struct ksm_content *content)
+static struct ksm_stable_node *node_alloc(struct mm_struct *mm)
 {
-	return ksm_page_key(domain, page, ksm_sample) == content->sample ? KSM_MIXED : KSM_GONE;
+	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(mm);
+	struct mem_cgroup *active = set_active_memcg(memcg);
+	struct ksm_stable_node *node = ksm_node_alloc();
+
+	set_active_memcg(active);
+	mem_cgroup_put(memcg);
+	return node;
 }
 
 /* mmap_lock keeps the anon_vma until the rmap_item has its own reference. */
-static void item_fill(struct ksm_rmap_item *item, struct ksm_subject *subject)
+static void item_fill(struct ksm_rmap_item *item, struct vm_area_struct *vma,
+		      unsigned long address)
 {
-	struct vm_area_struct *vma = subject->vma;
-
 	item->mm = vma->vm_mm;
-	item->address = subject->address;
-	item->index = linear_page_index(vma, subject->address);
+	item->address = address;
+	item->index = linear_page_index(vma, address);
 	item->anon_vma = vma->anon_vma;
 	get_anon_vma(item->anon_vma);
 }
@@ -86,383 +133,23 @@ static void record_share(struct ksm_domain *domain, struct ksm_record *record,
 	ksm_stable_append(domain, node, item);
 }
 
-/* Merge with a shared page that is locked; the lock and reference stay. */
-static enum ksm_result merge_into(struct ksm_domain *domain, struct ksm_record *record,
-				  struct ksm_subject *subject, struct folio *kfolio)
-{
-	struct ksm_rmap_item *item;
-	enum ksm_result result;
-
-	/* One of them was moved; the shared page gets its new key in this pass. */
-	if (ksm_page_nid(domain, subject->page) != ksm_page_nid(domain, &kfolio->page))
-		return KSM_BUSY;
-	item = ksm_item_alloc();
-	if (!item)
-		return KSM_NO_MEMORY;
-	result = ksm_replace(subject, &kfolio->page);
-	trace_ksm_merge_with_ksm_page(&kfolio->page, folio_pfn(kfolio), item,
-				      subject->vma->vm_mm, result_to_errno(result));
-	if (result != KSM_MERGED) {
-		ksm_item_free(item);
-		return result;
-	}
-	item_fill(item, subject);
-	record_share(domain, record, ksm_folio_node(kfolio), item);
-	return KSM_MERGED;
-}
-
-/* Merge with a page that is shared under @key. */
-static enum ksm_result merge_key(struct ksm_domain *domain, struct ksm_record *record,
-				 struct ksm_subject *subject, u64 key)
-{
-	struct folio *kfolio = ksm_stable_candidate(domain, key);
-	enum ksm_result result;
-
-	if (!kfolio)
-		return KSM_DIFFERENT;
-	if (IS_ERR(kfolio))
-		return KSM_BUSY;
-	result = merge_into(domain, record, subject, kfolio);
-	if (result == KSM_DIFFERENT)
-		result = KSM_MIXED;
-	folio_unlock(kfolio);
-	folio_put(kfolio);
-	return result;
-}
-
-/* Merge a zeroed page with the zero page, where that is wanted and can be done. */
-static bool merge_zero(struct ksm_domain *domain, struct ksm_record *record,
-		       struct ksm_subject *subject)
-{
-	struct mm_struct *mm = subject->vma->vm_mm;
-	struct page *zero = ZERO_PAGE(subject->address);
-	enum ksm_result result;
-
-	if (!READ_ONCE(domain->controls->use_zero_pages) || mm_forbids_zeropage(mm))
-		return false;
-	result = ksm_replace(subject, zero);
-	trace_ksm_merge_one_page(page_to_pfn(zero), record, mm, result_to_errno(result));
-	if (result != KSM_MERGED)
-		return false;
-	ksm_record_forget(domain, record);
-	return true;
-}
-
-/*
- * A page that is shared under @key, with a reference; NULL where there is none,
- * or where it is broken and not to be read.
- */
-static struct folio *shared_folio(struct ksm_domain *domain, u64 key,
-				  struct ksm_stable_node **node)
-{
-	struct folio *folio = NULL;
-
-	while (!folio) {
-		*node = ksm_stable_find(domain, key);
-		if (!*node)
-			break;
-		folio = ksm_stable_folio(domain, *node, KSM_FOLIO_NOLOCK);
-	}
-	if (folio && folio_test_hwpoison(folio)) {
-		folio_put(folio);
-		return NULL;
-	}
-	return folio;
-}
-
-/* Whether the pages that are shared under @key hold something else. */
-static bool differs_from_shared(struct ksm_domain *domain, struct page *page, u64 key)
-{
-	struct ksm_stable_node *node;
-	struct folio *kfolio = shared_folio(domain, key, &node);
-	bool equal;
-
-	if (!kfolio)
-		return false;
-	equal = ksm_pages_equal(page, &kfolio->page);
-	folio_put(kfolio);
-	return !equal;
-}
-
-/*
- * Now that nobody can write to the page: whether it still holds what it is to be
- * known by, and may be shared.
- */
-static enum ksm_result confirm_shared(struct ksm_domain *domain, struct page *page,
-				      const struct ksm_content *content)
-{
-	u64 key = ksm_page_key(domain, page, content->whole ? ksm_fingerprint : ksm_sample);
-
-	if (key != content->key || differs_from_shared(domain, page, key))
-		return KSM_DIFFERENT;
-	return ksm_folio_claim(page_folio(page)) ? KSM_MERGED : KSM_BUSY;
-}
-
-/* First step: the page becomes a shared one.  @node and @item are used then. */
-static enum ksm_result make_shared(struct ksm_domain *domain, struct ksm_record *record,
-				   struct ksm_subject *subject,
-				   const struct ksm_content *content,
-				   struct ksm_stable_node *node,
-				   struct ksm_rmap_item *item)
-{
-	enum ksm_result result = ksm_subject_lock(subject, true);
-	struct folio *folio;
-
-	if (result != KSM_MERGED)
-		goto out;
-	folio = page_folio(subject->page);
-	result = ksm_replace_locked(subject, NULL);
-	/* If it is not to be shared, it is just write-protected for nothing. */
-	if (result == KSM_MERGED)
-		result = confirm_shared(domain, subject->page, content);
-	if (result == KSM_MERGED) {
-		ksm_stable_insert(domain, node, folio, content->key, content->sample);
-		ksm_folio_become_shared(folio, node);
-		item_fill(item, subject);
-		record_share(domain, record, node, item);
-	}
-	folio_unlock(folio);
-out:
-	trace_ksm_merge_with_ksm_page(NULL, page_to_pfn(subject->page), item,
-				      subject->vma->vm_mm, result_to_errno(result));
-	return result;
-}
-
-/* Undo the first step. */
-static void break_share(struct ksm_domain *domain, struct ksm_record *record)
-{
-	struct mm_struct *mm = ksm_record_mm(record);
-	unsigned long address = ksm_record_address(record);
-	struct vm_area_struct *vma;
-
-	mmap_read_lock(mm);
-	vma = ksm_find_vma(mm, address);
-	if (vma)
-		ksm_break_range(vma, address, address + PAGE_SIZE);
-	mmap_read_unlock(mm);
-	ksm_record_unshare(domain, record);
-}
-
-/* Second step: merge the page of @record with the one that @first shares. */
-static enum ksm_result join_shared(struct ksm_domain *domain, struct ksm_record *first,
-				   struct ksm_record *record)
-{
-	struct ksm_subject subject;
-	enum ksm_result result = KSM_BUSY;
-	struct folio *kfolio;
-
-	if (!first->item->node)
-		return KSM_GONE;
-	if (!ksm_subject_get(&subject, ksm_record_mm(record), ksm_record_address(record)))
-		return KSM_GONE;
-	kfolio = ksm_stable_folio(domain, first->item->node, KSM_FOLIO_TRYLOCK);
-	if (!IS_ERR_OR_NULL(kfolio)) {
-		result = merge_into(domain, record, &subject, kfolio);
-		folio_unlock(kfolio);
-		folio_put(kfolio);
-	}
-	ksm_subject_put(&subject);
-	return result;
-}
-
-static enum ksm_result share_first(struct ksm_domain *domain, struct ksm_record *record,
-				   const struct ksm_content *content)
-{
-	struct ksm_stable_node *node = ksm_node_alloc();
-	struct ksm_rmap_item *item = ksm_item_alloc();
-	enum ksm_result result = KSM_NO_MEMORY;
-	struct ksm_subject subject;
-
-	if (node && item) {
-		result = KSM_GONE;
-		if (ksm_subject_get(&subject, ksm_record_mm(record), ksm_record_address(record))) {
-			result = make_shared(domain, record, &subject, content,
-					     node, item);
-			ksm_subject_put(&subject);
-		}
-	}
-	if (result != KSM_MERGED) {
-		ksm_node_free(node);
-		ksm_item_free(item);
-	}
-	return result;
-}
-
-/*
- * Compare the page of @other, which has the tag of @content, with @page.
- * KSM_MERGED stands for the same content in another page, KSM_BUSY for the very
- * same page, which two processes map after a fork, KSM_GONE for a page of either
- * that holds something else by now, or lies elsewhere.
- */
-static enum ksm_result check_other(const struct ksm_domain *domain,
-				   const struct ksm_record *other, struct page *page,
-				   const struct ksm_content *content)
-{
-	ksm_hash_fn *hash = content->whole ? ksm_fingerprint : ksm_sample;
-	enum ksm_result result;
-	struct ksm_subject subject;
-
-	if (!ksm_subject_get(&subject, ksm_record_mm(other), ksm_record_address(other)))
-		return KSM_GONE;
-	if (subject.page == page)
-		result = KSM_BUSY;
-	else if (ksm_page_nid(domain, subject.page) != ksm_page_nid(domain, page))
-		result = KSM_GONE;
-	else if (ksm_pages_equal(page, subject.page))
-		result = KSM_MERGED;
-	else if (ksm_tag(ksm_page_key(domain, subject.page, hash)) != other->tag)
-		result = KSM_GONE;
-	else
-		result = content->whole ? KSM_DIFFERENT : KSM_MIXED;
-	ksm_subject_put(&subject);
-	return result;
-}
-
-/*
- * Find the record of a page with the same content.  Those whose page no longer
- * holds what their tag says leave the table.
- */
-static enum ksm_result find_other(struct ksm_domain *domain, struct page *page,
-				  const struct ksm_content *content,
-				  struct ksm_record **found)
-{
-	struct ksm_record *other, *next;
-	unsigned int i = 0;
-
-	other = ksm_unstable_find(&domain->unstable, ksm_tag(content->key),
-				  content->whole);
-	for (; other && i < KSM_MAX_PROBES; other = next, i++) {
-		enum ksm_result result = check_other(domain, other, page, content);
-
-		next = ksm_unstable_next(other);
-		*found = other;
-		if (result == KSM_GONE)
-			ksm_unstable_remove(&domain->unstable, other);
-		else if (result != KSM_DIFFERENT)
-			return result;
-	}
-	return other ? KSM_BUSY : KSM_DIFFERENT;
-}
-
-/*
- * Merge the pages of two records; undo it where the second does not come along.  A
- * page that must not become the shared one may still be merged with it.
- */
-static void merge_pair(struct ksm_domain *domain, struct ksm_record *record,
-		       struct ksm_record *other, const struct ksm_content *content)
-{
-	struct ksm_record *first = record, *second = other;
-	enum ksm_result result = share_first(domain, first, content);
-
-	if (result == KSM_UNWILLING) {
-		swap(first, second);
-		result = share_first(domain, first, content);
-	}
-	if (result != KSM_MERGED || join_shared(domain, first, second) == KSM_MERGED)
-		return;
-	break_share(domain, first);
-	/* It stood in the way: let it leave its place to @record. */
-	ksm_record_unshare(domain, other);
-	ksm_unstable_insert(&domain->unstable, record);
-}
-
-/*
- * A record stands in the unstable tree by the sample of its page, which another
- * content has as well: make it stand there by the whole page.
- */
-static void convert(struct ksm_domain *domain, struct ksm_record *record)
-{
-	struct ksm_subject subject;
-	u64 sample, key;
-
-	ksm_unstable_remove(&domain->unstable, record);
-	if (!ksm_subject_get(&subject, ksm_record_mm(record), ksm_record_address(record)))
-		return;
-	sample = ksm_page_key(domain, subject.page, ksm_sample);
-	key = ksm_page_key(domain, subject.page, ksm_fingerprint);
-	ksm_subject_put(&subject);
-	if (ksm_tag(sample) != record->tag) {
-		record->tag = ksm_tag(sample);
-		return;
-	}
-	record->tag = ksm_tag(key);
-	record->full = true;
-	/* Where its like stands there, the next look at this page will find that. */
-	if (!ksm_unstable_find(&domain->unstable, record->tag, true))
-		ksm_unstable_insert(&domain->unstable, record);
-}
-
-static void convert_sampled(struct ksm_domain *domain, u64 sample)
-{
-	struct ksm_record *record;
-	unsigned int i;
-
-	for (i = 0; i < KSM_MAX_CONVERSIONS; i++) {
-		record = ksm_unstable_find(&domain->unstable, ksm_tag(sample), false);
-		if (!record)
-			return;
-		convert(domain, record);
-	}
-}
-
-/*
- * The page of @record is settled and in no tree, its tag that of @content.  Where
- * its like cannot be merged with it now, it stays out of the table: one of them
- * in there is enough to be found by the next.  @page has a reference, dropped
- * here: nobody but its mappings may have one when it is merged.
- */
-static enum ksm_result merge_unstable(struct ksm_domain *domain,
-				      struct ksm_record *record, struct page *page,
-				      const struct ksm_content *content)
-{
-	struct ksm_record *other;
-	enum ksm_result result;
-
-	if (content->whole)
-		convert_sampled(domain, content->sample);
-	result = find_other(domain, page, content, &other);
-	if (result == KSM_MIXED)
-		result = mixed_or_gone(domain, page, content);
-	put_page(page);
-	if (result == KSM_MERGED)
-		merge_pair(domain, record, other, content);
-	else if (result == KSM_DIFFERENT)
-		ksm_unstable_insert(&domain->unstable, record);
-	return result;
-}
-
-/* Two contents turned out to have a sample: from now on whole pages are read. */
-static void set_mixed(struct ksm_domain *domain, u64 sample)
-{
-	struct ksm_stable_node *node;
-	struct folio *kfolio = shared_folio(domain, sample, &node);
-	u64 fingerprint;
-
-	ksm_filter_set_ambiguous(&domain->filter, ksm_tag(sample));
-	if (!kfolio)
-		return;
-	fingerprint = ksm_page_fingerprint(domain, &kfolio->page);
-	ksm_stable_set_key(domain, sample, ksm_key_on_node(fingerprint, node->nid));
-	folio_put(kfolio);
-}
-
 /* On another NUMA node the sample may be that of another content. */
 static void rekey_shared(struct ksm_domain *domain, struct ksm_stable_node *node,
 			 const struct folio *folio)
 {
 	if (node->nid != ksm_page_nid(domain, &folio->page) && node->key == node->sample)
-		set_mixed(domain, node->sample);
+		ksm_set_ambiguous(domain, node->sample);
 	ksm_stable_rekey(domain, node, folio);
 }
 
 /*
- * A shared page turns up where no scan saw it before: after a fork, or where it
- * was swapped in again.  It keeps its mapping whatever max_page_sharing says.
+ * A PTE maps a shared page that no scan has seen there: after a fork, or a swap-in.
+ * It keeps the page whatever max_page_sharing says.
  */
 static void adopt_shared(struct ksm_domain *domain, struct ksm_record *record,
-			 struct ksm_subject *subject)
+			 const struct ksm_target *target)
 {
-	struct folio *folio = page_folio(subject->page);
+	struct folio *folio = page_folio(target->page);
 	struct ksm_stable_node *node;
 	struct ksm_rmap_item *item;
 
@@ -472,20 +159,199 @@ static void adopt_shared(struct ksm_domain *domain, struct ksm_record *record,
 		return;
 	}
 	ksm_record_unshare(domain, record);
-	item = ksm_item_alloc();
+	item = item_alloc(target->vma->vm_mm);
 	if (!item || !folio_trylock(folio)) {
 		ksm_item_free(item);
 		return;
 	}
 	node = ksm_folio_node(folio);
 	if (node) {
-		item_fill(item, subject);
+		item_fill(item, target->vma, target->address);
 		record_share(domain, record, node, item);
 		rekey_shared(domain, node, folio);
 	} else {
 		ksm_item_free(item);
 	}
 	folio_unlock(folio);
+}
+
+/* ERR_PTR() where there is no page, NULL where it is a shared page. */
+static struct page *read_page(struct ksm_domain *domain, struct mm_struct *mm,
+			      struct ksm_target *target, struct ksm_record *record)
+{
+	target->address = ksm_record_address(record);
+	if (!target->vma || target->address >= target->vma->vm_end)
+		target->vma = ksm_find_vma(mm, target->address);
+	target->page = target->vma ? ksm_get_page(target->vma, target->address) : NULL;
+	if (!target->page)
+		return ERR_PTR(-ENOENT);
+	if (!PageKsm(target->page))
+		return target->page;
+	adopt_shared(domain, record, target);
+	put_page(target->page);
+	return NULL;
+}
+
+static void read_pages(struct ksm_domain *domain, const struct ksm_candidate *candidate,
+		       unsigned int nr)
+{
+	struct mm_struct *mm = ksm_record_mm(candidate->record);
+	struct ksm_target target = {};
+	unsigned int i;
+
+	mmap_read_lock(mm);
+	for (i = 0; i < nr; i++)
+		domain->merge->page[i] = read_page(domain, mm, &target, candidate[i].record);
+	mmap_read_unlock(mm);
+}
+
+static bool has_request(const struct ksm_merge *merge, const struct ksm_record *record)
+{
+	unsigned int i;
+
+	for (i = 0; i < merge->nr_requests; i++)
+		if (merge->request[i].record == record)
+			return true;
+	return false;
+}
+
+/* @kfolio comes with a reference of the request's own. */
+static void add_request(struct ksm_merge *merge, struct ksm_record *record,
+			struct folio *kfolio, struct ksm_rmap_item *item, bool large)
+{
+	merge->request[merge->nr_requests++] = (struct ksm_request){
+		.record = record,
+		.mm = ksm_record_mm(record),
+		.address = ksm_record_address(record),
+		.kfolio = kfolio,
+		.item = item,
+		.large = large,
+		.pending = true,
+	};
+}
+
+/* Whether a shared page has room beside what this batch adds to it. */
+static bool room_in_batch(const struct ksm_domain *domain, const struct folio *kfolio)
+{
+	const struct ksm_stable_node *node = ksm_folio_node(kfolio);
+	const struct ksm_merge *merge = domain->merge;
+	unsigned int i, nr;
+
+	/* It was migrated a moment ago: the request will fail. */
+	if (!node)
+		return true;
+	nr = node->nr_items;
+	for (i = 0; i < merge->nr_requests; i++)
+		nr += merge->request[i].kfolio == kfolio;
+	return nr < domain->controls->max_page_sharing;
+}
+
+static enum ksm_result request_zero(struct ksm_domain *domain, struct ksm_record *record,
+				    struct page *page)
+{
+	if (!ksm_pages_equal(page, ZERO_PAGE(0)))
+		return KSM_GONE;
+	add_request(domain->merge, record, NULL, NULL, PageCompound(page));
+	return KSM_MERGED;
+}
+
+/* Merge with a page that is shared already. */
+static enum ksm_result request_stable(struct ksm_domain *domain,
+				      struct ksm_record *record, struct page *page,
+				      const struct ksm_content *content)
+{
+	struct ksm_rmap_item *item = NULL;
+	enum ksm_result result;
+	struct folio *kfolio;
+
+	result = ksm_match_stable(domain, page, content, &kfolio);
+	if (result != KSM_MERGED)
+		return result;
+	if (!room_in_batch(domain, kfolio)) {
+		domain->merge->full = true;
+		result = KSM_BUSY;
+	} else if (!ksm_page_only_mapped(page)) {
+		result = KSM_BUSY;
+	} else {
+		item = item_alloc(ksm_record_mm(record));
+		result = item ? KSM_MERGED : KSM_NO_MEMORY;
+	}
+	if (result == KSM_MERGED)
+		add_request(domain->merge, record, kfolio, item, PageCompound(page));
+	else
+		folio_put(kfolio);
+	return result;
+}
+
+/* A copy of a page, in the stable tree.  The page may have changed since it was read. */
+static struct folio *make_shared(struct ksm_domain *domain, struct page *page,
+				 const struct ksm_content *content,
+				 struct ksm_stable_node *node)
+{
+	ksm_hash_fn *hash = content->whole ? ksm_fingerprint : ksm_sample;
+	struct ksm_merge *merge = domain->merge;
+	struct folio *folio = ksm_fresh_copy(&merge->reserve, page);
+
+	if (IS_ERR(folio))
+		return folio;
+	if (ksm_page_key(domain, &folio->page, hash) != content->key ||
+	    ksm_differs_from_shared(domain, &folio->page, content->key)) {
+		folio_put(folio);
+		return ERR_PTR(-EAGAIN);
+	}
+	ksm_stable_insert(domain, node, folio, content->key, content->sample);
+	WRITE_ONCE(folio->mapping, ksm_node_mapping(node));
+	merge->fresh[merge->nr_fresh++] = folio;
+	return folio;
+}
+
+/* Merge a page and its duplicate with a shared page made for them. */
+static enum ksm_result request_two(struct ksm_domain *domain, struct ksm_record *record,
+				   struct page *page, const struct ksm_content *content,
+				   const struct ksm_duplicate *other)
+{
+	struct ksm_rmap_item *item = item_alloc(ksm_record_mm(record));
+	struct ksm_rmap_item *other_item = item_alloc(ksm_record_mm(other->record));
+	struct ksm_stable_node *node = node_alloc(ksm_record_mm(record));
+	struct folio *kfolio = ERR_PTR(-ENOMEM);
+
+	if (item && other_item && node)
+		kfolio = make_shared(domain, page, content, node);
+	if (IS_ERR(kfolio)) {
+		ksm_item_free(item);
+		ksm_item_free(other_item);
+		ksm_node_free(node);
+		return kfolio == ERR_PTR(-ENOMEM) ? KSM_NO_MEMORY : KSM_GONE;
+	}
+	ksm_unstable_remove(&domain->unstable, other->record);
+	folio_get(kfolio);
+	add_request(domain->merge, other->record, kfolio, other_item, other->large);
+	folio_get(kfolio);
+	add_request(domain->merge, record, kfolio, item, PageCompound(page));
+	return KSM_MERGED;
+}
+
+/*
+ * Merge with a page that is not shared yet.  Where no duplicate can be merged with
+ * now, the record stays out of the index: the duplicate's is enough for the next page
+ * to be found.
+ */
+static enum ksm_result request_unstable(struct ksm_domain *domain,
+					struct ksm_record *record, struct page *page,
+					const struct ksm_content *content)
+{
+	struct ksm_duplicate other;
+	enum ksm_result result;
+
+	result = ksm_match_unstable(domain, page, content, &other);
+	if (result == KSM_DIFFERENT) {
+		ksm_unstable_insert(&domain->unstable, record);
+	} else if (result == KSM_MERGED) {
+		if (!ksm_page_only_mapped(page))
+			return KSM_BUSY;
+		result = request_two(domain, record, page, content, &other);
+	}
+	return result;
 }
 
 /* Compare a page with what the record says, and note what it holds now. */
@@ -500,116 +366,325 @@ static bool record_settled(struct ksm_domain *domain, struct ksm_record *record,
 	return settled;
 }
 
-/*
- * Merge with a page that is shared already.  KSM_DIFFERENT means that there is
- * none with room, KSM_MIXED that all of the page has to be read to find one.
- */
-static enum ksm_result merge_stable(struct ksm_domain *domain, struct ksm_record *record,
-				    struct ksm_subject *subject,
-				    const struct ksm_content *content)
+static bool is_zero(const struct ksm_domain *domain, const struct page *page,
+		    const struct ksm_content *content)
 {
-	enum ksm_result result = merge_key(domain, record, subject, content->sample);
-
-	if (result == KSM_DIFFERENT &&
-	    differs_from_shared(domain, subject->page, content->sample))
-		result = KSM_MIXED;
-	if (result == KSM_MIXED)
-		return mixed_or_gone(domain, subject->page, content);
-	if (result != KSM_DIFFERENT || !content->whole)
-		return result;
-	result = merge_key(domain, record, subject, content->key);
-	return result == KSM_MIXED ? KSM_BUSY : result;
+	return content->whole && content->key == ksm_key_on_node(domain->key->zero,
+								  ksm_page_nid(domain, page));
 }
 
-static enum ksm_result merge_known(struct ksm_domain *domain, struct ksm_record *record,
-				   struct ksm_subject *subject,
-				   const struct ksm_content *content, bool settled)
+static bool wants_zero_page(const struct ksm_domain *domain,
+			    const struct ksm_record *record)
 {
-	int nid = ksm_page_nid(domain, subject->page);
+	return READ_ONCE(domain->controls->use_zero_pages) &&
+	       !mm_forbids_zeropage(ksm_record_mm(record));
+}
 
-	if (content->whole && content->key == ksm_key_on_node(domain->key->zero, nid)) {
+/* First the pages that are shared already, then those in the unstable index. */
+static enum ksm_result find_and_request(struct ksm_domain *domain,
+					struct ksm_record *record, struct page *page,
+					const struct ksm_content *content, bool settled)
+{
+	enum ksm_result result;
+
+	if (is_zero(domain, page, content)) {
 		/* Zeroed pages are often about to be written to. */
 		if (!settled)
 			return KSM_BUSY;
-		if (merge_zero(domain, record, subject))
-			return KSM_MERGED;
+		if (wants_zero_page(domain, record))
+			return request_zero(domain, record, page);
 	}
-	return merge_stable(domain, record, subject, content);
-}
-
-static enum ksm_result cmp_and_merge(struct ksm_domain *domain, struct ksm_record *record,
-				     struct ksm_content *content, bool settled)
-{
-	struct ksm_subject subject;
-	enum ksm_result result;
-
-	if (!ksm_subject_get(&subject, ksm_record_mm(record), ksm_record_address(record))) {
-		ksm_record_forget(domain, record);
-		return KSM_GONE;
-	}
-	if (PageKsm(subject.page)) {
-		adopt_shared(domain, record, &subject);
-		ksm_subject_put(&subject);
-		return KSM_MERGED;
-	}
-	if (record->state == KSM_SHARED) {
-		ksm_record_unshare(domain, record);
-		record->full = false;
-	}
-	if (!content->sample)
-		content->sample = ksm_page_key(domain, subject.page, ksm_sample);
-	content->key = content->sample;
-	if (ksm_filter_ambiguous(&domain->filter, ksm_tag(content->sample)))
-		read_whole(domain, content, subject.page);
-	settled = record_settled(domain, record, content, settled);
-	result = merge_known(domain, record, &subject, content, settled);
-	if (!settled || result != KSM_DIFFERENT) {
-		ksm_subject_put(&subject);
+	result = request_stable(domain, record, page, content);
+	if (result != KSM_DIFFERENT || !settled)
 		return result;
-	}
-	get_page(subject.page);
-	ksm_subject_put(&subject);
-	return merge_unstable(domain, record, subject.page, content);
+	return request_unstable(domain, record, page, content);
 }
 
+/* Choose what to merge a page with, or insert it in the unstable index. */
 static void cmp_and_merge_page(struct ksm_domain *domain,
-			       const struct ksm_candidate *candidate)
+			       const struct ksm_candidate *candidate, struct page *page)
 {
 	struct ksm_content content = { .sample = candidate->sample };
 	struct ksm_record *record = candidate->record;
 	const u8 skips = record->skips;
+	enum ksm_result result;
+	unsigned int tries;
 
-	if (cmp_and_merge(domain, record, &content, candidate->settled) == KSM_MIXED) {
-		set_mixed(domain, content.sample);
-		cmp_and_merge(domain, record, &content, candidate->settled);
+	/* A write has given the process a page of its own. */
+	if (record->state == KSM_SHARED)
+		record->full = false;
+	for (tries = 0; tries < 2; tries++) {
+		bool settled;
+
+		ksm_content_read(domain, &content, page);
+		settled = record_settled(domain, record, &content, candidate->settled);
+		result = find_and_request(domain, record, page, &content, settled);
+		if (result != KSM_SAMPLE_COLLISION)
+			break;
+		ksm_set_ambiguous(domain, content.sample);
 	}
-	/* It is in the index again, where a duplicate finds it meanwhile. */
+	/* In the index its duplicates will find it meanwhile. */
 	if (record->state == KSM_UNSHARED)
 		record->skips = skips;
+}
+
+/* The page may be the duplicate of a candidate before it. */
+static void choose(struct ksm_domain *domain, const struct ksm_candidate *candidate,
+		   struct page *page)
+{
+	if (has_request(domain->merge, candidate->record))
+		return;
+	if (IS_ERR(page))
+		ksm_record_forget(domain, candidate->record);
+	else if (page)
+		cmp_and_merge_page(domain, candidate, page);
+}
+
+static bool same_table(const struct ksm_request *one, const struct ksm_request *other)
+{
+	return one->mm == other->mm &&
+	       !((one->address ^ other->address) & PMD_MASK);
+}
+
+/* Another candidate and its duplicate might not fit. */
+static bool batch_full(const struct ksm_merge *merge)
+{
+	unsigned int i, nr = 0;
+
+	if (merge->full || merge->nr_requests + 2 > KSM_MAX_REQUESTS)
+		return true;
+	for (i = 0; i < merge->nr_requests; i++)
+		nr += same_table(&merge->request[merge->nr_requests - 1],
+				 &merge->request[i]);
+	return nr >= KSM_BATCH_PAGES;
+}
+
+/* Returns the number of candidates that this batch has dealt with. */
+static unsigned int choose_all(struct ksm_domain *domain,
+			       const struct ksm_candidate *candidate, unsigned int nr)
+{
+	struct ksm_merge *merge = domain->merge;
+	unsigned int i, done = nr;
+
+	for (i = 0; i < nr; i++) {
+		if (i < done && batch_full(merge))
+			done = i;
+		if (i < done)
+			choose(domain, &candidate[i], merge->page[i]);
+		if (merge->full)
+			done = min(done, i);
+		if (!IS_ERR_OR_NULL(merge->page[i]))
+			put_page(merge->page[i]);
+	}
+	return done;
+}
+
+/* The bytes are compared once more: a split cannot be taken back. */
+static void split_large(struct ksm_request *request)
+{
+	struct page *kpage = request->kfolio ? &request->kfolio->page : ZERO_PAGE(0);
+	struct ksm_target target;
+
+	if (!ksm_target_get(&target, request->mm, request->address))
+		return;
+	mmap_read_unlock(request->mm);
+	if (PageTransCompound(target.page) && ksm_pages_equal(target.page, kpage) &&
+	    trylock_page(target.page)) {
+		split_huge_page(target.page);
+		unlock_page(target.page);
+	}
+	put_page(target.page);
+}
+
+static bool lock_shared(struct ksm_merge *merge, struct folio *kfolio)
+{
+	unsigned int i;
+
+	for (i = 0; i < merge->nr_locked; i++)
+		if (merge->locked[i] == kfolio)
+			return true;
+	if (!folio_trylock(kfolio))
+		return false;
+	if (!ksm_folio_node(kfolio) || folio_test_hwpoison(kfolio)) {
+		folio_unlock(kfolio);
+		return false;
+	}
+	merge->locked[merge->nr_locked++] = kfolio;
+	return true;
+}
+
+static void unlock_shared(struct ksm_merge *merge)
+{
+	while (merge->nr_locked)
+		folio_unlock(merge->locked[--merge->nr_locked]);
+}
+
+/* Choose requests that can be carried out together with @first, which is one. */
+static void gather(struct ksm_merge *merge, struct vm_area_struct *vma,
+		   struct ksm_request *first)
+{
+	struct ksm_request *end = merge->request + merge->nr_requests;
+	struct ksm_request *request;
+
+	merge->nr = 0;
+	for (request = first; request < end && merge->nr < KSM_BATCH_PAGES; request++) {
+		if (!request->pending || !same_table(request, first) ||
+		    request->address < vma->vm_start || request->address >= vma->vm_end)
+			continue;
+		request->pending = false;
+		if (request->kfolio && !lock_shared(merge, request->kfolio))
+			continue;
+		merge->chosen[merge->nr] = request;
+		merge->at[merge->nr++] = (struct ksm_replacement){
+			.address = request->address,
+			.kpage = request->kfolio ? &request->kfolio->page :
+						   ZERO_PAGE(request->address),
+		};
+	}
+}
+
+static void account_zero(struct ksm_domain *domain, struct ksm_request *request,
+			 const struct ksm_replacement *at)
+{
+	trace_ksm_merge_one_page(page_to_pfn(at->kpage), request->record, request->mm,
+				 result_to_errno(at->result));
+	if (at->result == KSM_MERGED)
+		ksm_record_forget(domain, request->record);
+}
+
+static void account_shared(struct ksm_domain *domain, struct vm_area_struct *vma,
+			   struct ksm_request *request, const struct ksm_replacement *at)
+{
+	struct folio *kfolio = request->kfolio;
+
+	trace_ksm_merge_with_ksm_page(&kfolio->page, folio_pfn(kfolio), request->item,
+				      request->mm, result_to_errno(at->result));
+	if (at->result != KSM_MERGED)
+		return;
+	item_fill(request->item, vma, request->address);
+	record_share(domain, request->record, ksm_folio_node(kfolio), request->item);
+	request->item = NULL;
+}
+
+static void carry_out(struct ksm_domain *domain, struct vm_area_struct *vma)
+{
+	struct ksm_merge *merge = domain->merge;
+	const struct ksm_pte_batch batch = { .vma = vma, .at = merge->at, .nr = merge->nr };
+	unsigned int i;
+
+	if (merge->nr)
+		ksm_replace_ptes(&batch);
+	for (i = 0; i < merge->nr; i++) {
+		if (merge->chosen[i]->kfolio)
+			account_shared(domain, vma, merge->chosen[i], &merge->at[i]);
+		else
+			account_zero(domain, merge->chosen[i], &merge->at[i]);
+	}
+	unlock_shared(merge);
+}
+
+static void carry_out_with(struct ksm_domain *domain, struct ksm_request *first)
+{
+	struct vm_area_struct *vma;
+
+	mmap_read_lock(first->mm);
+	vma = ksm_find_vma(first->mm, first->address);
+	if (vma) {
+		gather(domain->merge, vma, first);
+		carry_out(domain, vma);
+	}
+	first->pending = false;
+	mmap_read_unlock(first->mm);
+}
+
+/* A shared page goes to the LRU list once it is mapped, or is freed. */
+static void release_fresh(struct ksm_domain *domain, struct folio *folio)
+{
+	struct ksm_stable_node *node = ksm_folio_node(folio);
+
+	if (folio_mapped(folio)) {
+		folio_add_lru(folio);
+	} else if (node) {
+		folio_lock(folio);
+		ksm_folio_disown_node(domain, node, folio);
+		folio_unlock(folio);
+	}
+	folio_put(folio);
+}
+
+static void finish(struct ksm_domain *domain)
+{
+	struct ksm_merge *merge = domain->merge;
+	unsigned int i;
+
+	for (i = 0; i < merge->nr_requests; i++) {
+		ksm_item_free(merge->request[i].item);
+		if (merge->request[i].kfolio)
+			folio_put(merge->request[i].kfolio);
+	}
+	for (i = 0; i < merge->nr_fresh; i++)
+		release_fresh(domain, merge->fresh[i]);
+}
+
+static unsigned int merge_batch(struct ksm_domain *domain,
+				const struct ksm_candidate *candidate, unsigned int nr)
+{
+	struct ksm_merge *merge = domain->merge;
+	unsigned int i, done;
+
+	merge->nr_requests = 0;
+	merge->nr_fresh = 0;
+	merge->full = false;
+	read_pages(domain, candidate, nr);
+	done = choose_all(domain, candidate, nr);
+	for (i = 0; i < merge->nr_requests; i++)
+		if (merge->request[i].large)
+			split_large(&merge->request[i]);
+	for (i = 0; i < merge->nr_requests; i++)
+		if (merge->request[i].pending)
+			carry_out_with(domain, &merge->request[i]);
+	finish(domain);
+	return done;
 }
 
 /**
  * ksm_merge_candidates - merge pages with their duplicates
  * @domain: the trees
- * @candidate: pages of one leaf
- * @nr: number of candidates
+ * @candidate: pages of one leaf, ascending by address
+ * @nr: how many there are
  *
- * A page is looked up among the shared pages, then in the unstable tree, which it
- * joins if nothing is found.
- *
- * Most samples belong to a single content, and what is found by a sample is compared
- * without hashing the whole page.  If it differs, pages with that sample are looked
- * up by a fingerprint of the whole page.
+ * A candidate without a duplicate is inserted in the unstable index.
  *
  * Context: ksmd; may sleep; under ksm.lock, with no mmap_lock held.
  */
-void ksm_merge_candidates(struct ksm_domain *domain, const struct ksm_candidate *candidate,
-			  unsigned int nr)
+void ksm_merge_candidates(struct ksm_domain *domain,
+			  const struct ksm_candidate *candidate, unsigned int nr)
 {
-	unsigned int i;
+	ksm_domain_assert_locked(domain);
+	if (!domain->merge)
+		domain->merge = kzalloc(sizeof(*domain->merge), GFP_KERNEL | __GFP_NOWARN);
+	if (!domain->merge)
+		return;
+	ksm_reserve_fill(&domain->merge->reserve, numa_mem_id());
+	while (nr) {
+		unsigned int done = merge_batch(domain, candidate, min(nr, KSM_BATCH_PAGES));
 
-	for (i = 0; i < nr; i++) {
-		cmp_and_merge_page(domain, &candidate[i]);
+		candidate += done;
+		nr -= done;
 		cond_resched();
 	}
+}
+
+/**
+ * ksm_merge_free - free what ksm_merge_candidates() works with
+ * @domain: the domain
+ *
+ * Context: may sleep; under ksm.lock.
+ */
+void ksm_merge_free(struct ksm_domain *domain)
+{
+	if (domain->merge)
+		ksm_reserve_free(&domain->merge->reserve);
+	kfree(domain->merge);
+	domain->merge = NULL;
 }

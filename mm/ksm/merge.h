@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Kernel Samepage Merging: which page to merge with
+ * Kernel Samepage Merging: which page to merge with which.
  */
 #ifndef _MM_KSM_MERGE_H
 #define _MM_KSM_MERGE_H
@@ -22,7 +22,8 @@ struct ksm_candidate {
 	bool settled;
 };
 
-void ksm_merge_candidates(struct ksm_domain *domain, const struct ksm_candidate *candidate,
-			  unsigned int nr);
+void ksm_merge_candidates(struct ksm_domain *domain,
+			  const struct ksm_candidate *candidate, unsigned int nr);
+void ksm_merge_free(struct ksm_domain *domain);
 
 #endif /* _MM_KSM_MERGE_H */

@@ -1,22 +1,44 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Kernel Samepage Merging: what is read of a page.
+ * Kernel Samepage Merging: pages of an mm, and what is read of them.
  */
 
 #include <linux/highmem.h>
 #include <linux/mm.h>
+#include <linux/pagewalk.h>
 #ifdef CONFIG_ARM64_MTE
 #include <asm/mte.h>
 #endif
 
 #include "domain.h"
 #include "page.h"
+#include "vma.h"
+
+#ifdef CONFIG_ARM64_MTE
+/**
+ * ksm_page_never_equal - whether a page differs from all others
+ * @page: the page
+ *
+ * MTE tags belong to the content, and a comparison of bytes does not see them.
+ *
+ * Return: true if the page has tags.
+ */
+bool ksm_page_never_equal(struct page *page)
+{
+	return system_supports_mte() && page_mte_tagged(page);
+}
+#else
+bool ksm_page_never_equal(struct page *page)
+{
+	return false;
+}
+#endif
 
 /**
  * ksm_mergeable_page - whether a page is of a kind that is merged
  * @page: the page, or NULL
  *
- * Return: @page, or NULL where it is not anonymous, not memory, or poisoned.
+ * Return: @page, or NULL where it is not anonymous, not memory, poisoned, or has tags.
  */
 struct page *ksm_mergeable_page(struct page *page)
 {
@@ -25,9 +47,91 @@ struct page *ksm_mergeable_page(struct page *page)
 	if (!page)
 		return NULL;
 	folio = page_folio(page);
-	if (!folio_test_anon(folio) || folio_is_zone_device(folio) || PageHWPoison(page))
+	if (!folio_test_anon(folio) || folio_is_zone_device(folio) || PageHWPoison(page) ||
+	    ksm_page_never_equal(page))
 		return NULL;
 	return page;
+}
+
+/**
+ * ksm_get_page - take a reference to the mergeable page at an address
+ * @vma: a mergeable VMA
+ * @address: a user address in it
+ *
+ * Context: mmap_lock held.
+ * Return: the page, or NULL where none is mapped that may be merged.  A KSM page
+ * counts as mergeable.
+ */
+struct page *ksm_get_page(struct vm_area_struct *vma, unsigned long address)
+{
+	struct folio_walk fw;
+	struct folio *folio;
+	struct page *page;
+
+	folio = folio_walk_start(&fw, vma, address, 0);
+	if (!folio)
+		return NULL;
+	page = ksm_mergeable_page(fw.page);
+	if (page)
+		folio_get(folio);
+	folio_walk_end(&fw, vma);
+	if (page) {
+		flush_anon_page(vma, page, address);
+		flush_dcache_page(page);
+	}
+	return page;
+}
+
+/**
+ * ksm_target_get - take mmap_lock and look up a page
+ * @target: filled in
+ * @mm: the mm
+ * @address: user address of the page
+ *
+ * Context: may sleep.
+ * Return: true with mmap_lock and a reference to the page, or false with neither.
+ */
+bool ksm_target_get(struct ksm_target *target, struct mm_struct *mm,
+		    unsigned long address)
+{
+	target->address = address;
+	target->page = NULL;
+	mmap_read_lock(mm);
+	target->vma = ksm_find_vma(mm, address);
+	if (target->vma)
+		target->page = ksm_get_page(target->vma, address);
+	if (!target->page)
+		mmap_read_unlock(mm);
+	return target->page;
+}
+
+/**
+ * ksm_target_put - undo ksm_target_get()
+ * @target: the page
+ */
+void ksm_target_put(struct ksm_target *target)
+{
+	put_page(target->page);
+	mmap_read_unlock(target->vma->vm_mm);
+}
+
+/**
+ * ksm_page_only_mapped - whether a page has no users that keep it from being merged
+ * @page: the page, with one reference of the caller
+ *
+ * This is a hint that saves the attempt to merge a pinned page.  References to a large
+ * folio are not counted: they may be for other pages of it.
+ *
+ * Context: any.
+ * Return: false if the page has references beside mappings, swap cache and caller.
+ */
+bool ksm_page_only_mapped(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+
+	return folio_test_large(folio) ||
+	       folio_ref_count(folio) ==
+	       folio_mapcount(folio) + folio_test_swapcache(folio) + 1;
 }
 
 static u64 hash_page(const struct ksm_key *key, struct page *page, ksm_hash_fn *hash)
@@ -69,26 +173,6 @@ u64 ksm_page_key(const struct ksm_domain *domain, struct page *page, ksm_hash_fn
 	return ksm_key_on_node(hash_page(domain->key, page, hash),
 			       ksm_page_nid(domain, page));
 }
-
-#ifdef CONFIG_ARM64_MTE
-/**
- * ksm_page_never_equal - whether a page differs from all others
- * @page: the page
- *
- * MTE tags belong to the content, and a comparison of bytes does not see them.
- *
- * Return: true if the page has tags.
- */
-bool ksm_page_never_equal(struct page *page)
-{
-	return system_supports_mte() && page_mte_tagged(page);
-}
-#else
-bool ksm_page_never_equal(struct page *page)
-{
-	return false;
-}
-#endif
 
 /**
  * ksm_pages_equal - compare the bytes of two pages

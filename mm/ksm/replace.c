@@ -1,354 +1,297 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Kernel Samepage Merging: the PTE of a page is replaced by one of a shared page.
+ * Kernel Samepage Merging: PTEs are replaced by PTEs of shared pages, in batches.
  *
- * A page is compared while its PTE is cleared and flushed, when it cannot be
- * written to, and only if its references are the mappings, the swap cache and the
- * one of this attempt.
+ * The PTEs of a batch are cleared, the TLB is flushed once, and only then is each
+ * page compared with the page that is to replace it.  Nothing can write to the page
+ * at that time: a write through the page table faults and waits for the page table
+ * lock, and a reference that GUP took is seen in the reference count.  A PTE whose
+ * page is not equal, or has other users, is put back.
+ *
+ * flush_tlb_range() covers the span of the batch with one interrupt to each CPU
+ * that runs the mm.  The deferred flushes of reclaim (arch_tlbbatch) would flush all
+ * of the TLB of those CPUs, and exist on few architectures.
  */
 
-#include <linux/highmem.h>
+#include <linux/hugetlb.h>
 #include <linux/ksm.h>
 #include <linux/mmu_notifier.h>
+#include <linux/pagevec.h>
 #include <linux/rmap.h>
 #include <linux/swap.h>
-#include <linux/swapops.h>
 #include <asm/tlbflush.h>
 
 #include "../internal.h"
 #include "page.h"
 #include "replace.h"
-#include "stable.h"
-#include "vma.h"
 
-/* VMAs of forks that a page to be shared is looked for in at most. */
-#define KSM_MAX_AREAS		256
-
-static struct page *subject_page(struct vm_area_struct *vma, unsigned long address)
+/**
+ * ksm_lock_table - map and lock the page table of a batch
+ * @batch: the PTEs, at least one
+ * @lock: filled in
+ *
+ * Context: mmap_lock held.
+ * Return: false where there is no page table.
+ */
+bool ksm_lock_table(const struct ksm_pte_batch *batch, struct ksm_table_lock *lock)
 {
-	struct folio_walk fw;
-	struct page *page;
+	struct mm_struct *mm = batch->vma->vm_mm;
+	unsigned long address = batch->at[0].address;
+	pmd_t *pmd = mm_find_pmd(mm, address);
+
+	lock->mapped = pmd ? pte_offset_map_lock(mm, pmd, address, &lock->ptl) : NULL;
+	if (lock->mapped)
+		lock->table = lock->mapped - pte_index(address);
+	return lock->mapped;
+}
+
+/**
+ * ksm_unlock_table - undo ksm_lock_table()
+ * @lock: the page table
+ */
+void ksm_unlock_table(struct ksm_table_lock *lock)
+{
+	pte_unmap_unlock(lock->mapped, lock->ptl);
+}
+
+/* With the folio lock neither reclaim nor migration uses the page meanwhile. */
+static enum ksm_result pin_page(struct vm_area_struct *vma,
+				struct ksm_replacement *at, pte_t pte)
+{
 	struct folio *folio;
 
-	folio = folio_walk_start(&fw, vma, address, 0);
-	if (!folio)
-		return NULL;
-	page = ksm_mergeable_page(fw.page);
-	if (page)
-		folio_get(folio);
-	folio_walk_end(&fw, vma);
-	return page;
-}
-
-/**
- * ksm_subject_get - take mmap_lock and look up a page
- * @subject: filled in
- * @mm: the mm
- * @address: where the page is
- *
- * Context: may sleep.
- * Return: true with mmap_lock and a reference to the page, or false with neither.
- */
-bool ksm_subject_get(struct ksm_subject *subject, struct mm_struct *mm,
-		     unsigned long address)
-{
-	subject->address = address;
-	mmap_read_lock(mm);
-	subject->vma = ksm_find_vma(mm, subject->address);
-	if (subject->vma) {
-		subject->page = subject_page(subject->vma, subject->address);
-		if (subject->page) {
-			flush_anon_page(subject->vma, subject->page, subject->address);
-			flush_dcache_page(subject->page);
-			return true;
-		}
-	}
-	mmap_read_unlock(mm);
-	return false;
-}
-
-/**
- * ksm_subject_put - undo ksm_subject_get()
- * @subject: the page
- */
-void ksm_subject_put(struct ksm_subject *subject)
-{
-	struct mm_struct *mm = subject->vma->vm_mm;
-
-	put_page(subject->page);
-	mmap_read_unlock(mm);
-}
-
-/* Beside the mappings, only the swap cache and this attempt may hold a reference. */
-static bool only_mapped(const struct folio *folio)
-{
-	return folio_ref_count(folio) ==
-	       folio_mapcount(folio) + 1 + folio_test_swapcache(folio);
-}
-
-/* What the entry says about the address stays; what it says of the page doesn't. */
-static pte_t keep_marks(pte_t pte, pte_t old)
-{
-	if (pte_soft_dirty(old))
-		pte = pte_mksoft_dirty(pte);
-	if (pte_uffd_wp(old))
-		pte = pte_mkuffd_wp(pte);
-	return pte;
-}
-
-/*
- * The one process that still mapped the shared page may have told by MADV_FREE
- * that it can be dropped.  That holds for nobody else, and a dirty page stays.
- */
-static pte_t map_shared(struct ksm_subject *subject, struct page *kpage, pte_t old)
-{
-	struct vm_area_struct *vma = subject->vma;
-	struct folio *kfolio = page_folio(kpage);
-
-	VM_WARN_ON_FOLIO(!folio_test_locked(kfolio), kfolio);
-	folio_get(kfolio);
-	folio_add_anon_rmap_pte(kfolio, kpage, vma, subject->address, RMAP_NONE);
-	if (!folio_test_dirty(kfolio))
-		folio_set_dirty(kfolio);
-	return keep_marks(mk_pte(kpage, vma->vm_page_prot), old);
-}
-
-/* A dirty entry for the zero page tells that it was put there by KSM. */
-static pte_t map_zero(struct ksm_subject *subject, struct page *zero, pte_t old)
-{
-	struct vm_area_struct *vma = subject->vma;
-	pte_t pte = pfn_pte(page_to_pfn(zero), vma->vm_page_prot);
-
-	ksm_map_zero_page(vma->vm_mm);
-	dec_mm_counter(vma->vm_mm, MM_ANONPAGES);
-	return keep_marks(pte_mkdirty(pte_mkspecial(pte)), old);
-}
-
-/*
- * With the entry cleared: whether the page may be shared, and what to map then.
- * Sharing the anonymous mapping comes last, since it cannot be taken back.
- */
-static enum ksm_result choose_pte(struct ksm_subject *subject, struct page *kpage,
-				  pte_t *pte)
-{
-	struct folio *folio = page_folio(subject->page);
-	pte_t old = *pte;
-
-	if (!only_mapped(folio) || ksm_page_never_equal(subject->page) ||
-	    (kpage && ksm_page_never_equal(kpage)))
+	if (!pte_present(pte))
+		return KSM_GONE;
+	at->page = ksm_mergeable_page(vm_normal_page(vma, at->address, pte));
+	if (!at->page || PageKsm(at->page))
+		return KSM_GONE;
+	folio = page_folio(at->page);
+	if (folio_test_large(folio) || !folio_trylock(folio))
 		return KSM_BUSY;
-	if (kpage && !ksm_pages_equal(subject->page, kpage))
-		return KSM_DIFFERENT;
-	if (PageAnonExclusive(subject->page) &&
-	    folio_try_share_anon_rmap_pte(folio, subject->page))
-		return KSM_BUSY;
-	if (!kpage)
-		*pte = pte_wrprotect(old);
-	else if (is_zero_pfn(page_to_pfn(kpage)))
-		*pte = map_zero(subject, kpage, old);
-	else
-		*pte = map_shared(subject, kpage, old);
+	folio_get(folio);
 	return KSM_MERGED;
 }
 
-static enum ksm_result replace_locked_pte(struct ksm_subject *subject,
-					  struct page *kpage, pte_t *ptep)
+static bool pin_pages(const struct ksm_pte_batch *batch)
 {
-	struct vm_area_struct *vma = subject->vma;
-	struct folio *folio = page_folio(subject->page);
-	pte_t pte = ptep_get(ptep);
-	enum ksm_result result;
+	struct ksm_table_lock lock;
+	bool pinned = false;
+	unsigned int i;
 
-	if (!pte_present(pte) || pte_pfn(pte) != page_to_pfn(subject->page))
+	for (i = 0; i < batch->nr; i++)
+		batch->at[i].result = KSM_GONE;
+	if (!ksm_lock_table(batch, &lock))
+		return false;
+	for (i = 0; i < batch->nr; i++) {
+		struct ksm_replacement *at = &batch->at[i];
+
+		at->result = pin_page(batch->vma, at,
+				      ptep_get(ksm_replacement_pte(lock.table, at)));
+		pinned |= at->result == KSM_MERGED;
+	}
+	ksm_unlock_table(&lock);
+	return pinned;
+}
+
+/**
+ * ksm_clear_ptes - clear PTEs and flush them from the TLB
+ * @batch: the PTEs; a PTE that does not map @page gets the result KSM_GONE and stays
+ * @table: the PTE of address 0 of the page table's range, mapped
+ *
+ * get_user_pages_fast() takes references without a lock.  It cannot take any from
+ * here on, and those it took before are seen.
+ *
+ * Context: page table lock held; between start and end of an MMU notifier range.
+ */
+void ksm_clear_ptes(const struct ksm_pte_batch *batch, pte_t *table)
+{
+	struct vm_area_struct *vma = batch->vma;
+	unsigned long start = ULONG_MAX, end = 0;
+	unsigned int i;
+
+	for (i = 0; i < batch->nr; i++) {
+		struct ksm_replacement *at = &batch->at[i];
+		pte_t *ptep = ksm_replacement_pte(table, at);
+		pte_t pte = ptep_get(ptep);
+
+		if (at->result != KSM_MERGED)
+			continue;
+		if (!pte_present(pte) || pte_pfn(pte) != page_to_pfn(at->page)) {
+			at->result = KSM_GONE;
+			continue;
+		}
+		flush_cache_page(vma, at->address, pte_pfn(pte));
+		at->old = ptep_get_and_clear(vma->vm_mm, at->address, ptep);
+		start = min(start, at->address);
+		end = max(end, at->address + PAGE_SIZE);
+	}
+	if (start < end)
+		flush_tlb_range(vma, start, end);
+}
+
+/*
+ * Only the mappings, the swap cache and this attempt may hold a reference.  A fork
+ * or an unmap elsewhere changes both counts: the map count is read between two
+ * reads of the reference count, so that it cannot hide the reference of another.
+ */
+static bool only_mapped(const struct folio *folio)
+{
+	const int refs = folio_ref_count(folio);
+	int mapped;
+
+	smp_rmb();
+	mapped = folio_mapcount(folio) + folio_test_swapcache(folio);
+	smp_rmb();
+	return refs == mapped + 1 && refs == folio_ref_count(folio);
+}
+
+/* With the PTE cleared: whether the page may be replaced. */
+static enum ksm_result may_replace(const struct ksm_replacement *at)
+{
+	if (PageHWPoison(at->page) || PageHWPoison(at->kpage))
 		return KSM_GONE;
-	flush_cache_page(vma, subject->address, pte_pfn(pte));
-	/*
-	 * get_user_pages_fast() takes references without a lock.  Once the entry
-	 * is flushed it cannot, and those it took before are seen.
-	 */
-	pte = ptep_clear_flush(vma, subject->address, ptep);
-	result = choose_pte(subject, kpage, &pte);
-	set_pte_at(vma->vm_mm, subject->address, ptep, pte);
-	if (result == KSM_MERGED && kpage) {
-		folio_remove_rmap_pte(folio, subject->page, vma);
+	if (!only_mapped(page_folio(at->page)) || ksm_page_never_equal(at->page))
+		return KSM_BUSY;
+	return ksm_pages_equal(at->page, at->kpage) ? KSM_MERGED : KSM_DIFFERENT;
+}
+
+/* This cannot be taken back, so it comes last. */
+static enum ksm_result share_exclusive(const struct ksm_replacement *at)
+{
+	if (PageAnonExclusive(at->page) &&
+	    folio_try_share_anon_rmap_pte(page_folio(at->page), at->page))
+		return KSM_BUSY;
+	return KSM_MERGED;
+}
+
+/*
+ * MADV_FREE by the only process that maps a shared page says that the page may be
+ * dropped.  That holds for no other process.  A dirty page is not dropped.
+ */
+static pte_t shared_pte(struct vm_area_struct *vma, const struct ksm_replacement *at)
+{
+	struct folio *kfolio = page_folio(at->kpage);
+
+	VM_WARN_ON_FOLIO(!folio_test_locked(kfolio), kfolio);
+	folio_get(kfolio);
+	folio_add_anon_rmap_pte(kfolio, at->kpage, vma, at->address, RMAP_NONE);
+	if (!folio_test_dirty(kfolio))
+		folio_set_dirty(kfolio);
+	return mk_pte(at->kpage, vma->vm_page_prot);
+}
+
+/* A dirty PTE of the zero page says that KSM has set it. */
+static pte_t zero_pte(struct vm_area_struct *vma, const struct ksm_replacement *at)
+{
+	pte_t pte = pfn_pte(page_to_pfn(at->kpage), vma->vm_page_prot);
+
+	ksm_map_zero_page(vma->vm_mm);
+	dec_mm_counter(vma->vm_mm, MM_ANONPAGES);
+	return pte_mkdirty(pte_mkspecial(pte));
+}
+
+/* Set a PTE that was cleared: to the new page where it is equal, else as it was. */
+static void set_cleared_pte(struct vm_area_struct *vma, struct ksm_replacement *at,
+			    pte_t *ptep)
+{
+	struct folio *folio = page_folio(at->page);
+	pte_t pte = at->old;
+
+	at->result = may_replace(at);
+	if (at->result == KSM_MERGED)
+		at->result = share_exclusive(at);
+	if (at->result == KSM_MERGED) {
+		pte = is_zero_pfn(page_to_pfn(at->kpage)) ? zero_pte(vma, at) :
+							    shared_pte(vma, at);
+		pte = ksm_pte_keep_marks(pte, at->old);
+	}
+	set_pte_at(vma->vm_mm, at->address, ptep, pte);
+	if (at->result == KSM_MERGED) {
+		folio_remove_rmap_pte(folio, at->page, vma);
 		folio_put(folio);
 	}
-	return result;
 }
 
-/*
- * Let the entry of a page map @kpage, or write-protect it where that is NULL.
- * Both folios are locked.
- */
-static enum ksm_result replace_pte(struct ksm_subject *subject, struct page *kpage)
+/* Pinned pages carry KSM_MERGED; others are left alone. */
+static void replace_pinned(const struct ksm_pte_batch *batch)
 {
-	struct mm_struct *mm = subject->vma->vm_mm;
-	enum ksm_result result = KSM_GONE;
+	struct ksm_table_lock lock;
+	unsigned int i;
+
+	if (!ksm_lock_table(batch, &lock)) {
+		for (i = 0; i < batch->nr; i++)
+			batch->at[i].result = KSM_GONE;
+		return;
+	}
+	ksm_clear_ptes(batch, lock.table);
+	for (i = 0; i < batch->nr; i++) {
+		struct ksm_replacement *at = &batch->at[i];
+
+		if (at->result == KSM_MERGED)
+			set_cleared_pte(batch->vma, at,
+					ksm_replacement_pte(lock.table, at));
+	}
+	ksm_unlock_table(&lock);
+}
+
+static void unpin_pages(struct folio_batch *pinned)
+{
+	unsigned int i;
+
+	for (i = 0; i < folio_batch_count(pinned); i++) {
+		struct folio *folio = pinned->folios[i];
+
+		if (!folio_mapped(folio))
+			folio_free_swap(folio);
+		folio_unlock(folio);
+	}
+	folios_put(pinned);
+}
+
+/**
+ * ksm_notifier_range_init - the range of addresses that a batch changes
+ * @batch: the PTEs, at least one
+ * @range: filled in
+ */
+void ksm_notifier_range_init(const struct ksm_pte_batch *batch,
+			     struct mmu_notifier_range *range)
+{
+	unsigned long start = ULONG_MAX, end = 0;
+	unsigned int i;
+
+	for (i = 0; i < batch->nr; i++) {
+		start = min(start, batch->at[i].address);
+		end = max(end, batch->at[i].address + PAGE_SIZE);
+	}
+	mmu_notifier_range_init(range, MMU_NOTIFY_CLEAR, 0, batch->vma->vm_mm, start, end);
+}
+
+/**
+ * ksm_replace_ptes - let PTEs map shared pages where the contents are equal
+ * @batch: 1 to KSM_BATCH_PAGES PTEs of one page table and one mergeable VMA; each
+ *	gets a @result
+ *
+ * Each @kpage is the zero page, or a KSM page whose folio the caller has locked.
+ *
+ * Context: may sleep; mmap_lock held.
+ */
+void ksm_replace_ptes(const struct ksm_pte_batch *batch)
+{
 	struct mmu_notifier_range range;
-	spinlock_t *ptl;	/* of the page table */
-	pte_t *ptep;
-	pmd_t *pmd;
+	struct folio_batch pinned;
+	unsigned int i;
 
-	pmd = mm_find_pmd(mm, subject->address);
-	if (!pmd)
-		return KSM_GONE;
-	mmu_notifier_range_init(&range, MMU_NOTIFY_CLEAR, 0, mm, subject->address,
-				subject->address + PAGE_SIZE);
+	mmap_assert_locked(batch->vma->vm_mm);
+	BUILD_BUG_ON(KSM_BATCH_PAGES > PAGEVEC_SIZE);
+	if (!pin_pages(batch))
+		return;
+	folio_batch_init(&pinned);
+	for (i = 0; i < batch->nr; i++)
+		if (batch->at[i].result == KSM_MERGED)
+			folio_batch_add(&pinned, page_folio(batch->at[i].page));
+	ksm_notifier_range_init(batch, &range);
 	mmu_notifier_invalidate_range_start(&range);
-	ptep = pte_offset_map_lock(mm, pmd, subject->address, &ptl);
-	if (ptep) {
-		result = replace_locked_pte(subject, kpage, ptep);
-		pte_unmap_unlock(ptep, ptl);
-	}
+	replace_pinned(batch);
 	mmu_notifier_invalidate_range_end(&range);
-	return result;
+	unpin_pages(&pinned);
 }
-
-/**
- * ksm_replace_locked - let the PTE of a locked page map another
- * @subject: the page
- * @kpage: the page to map, locked; NULL to write-protect @subject
- *
- * Context: may sleep; mmap_lock held.
- * Return: KSM_MERGED, or why it was not done.
- */
-enum ksm_result ksm_replace_locked(struct ksm_subject *subject, struct page *kpage)
-{
-	struct folio *folio = page_folio(subject->page);
-
-	if (!folio_test_anon(folio) || folio_test_ksm(folio))
-		return KSM_GONE;
-	return replace_pte(subject, kpage);
-}
-
-/**
- * struct ksm_consent - whether all who map a page want it to be merged
- * @willing: nobody was found who does not
- * @areas: that may still be looked at
- */
-struct ksm_consent {
-	bool willing;
-	unsigned int areas;
-};
-
-/* For rmap_walk(): goes on until an area maps the folio that is not to be merged. */
-static bool maps_willingly(struct folio *folio, struct vm_area_struct *vma,
-			   unsigned long address, void *arg)
-{
-	DEFINE_FOLIO_VMA_WALK(pvmw, folio, vma, address, 0);
-	struct ksm_consent *consent = arg;
-
-	if (!consent->areas--) {
-		consent->willing = false;
-	} else if (!(vma->vm_flags & VM_MERGEABLE) && page_vma_mapped_walk(&pvmw)) {
-		page_vma_mapped_walk_done(&pvmw);
-		consent->willing = false;
-	}
-	return consent->willing;
-}
-
-/*
- * After a fork a page may be mapped by a process that never asked for merging.  No
- * rmap_item would stand for that one, so that it could neither be found by a walk
- * of the reverse map nor have its page back.  Nobody should be able to make ksmd
- * look for such a process for long: where there are very many, there may be one.
- */
-static bool all_willing(struct folio *folio)
-{
-	struct ksm_consent consent = { .willing = true, .areas = KSM_MAX_AREAS };
-	struct rmap_walk_control rwc = {
-		.rmap_one = maps_willingly,
-		.anon_lock = folio_lock_anon_vma_read,
-		.arg = &consent,
-	};
-
-	if (folio_mapcount(folio) != 1 && folio_test_anon(folio) && !folio_test_ksm(folio))
-		rmap_walk(folio, &rwc);
-	return consent.willing;
-}
-
-/**
- * ksm_subject_lock - lock a page for merging, split from its large folio
- * @subject: the page
- * @to_stay: the page is to be the one that others share
- *
- * Context: may sleep; mmap_lock held.
- * Return: KSM_MERGED if it is locked, else the reason.
- */
-enum ksm_result ksm_subject_lock(struct ksm_subject *subject, bool to_stay)
-{
-	enum ksm_result result = KSM_MERGED;
-
-	if (!trylock_page(subject->page))
-		return KSM_BUSY;
-	if (to_stay && !all_willing(page_folio(subject->page)))
-		result = KSM_UNWILLING;
-	else if (PageTransCompound(subject->page) && split_huge_page(subject->page))
-		result = KSM_BUSY;
-	if (result != KSM_MERGED)
-		unlock_page(subject->page);
-	return result;
-}
-
-/**
- * ksm_replace - let the PTE of a page map another
- * @subject: the page
- * @kpage: the page to map, locked, or the zero page
- *
- * Context: may sleep; mmap_lock held.
- * Return: KSM_MERGED, or why it was not done.
- */
-enum ksm_result ksm_replace(struct ksm_subject *subject, struct page *kpage)
-{
-	enum ksm_result result = ksm_subject_lock(subject, false);
-	struct folio *folio;
-
-	if (result != KSM_MERGED)
-		return result;
-	folio = page_folio(subject->page);
-	result = ksm_replace_locked(subject, kpage);
-	if (result == KSM_MERGED && !folio_mapped(folio))
-		folio_free_swap(folio);
-	folio_unlock(folio);
-	return result;
-}
-
-/**
- * ksm_folio_become_shared - turn an anonymous page into a KSM page
- * @folio: the page, locked and write-protected
- * @node: its node, in the tree
- *
- * Reclaim drops a clean page, so it has to be dirty in order to be swapped out.
- */
-void ksm_folio_become_shared(struct folio *folio, struct ksm_stable_node *node)
-{
-	VM_WARN_ON_FOLIO(PageAnonExclusive(&folio->page), folio);
-	WRITE_ONCE(folio->mapping, ksm_node_mapping(node));
-	folio_mark_accessed(folio);
-	if (!folio_test_dirty(folio))
-		folio_set_dirty(folio);
-}
-
-/**
- * ksm_folio_claim - turn a folio into a KSM page without a node
- * @folio: the folio, locked and write-protected
- *
- * A reverse map walk of an anonymous page needs no lock, but takes a reference
- * before it reads folio->mapping.  So either that reference is seen here, or the
- * walk sees a KSM page and waits for the lock.
- *
- * Return: false if the folio has other references, and nothing has changed.
- */
-bool ksm_folio_claim(struct folio *folio)
-{
-	struct address_space *mapping = folio->mapping;
-
-	WRITE_ONCE(folio->mapping, (void *)PAGE_MAPPING_KSM);
-	/* As SB+fencembonceonces of tools/memory-model; they have folio_try_get(). */
-	smp_mb();
-	if (only_mapped(folio))
-		return true;
-	WRITE_ONCE(folio->mapping, mapping);
-	return false;
-}
-

@@ -157,7 +157,8 @@ static void scan_step(struct ksm_scan *scan)
 		ksm_domain_adjust_step(domain);
 	switch (scan->stage) {
 	case KSM_STAGE_REAP:
-		ksm_stable_reap(domain);
+		if (ksm_stable_reap_step(domain))
+			break;
 		if (filter_needs_rebuild(scan)) {
 			ksm_domain_filter_begin_rebuild(domain);
 			scan->stage = KSM_STAGE_FILTER;

@@ -1,20 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Kernel Samepage Merging: the write-protected pages that mappings share.
+ * Kernel Samepage Merging: the index of shared pages, also called the stable tree.
  *
- * The stable tree is ordered by fingerprint, so a search reads no page.  It never
- * decides on a merge either: whoever finds a node here compares contents before
- * anything is mapped.  While merge_across_nodes is 0, the number of the NUMA
- * node is part of the key, which makes one tree do for all of them.
+ * The tree is ordered by fingerprint, so a search reads no page.  The caller
+ * compares contents before anything is mapped.  While merge_across_nodes is 0, the
+ * number of the NUMA node is part of the key, so one tree serves all nodes.
  *
- * Bounding how many mappings share a page bounds what a walk of its reverse
- * map takes.  Content in higher demand has several pages: the dups.  The first
- * stands in the tree and the others in a ring with it, those with room before
- * those without, so that a search looks at two at most.
+ * max_page_sharing bounds the rmap_items of a node, and so the length of a walk of
+ * the reverse map.  A page with more duplicates has several nodes: the first is in
+ * the tree, the others (dups) are in a ring with it.  Dups with room come before
+ * those without, so a search reads at most two nodes.
  *
- * A node holds no reference to its page, which may go at any moment: swapping
- * out need not wait for ksmd then.  The page points back at the node for as long
- * as both belong together, and that is what is looked at before it is used.
+ * A node holds no reference to its page.  The page may be freed at any moment, so
+ * reclaim need not wait for ksmd.  The page points back at the node for as long as
+ * the two belong together; ksm_stable_folio() checks that.
  */
 
 #include <linux/bug.h>
@@ -28,6 +27,12 @@
 #include "domain.h"
 #include "stable.h"
 
+/*
+ * Merging frees more memory than this takes.  So reserves may be used, and a memory
+ * cgroup may exceed its limit, but nothing is reclaimed and no process is killed.
+ */
+#define KSM_STABLE_GFP		(__GFP_HIGH | __GFP_NOWARN)
+
 static struct kmem_cache *node_cache;
 static struct kmem_cache *item_cache;
 
@@ -39,8 +44,8 @@ static struct kmem_cache *item_cache;
  */
 int __init ksm_stable_init(void)
 {
-	node_cache = KMEM_CACHE(ksm_stable_node, 0);
-	item_cache = KMEM_CACHE(ksm_rmap_item, 0);
+	node_cache = KMEM_CACHE(ksm_stable_node, SLAB_ACCOUNT);
+	item_cache = KMEM_CACHE(ksm_rmap_item, SLAB_ACCOUNT);
 	if (node_cache && item_cache)
 		return 0;
 	kmem_cache_destroy(node_cache);
@@ -51,15 +56,12 @@ int __init ksm_stable_init(void)
 /**
  * ksm_node_alloc - allocate a stable node
  *
- * Memory is about to be saved and little is asked for: reserves may be touched.
- *
- * Context: may sleep.
+ * Context: any; it is charged to the active memory cgroup.
  * Return: the node, in no tree, or NULL.
  */
 struct ksm_stable_node *ksm_node_alloc(void)
 {
-	return kmem_cache_zalloc(node_cache, GFP_KERNEL | __GFP_HIGH |
-				 __GFP_NORETRY | __GFP_NOWARN);
+	return kmem_cache_zalloc(node_cache, KSM_STABLE_GFP);
 }
 
 /**
@@ -75,13 +77,12 @@ void ksm_node_free(struct ksm_stable_node *node)
 /**
  * ksm_item_alloc - allocate an rmap_item
  *
- * Context: may sleep.
+ * Context: any; it is charged to the active memory cgroup.
  * Return: the rmap_item, of no node, or NULL.
  */
 struct ksm_rmap_item *ksm_item_alloc(void)
 {
-	return kmem_cache_zalloc(item_cache, GFP_KERNEL | __GFP_HIGH |
-				 __GFP_NORETRY | __GFP_NOWARN);
+	return kmem_cache_zalloc(item_cache, KSM_STABLE_GFP);
 }
 
 /**
@@ -141,7 +142,7 @@ static void chain_link(struct ksm_domain *domain, struct ksm_stable_node *first,
 		list_add_tail(&node->dups, &first->dups);
 }
 
-static void stable_link(struct ksm_domain *domain, struct ksm_stable_node *node)
+static void node_link(struct ksm_domain *domain, struct ksm_stable_node *node)
 {
 	struct rb_node **link = &domain->stable.rb_node;
 	struct rb_node *parent = NULL;
@@ -164,7 +165,7 @@ static void stable_link(struct ksm_domain *domain, struct ksm_stable_node *node)
 	node->in_tree = true;
 }
 
-static void stable_unlink(struct ksm_domain *domain, struct ksm_stable_node *node)
+static void node_unlink(struct ksm_domain *domain, struct ksm_stable_node *node)
 {
 	struct ksm_stable_node *heir;
 
@@ -186,8 +187,14 @@ static void stable_unlink(struct ksm_domain *domain, struct ksm_stable_node *nod
 	}
 }
 
-/* Have the tree searched for pages with the key of a node, or with its sample. */
-static void note_keys(struct ksm_filter *filter, const struct ksm_stable_node *node)
+/**
+ * ksm_node_note_keys - let the filter lead pages to a stable node
+ * @filter: the filter
+ * @node: the node
+ *
+ * Context: under ksm.lock.
+ */
+void ksm_node_note_keys(struct ksm_filter *filter, const struct ksm_stable_node *node)
 {
 	ksm_filter_set_repeated(filter, ksm_tag(node->key));
 	if (node->key != node->sample)
@@ -198,7 +205,7 @@ static void note_keys(struct ksm_filter *filter, const struct ksm_stable_node *n
  * ksm_stable_insert - add a page to the stable tree
  * @domain: the trees
  * @node: new; filled in
- * @folio: the page, locked
+ * @folio: the page, which only the caller uses
  * @key: from ksm_key_on_node() for the NUMA node of @folio, of all it holds, or
  *       @sample where no other content is known to have that
  * @sample: likewise, of the sample
@@ -215,9 +222,9 @@ void ksm_stable_insert(struct ksm_domain *domain, struct ksm_stable_node *node,
 	node->sample = sample;
 	node->kpfn = folio_pfn(folio);
 	node->pruned = jiffies;
-	stable_link(domain, node);
+	node_link(domain, node);
 	list_add(&node->unmapped, &domain->unmapped);
-	note_keys(&domain->filter, node);
+	ksm_node_note_keys(&domain->filter, node);
 }
 
 /**
@@ -237,12 +244,12 @@ void ksm_stable_rekey(struct ksm_domain *domain, struct ksm_stable_node *node,
 	if (nid == node->nid)
 		return;
 	offset = ksm_key_on_node(0, nid) - ksm_key_on_node(0, node->nid);
-	stable_unlink(domain, node);
+	node_unlink(domain, node);
 	node->nid = nid;
 	node->key += offset;
 	node->sample += offset;
-	stable_link(domain, node);
-	note_keys(&domain->filter, node);
+	node_link(domain, node);
+	ksm_node_note_keys(&domain->filter, node);
 }
 
 /**
@@ -251,7 +258,7 @@ void ksm_stable_rekey(struct ksm_domain *domain, struct ksm_stable_node *node,
  * @from: the key by which they are found now
  * @to: the key to be
  *
- * Context: under ksm.lock.
+ * Context: may sleep; under ksm.lock.
  */
 void ksm_stable_set_key(struct ksm_domain *domain, u64 from, u64 to)
 {
@@ -260,14 +267,15 @@ void ksm_stable_set_key(struct ksm_domain *domain, u64 from, u64 to)
 	if (WARN_ON_ONCE(from == to))
 		return;
 	while ((node = ksm_stable_find(domain, from))) {
-		stable_unlink(domain, node);
+		node_unlink(domain, node);
 		node->key = to;
-		stable_link(domain, node);
-		note_keys(&domain->filter, node);
+		node_link(domain, node);
+		ksm_node_note_keys(&domain->filter, node);
+		cond_resched();
 	}
 }
 
-static void count_unlinked(struct ksm_domain *domain, struct ksm_rmap_item *item)
+static void item_remove(struct ksm_domain *domain, struct ksm_rmap_item *item)
 {
 	struct ksm_stable_node *node = item->node;
 
@@ -281,16 +289,22 @@ static void count_unlinked(struct ksm_domain *domain, struct ksm_rmap_item *item
 		domain->counters.shared--;
 }
 
-/* The page has gone, or has been told to forget the node. */
-static void stable_remove(struct ksm_domain *domain, struct ksm_stable_node *node)
+/**
+ * ksm_node_remove - free a node whose page has gone or no longer points at it
+ * @domain: the trees and counters
+ * @node: the node; its rmap_items stay with their records, without a node
+ *
+ * Context: under ksm.lock.
+ */
+void ksm_node_remove(struct ksm_domain *domain, struct ksm_stable_node *node)
 {
 	struct ksm_rmap_item *item;
 	struct hlist_node *next;
 
 	hlist_for_each_entry_safe(item, next, &node->items, link)
-		count_unlinked(domain, item);
+		item_remove(domain, item);
 	trace_ksm_remove_ksm_page(node->kpfn);
-	stable_unlink(domain, node);
+	node_unlink(domain, node);
 	list_del(&node->unmapped);
 	ksm_node_free(node);
 }
@@ -372,7 +386,7 @@ struct folio *ksm_stable_folio(struct ksm_domain *domain,
 		 */
 		smp_rmb();
 	} while (READ_ONCE(node->kpfn) != kpfn);
-	stable_remove(domain, node);
+	ksm_node_remove(domain, node);
 	return NULL;
 }
 
@@ -407,59 +421,79 @@ static struct ksm_stable_node *chain_room(const struct ksm_domain *domain,
 	return has_room(domain, node) ? node : NULL;
 }
 
-/* With the lock of its page, which nothing maps: the page is shared no more. */
-static void stable_forget(struct ksm_domain *domain, struct ksm_stable_node *node,
-			  struct folio *folio)
+/**
+ * ksm_folio_disown_node - take a page that nothing maps out of the stable tree
+ * @domain: the trees and counters
+ * @node: its node, freed
+ * @folio: the page, locked
+ *
+ * Context: under ksm.lock.
+ */
+void ksm_folio_disown_node(struct ksm_domain *domain, struct ksm_stable_node *node,
+			   struct folio *folio)
 {
 	WRITE_ONCE(folio->mapping, (void *)PAGE_MAPPING_KSM);
-	stable_remove(domain, node);
+	ksm_node_remove(domain, node);
 }
 
-/*
- * Broken memory is neither read nor shared any further.  While it is mapped, its
- * node is needed to find the processes that are to be told.
+/**
+ * ksm_drop_if_hwpoison - stop the use of a shared page that is poisoned
+ * @domain: the trees and counters
+ * @node: its node
+ * @folio: the page, with a reference, not locked
+ *
+ * A poisoned page is neither read nor mapped anew.  While it is mapped, its node is
+ * needed to find the processes to be told.
+ *
+ * Context: under ksm.lock.
+ * Return: @folio where it is sound.  Else the reference is dropped; NULL where the
+ * node is freed, ERR_PTR(-EBUSY) where it stays.
  */
-static struct folio *sound_folio(struct ksm_domain *domain, struct ksm_stable_node *node,
-				 struct folio *folio)
+struct folio *ksm_drop_if_hwpoison(struct ksm_domain *domain,
+				   struct ksm_stable_node *node, struct folio *folio)
 {
 	struct folio *left = ERR_PTR(-EBUSY);
 
-	if (IS_ERR_OR_NULL(folio) || !folio_test_hwpoison(folio))
+	if (!folio_test_hwpoison(folio))
 		return folio;
-	if (!folio_mapped(folio)) {
-		stable_forget(domain, node, folio);
-		left = NULL;
+	if (folio_trylock(folio)) {
+		if (!folio_mapped(folio)) {
+			ksm_folio_disown_node(domain, node, folio);
+			left = NULL;
+		}
+		folio_unlock(folio);
 	}
-	folio_unlock(folio);
 	folio_put(folio);
 	return left;
 }
 
 /**
- * ksm_stable_candidate - a page with a content that one more mapping may share
+ * ksm_stable_candidate - find a shared page by its key
  * @domain: the trees
  * @key: from ksm_key_on_node()
+ * @has_room: set to whether one more mapping may share the page
  *
  * Context: may sleep; under ksm.lock.
- * Return: a folio, locked and with a reference, NULL where there is none, or
- * ERR_PTR(-EBUSY) where somebody else has it locked, or it has just broken.
+ * Return: a folio with a reference, NULL where there is none, or ERR_PTR(-EBUSY)
+ * where it is poisoned.
  */
-struct folio *ksm_stable_candidate(struct ksm_domain *domain, u64 key)
+struct folio *ksm_stable_candidate(struct ksm_domain *domain, u64 key, bool *has_room)
 {
 	struct ksm_stable_node *first, *node;
-	struct folio *folio;
+	struct folio *folio = NULL;
 
-	do {
+	while (!folio) {
 		first = ksm_stable_find(domain, key);
 		if (!first)
 			return NULL;
 		chain_prune(domain, first);
 		node = chain_room(domain, first);
-		if (!node)
-			return NULL;
-		folio = ksm_stable_folio(domain, node, KSM_FOLIO_TRYLOCK);
-		folio = sound_folio(domain, node, folio);
-	} while (!folio);
+		*has_room = node;
+		node = node ?: first;
+		folio = ksm_stable_folio(domain, node, KSM_FOLIO_NOLOCK);
+		if (folio)
+			folio = ksm_drop_if_hwpoison(domain, node, folio);
+	}
 	return folio;
 }
 
@@ -522,156 +556,13 @@ void ksm_stable_detach(struct ksm_domain *domain, struct ksm_rmap_item *item)
 	folio = ksm_stable_folio(domain, node, KSM_FOLIO_LOCK);
 	if (!folio)
 		return;
-	count_unlinked(domain, item);
+	item_remove(domain, item);
 	folio_unlock(folio);
 	folio_put(folio);
 	if (!node->nr_items)
 		list_add(&node->unmapped, &domain->unmapped);
 	if (node->nr_items == domain->controls->max_page_sharing - 1)
 		chain_sort(domain, node);
-}
-
-/**
- * ksm_stable_reap - free the nodes whose page has gone after its mappings
- * @domain: the trees
- *
- * A node outlives its last rmap_item where a fork that no scan has come to yet
- * maps the page, and where the page is still in the swap cache.
- *
- * Context: may sleep; under ksm.lock.
- */
-void ksm_stable_reap(struct ksm_domain *domain)
-{
-	struct ksm_stable_node *node, *next;
-
-	list_for_each_entry_safe(node, next, &domain->unmapped, unmapped) {
-		struct folio *folio = ksm_stable_folio(domain, node, KSM_FOLIO_NOLOCK);
-
-		if (folio)
-			folio_put(folio);
-		cond_resched();
-	}
-}
-
-/* A page that nothing maps may still wait to be freed, or be swapped out. */
-static bool stable_node_clear(struct ksm_domain *domain, struct ksm_stable_node *node)
-{
-	struct folio *folio = ksm_stable_folio(domain, node, KSM_FOLIO_LOCK);
-	bool mapped;
-
-	if (!folio)
-		return true;
-	mapped = folio_mapped(folio);
-	if (!mapped)
-		stable_forget(domain, node, folio);
-	folio_unlock(folio);
-	folio_put(folio);
-	return !mapped;
-}
-
-/* The node in the tree goes last, so that the ring can be walked from it. */
-static bool chain_clear(struct ksm_domain *domain, struct ksm_stable_node *first)
-{
-	struct ksm_stable_node *node, *next;
-	bool cleared = true;
-
-	list_for_each_entry_safe(node, next, &first->dups, dups) {
-		cleared &= stable_node_clear(domain, node);
-		cond_resched();
-	}
-	return stable_node_clear(domain, first) && cleared;
-}
-
-/**
- * ksm_stable_clear - empty the stable tree of what is mapped no more
- * @domain: the trees
- *
- * Context: may sleep; under ksm.lock.
- * Return: false where a page is still mapped, by a process that is exiting or
- * by one that was not to be unmerged.
- */
-bool ksm_stable_clear(struct ksm_domain *domain)
-{
-	struct rb_node *rb, *behind;
-	bool cleared = true;
-
-	for (rb = rb_first(&domain->stable); rb; rb = behind) {
-		behind = rb_next(rb);
-		cleared &= chain_clear(domain, rb_entry(rb, struct ksm_stable_node, rb));
-		cond_resched();
-	}
-	return cleared;
-}
-
-/**
- * ksm_stable_forget_pfns - drop the nodes of memory that has gone offline
- * @domain: the trees
- * @start: first page frame
- * @end: page frame behind the last
- *
- * The pages are not to be looked at any more, not even through the keyhole.
- *
- * Context: may sleep; nothing else may use the trees.
- */
-void ksm_stable_forget_pfns(struct ksm_domain *domain, unsigned long start,
-			    unsigned long end)
-{
-	struct ksm_stable_node *first, *node, *next;
-	struct rb_node *rb, *behind;
-
-	for (rb = rb_first(&domain->stable); rb; rb = behind) {
-		behind = rb_next(rb);
-		first = rb_entry(rb, struct ksm_stable_node, rb);
-		list_for_each_entry_safe(node, next, &first->dups, dups)
-			if (node->kpfn >= start && node->kpfn < end)
-				stable_remove(domain, node);
-		if (first->kpfn >= start && first->kpfn < end)
-			stable_remove(domain, first);
-		cond_resched();
-	}
-}
-
-/* The first node, in the order of keys, whose key is not less than @key. */
-static struct rb_node *first_from(const struct rb_root *root, u64 key)
-{
-	struct rb_node *rb = root->rb_node, *first = NULL;
-
-	while (rb) {
-		if (rb_entry(rb, struct ksm_stable_node, rb)->key < key) {
-			rb = rb->rb_right;
-		} else {
-			first = rb;
-			rb = rb->rb_left;
-		}
-	}
-	return first;
-}
-
-/**
- * ksm_stable_fill_filter - add the tags of some shared pages to the filter
- * @domain: the stable tree and the filter
- * @key: the least key to begin with; set to the one to go on with
- * @nr: most contents to go through
- *
- * Contents that are added to the stable tree meanwhile add their tags themselves.
- *
- * Context: any; under ksm.lock.
- * Return: true if there is more to do.
- */
-bool ksm_stable_fill_filter(struct ksm_domain *domain, u64 *key, unsigned int nr)
-{
-	struct rb_node *rb;
-
-	for (rb = first_from(&domain->stable, *key); rb; rb = rb_next(rb)) {
-		struct ksm_stable_node *node = rb_entry(rb, struct ksm_stable_node, rb);
-
-		if (!nr--) {
-			*key = node->key;
-			return true;
-		}
-		note_keys(&domain->filter, node);
-	}
-	return false;
 }
 
 #include "tests/stable-kunit.h"

@@ -12,6 +12,8 @@
 
 struct anon_vma;
 struct ksm_domain;
+struct ksm_filter;
+struct ksm_unstable;
 
 /**
  * struct ksm_rmap_item - a mapping of a shared page
@@ -36,7 +38,7 @@ struct ksm_rmap_item {
  * @rb: in the stable tree, for the first node of a content
  * @dups: the other nodes of that content; also where they hang
  * @items: the rmap_items
- * @unmapped: in ksm_domain.unmapped while there is no rmap_item
+ * @unmapped: in ksm_domain.unmapped or to_reap while there is no rmap_item
  * @key: fingerprint of the content, for the pages of NUMA node @nid; or @sample
  * @sample: likewise, of the sample of the content
  * @kpfn: where the page is
@@ -80,11 +82,19 @@ struct folio *ksm_stable_folio(struct ksm_domain *domain,
 			       struct ksm_stable_node *node,
 			       enum ksm_folio_lock lock);
 void ksm_stable_set_key(struct ksm_domain *domain, u64 from, u64 to);
-struct folio *ksm_stable_candidate(struct ksm_domain *domain, u64 key);
+void ksm_node_note_keys(struct ksm_filter *filter, const struct ksm_stable_node *node);
+void ksm_node_remove(struct ksm_domain *domain, struct ksm_stable_node *node);
+void ksm_folio_disown_node(struct ksm_domain *domain, struct ksm_stable_node *node,
+			   struct folio *folio);
+struct folio *ksm_drop_if_hwpoison(struct ksm_domain *domain,
+				   struct ksm_stable_node *node, struct folio *folio);
+struct folio *ksm_stable_candidate(struct ksm_domain *domain, u64 key, bool *has_room);
 void ksm_stable_append(struct ksm_domain *domain, struct ksm_stable_node *node,
 		       struct ksm_rmap_item *item);
 void ksm_stable_detach(struct ksm_domain *domain, struct ksm_rmap_item *item);
-void ksm_stable_reap(struct ksm_domain *domain);
+
+/* sweep.c */
+bool ksm_stable_reap_step(struct ksm_domain *domain);
 bool ksm_stable_clear(struct ksm_domain *domain);
 void ksm_stable_forget_pfns(struct ksm_domain *domain, unsigned long start,
 			    unsigned long end);
@@ -110,10 +120,11 @@ static inline void *ksm_node_mapping(const struct ksm_stable_node *node)
  */
 static inline struct ksm_stable_node *ksm_folio_node(const struct folio *folio)
 {
-	if (!folio_test_ksm(folio))
+	const unsigned long mapping = (unsigned long)READ_ONCE(folio->mapping);
+
+	if ((mapping & PAGE_MAPPING_FLAGS) != PAGE_MAPPING_KSM)
 		return NULL;
-	return (struct ksm_stable_node *)((unsigned long)folio->mapping &
-					  ~PAGE_MAPPING_FLAGS);
+	return (struct ksm_stable_node *)(mapping & ~PAGE_MAPPING_FLAGS);
 }
 
 #endif /* _MM_KSM_STABLE_H */

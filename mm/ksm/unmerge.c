@@ -1,69 +1,247 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Kernel Samepage Merging: shared pages of a range get copies of their own.
+ * Kernel Samepage Merging: processes get pages of their own in place of shared ones.
+ *
+ * A range is walked in pieces of at most one page table.  The shared pages of a piece are
+ * copied in batches without the page table lock.  Then the PTEs of a batch are
+ * cleared, the TLB is flushed once, and the PTEs are set to the copies.
  */
 
+#include <linux/highmem.h>
 #include <linux/ksm.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
+#include <linux/mmu_notifier.h>
 #include <linux/pagewalk.h>
+#include <linux/rmap.h>
 #include <linux/sched/signal.h>
 #include <linux/swap.h>
 #include <linux/swapops.h>
 
+#include "replace.h"
 #include "unmerge.h"
 #include "vma.h"
 
-/* Whether an entry maps a page of ours, or will once its migration is over. */
-static bool pte_is_shared(struct vm_area_struct *vma, unsigned long address, pte_t pte)
-{
-	struct page *page;
+/**
+ * struct ksm_unmerge - a piece of a range
+ * @vma: the VMA
+ * @next: first address that the piece does not cover
+ * @migrating: a shared page at @next migrates
+ * @nr: elements of @at in use
+ * @at: PTEs that map shared pages, each page with a reference
+ */
+struct ksm_unmerge {
+	struct vm_area_struct *vma;
+	unsigned long next;
+	bool migrating;
+	unsigned int nr;
+	struct ksm_replacement at[KSM_BATCH_PAGES];
+};
 
-	if (pte_none(pte))
-		return false;
-	if (pte_present(pte)) {
-		page = vm_normal_page(vma, address, pte);
-		return page ? PageKsm(page) : is_ksm_zero_pte(pte);
-	}
-	if (!is_migration_entry(pte_to_swp_entry(pte)))
+static bool is_migrating(pte_t pte)
+{
+	if (pte_none(pte) || pte_present(pte) ||
+	    !is_migration_entry(pte_to_swp_entry(pte)))
 		return false;
 	return folio_test_ksm(pfn_swap_entry_folio(pte_to_swp_entry(pte)));
 }
 
-static int break_pmd_entry(pmd_t *pmd, unsigned long address, unsigned long end,
-			   struct mm_walk *walk)
+/* The shared page that a PTE maps, or the zero page where KSM has mapped it. */
+static struct page *shared_page(struct vm_area_struct *vma, unsigned long address,
+				pte_t pte)
 {
-	unsigned long *found = walk->private;
-	pte_t *start, *pte;
-	spinlock_t *ptl;	/* of the page table */
-	int shared = 0;
+	struct page *page;
 
-	start = pte_offset_map_lock(walk->mm, pmd, address, &ptl);
-	if (!start)
-		return 0;
-	for (pte = start; address < end; pte++, address += PAGE_SIZE) {
-		if (pte_is_shared(walk->vma, address, ptep_get(pte))) {
-			*found = address;
-			shared = 1;
-			break;
-		}
-	}
-	pte_unmap_unlock(start, ptl);
-	return shared;
+	if (!pte_present(pte))
+		return NULL;
+	page = vm_normal_page(vma, address, pte);
+	if (!page)
+		return is_ksm_zero_pte(pte) ? pte_page(pte) : NULL;
+	return PageKsm(page) ? page : NULL;
 }
 
-static const struct mm_walk_ops break_ops = {
-	.pmd_entry = break_pmd_entry,
+static void add_shared(struct ksm_unmerge *piece, unsigned long address,
+		       struct page *page)
+{
+	get_page(page);
+	piece->at[piece->nr++] = (struct ksm_replacement){
+		.address = address,
+		.page = page,
+		.result = KSM_MERGED,
+	};
+}
+
+static int find_in_table(pmd_t *pmd, unsigned long address, unsigned long end,
+			 struct mm_walk *walk)
+{
+	struct ksm_unmerge *piece = walk->private;
+	pte_t *start, *ptep;
+	spinlock_t *ptl;	/* of the page table */
+
+	piece->next = end;
+	start = pte_offset_map_lock(walk->mm, pmd, address, &ptl);
+	if (!start)
+		return 1;
+	for (ptep = start; address < end; ptep++, address += PAGE_SIZE) {
+		pte_t pte = ptep_get(ptep);
+		struct page *page = shared_page(piece->vma, address, pte);
+
+		piece->migrating = is_migrating(pte);
+		if (piece->migrating || piece->nr == KSM_BATCH_PAGES)
+			break;
+		if (page)
+			add_shared(piece, address, page);
+	}
+	piece->next = address;
+	pte_unmap_unlock(start, ptl);
+	return 1;
+}
+
+static const struct mm_walk_ops find_ops = {
+	.pmd_entry = find_in_table,
 	.walk_lock = PGWALK_RDLOCK,
 };
 
+static struct folio *alloc_copy(struct vm_area_struct *vma, unsigned long address,
+				struct page *page)
+{
+	struct folio *copy;
+
+	if (is_zero_pfn(page_to_pfn(page)))
+		copy = vma_alloc_zeroed_movable_folio(vma, address);
+	else
+		copy = vma_alloc_folio(GFP_HIGHUSER_MOVABLE, 0, vma, address, false);
+	if (!copy)
+		return ERR_PTR(-ENOMEM);
+	if (mem_cgroup_charge(copy, vma->vm_mm, GFP_KERNEL)) {
+		folio_put(copy);
+		return ERR_PTR(-ENOMEM);
+	}
+	if (!is_zero_pfn(page_to_pfn(page)) &&
+	    copy_mc_user_highpage(&copy->page, page, address, vma)) {
+		folio_put(copy);
+		return ERR_PTR(-EHWPOISON);
+	}
+	folio_throttle_swaprate(copy, GFP_KERNEL);
+	__folio_mark_uptodate(copy);
+	return copy;
+}
+
+/* A poisoned page is left to the process that reads it. */
+static int alloc_copies(struct ksm_unmerge *piece)
+{
+	int err = anon_vma_prepare(piece->vma);
+	unsigned int i;
+
+	for (i = 0; i < piece->nr; i++) {
+		struct ksm_replacement *at = &piece->at[i];
+		struct folio *copy;
+
+		copy = err ? ERR_PTR(err) : alloc_copy(piece->vma, at->address, at->page);
+		if (!IS_ERR(copy)) {
+			at->kpage = &copy->page;
+			continue;
+		}
+		at->result = KSM_NO_MEMORY;
+		if (copy == ERR_PTR(-ENOMEM))
+			err = -ENOMEM;
+	}
+	return err;
+}
+
+/* As FAULT_FLAG_UNSHARE does it: the PTE of the copy is neither writable nor dirty. */
+static void set_to_copy(struct vm_area_struct *vma, struct ksm_replacement *at,
+			pte_t *ptep)
+{
+	pte_t pte = pte_sw_mkyoung(mk_pte(at->kpage, vma->vm_page_prot));
+	struct folio *copy = page_folio(at->kpage);
+	struct folio *old = page_folio(at->page);
+
+	folio_add_new_anon_rmap(copy, vma, at->address, RMAP_EXCLUSIVE);
+	folio_add_lru_vma(copy, vma);
+	/* The PTE takes over the reference. */
+	at->kpage = NULL;
+	set_pte_at(vma->vm_mm, at->address, ptep, ksm_pte_keep_marks(pte, at->old));
+	update_mmu_cache(vma, at->address, ptep);
+	if (is_zero_pfn(page_to_pfn(at->page))) {
+		ksm_might_unmap_zero_page(vma->vm_mm, at->old);
+		inc_mm_counter(vma->vm_mm, MM_ANONPAGES);
+	} else {
+		folio_remove_rmap_pte(old, at->page, vma);
+		folio_put(old);
+	}
+}
+
+static void map_copies(const struct ksm_pte_batch *batch)
+{
+	struct mmu_notifier_range range;
+	struct ksm_table_lock lock;
+	unsigned int i;
+
+	ksm_notifier_range_init(batch, &range);
+	mmu_notifier_invalidate_range_start(&range);
+	if (ksm_lock_table(batch, &lock)) {
+		ksm_clear_ptes(batch, lock.table);
+		for (i = 0; i < batch->nr; i++)
+			if (batch->at[i].result == KSM_MERGED)
+				set_to_copy(batch->vma, &batch->at[i],
+					    ksm_replacement_pte(lock.table, &batch->at[i]));
+		ksm_unlock_table(&lock);
+	}
+	mmu_notifier_invalidate_range_end(&range);
+}
+
+/* PTEs that have changed since they were found are looked at again. */
+static void release_piece(struct ksm_unmerge *piece)
+{
+	unsigned int i;
+
+	for (i = 0; i < piece->nr; i++) {
+		struct ksm_replacement *at = &piece->at[i];
+
+		if (at->result == KSM_GONE)
+			piece->next = min(piece->next, at->address);
+		if (at->kpage)
+			put_page(at->kpage);
+		if (!is_zero_pfn(page_to_pfn(at->page)))
+			free_swap_cache(page_folio(at->page));
+		put_page(at->page);
+	}
+}
+
+static int unmerge_piece(struct ksm_unmerge *piece)
+{
+	const struct ksm_pte_batch batch = {
+		.vma = piece->vma, .at = piece->at, .nr = piece->nr,
+	};
+	int err = alloc_copies(piece);
+
+	map_copies(&batch);
+	release_piece(piece);
+	return err;
+}
+
+/* The fault waits until the page has been migrated, and copies it. */
+static int unmerge_by_fault(struct ksm_unmerge *piece)
+{
+	vm_fault_t fault = handle_mm_fault(piece->vma, piece->next,
+					   FAULT_FLAG_UNSHARE | FAULT_FLAG_REMOTE, NULL);
+
+	if (fault & VM_FAULT_OOM)
+		return -ENOMEM;
+	/* The page is poisoned, or its backing was truncated: leave it. */
+	if (fault & VM_FAULT_ERROR)
+		piece->next += PAGE_SIZE;
+	return 0;
+}
+
 /**
- * ksm_break_range - give the pages of a range back to it, each as its own
- * @vma: a mergeable area
+ * ksm_break_range - give copies of shared pages to the mm that maps them
+ * @vma: a mergeable VMA
  * @start: first address
  * @end: address behind the last
  *
- * A fault may back out, for instance while a page migrates; the walk then finds
- * the page again.
+ * Zero pages that KSM has mapped are replaced as well.
  *
  * Context: may sleep; mmap_lock held.  Where ksmd is not kept out by ksm.lock or
  * by holding mmap_lock for writing, pages may be merged behind the walk.
@@ -72,22 +250,21 @@ static const struct mm_walk_ops break_ops = {
 int ksm_break_range(struct vm_area_struct *vma, unsigned long start,
 		    unsigned long end)
 {
+	int err = 0;
+
 	mmap_assert_locked(vma->vm_mm);
-	while (start < end && !ksm_mm_exiting(vma->vm_mm)) {
-		vm_fault_t fault;
+	while (!err && start < end && !ksm_mm_exiting(vma->vm_mm)) {
+		struct ksm_unmerge piece = { .vma = vma, .next = end };
 
 		if (signal_pending(current))
 			return -ERESTARTSYS;
-		if (walk_page_range_vma(vma, start, end, &break_ops, &start) <= 0)
-			return 0;
-		fault = handle_mm_fault(vma, start,
-					FAULT_FLAG_UNSHARE | FAULT_FLAG_REMOTE, NULL);
-		if (fault & VM_FAULT_OOM)
-			return -ENOMEM;
-		/* The page is poisoned, or its backing was truncated: leave it. */
-		if (fault & VM_FAULT_ERROR)
-			start += PAGE_SIZE;
+		walk_page_range_vma(vma, start, end, &find_ops, &piece);
+		if (piece.nr)
+			err = unmerge_piece(&piece);
+		else if (piece.migrating)
+			err = unmerge_by_fault(&piece);
+		start = piece.next;
 		cond_resched();
 	}
-	return 0;
+	return err;
 }

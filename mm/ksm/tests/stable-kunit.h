@@ -69,7 +69,8 @@ static void ksm_stable_test_exit(struct kunit *test)
 	for (i = 0; i < t->nr; i++)
 		ksm_test_vanish(t->folio[i]);
 	mutex_lock(&t->lock);
-	ksm_stable_reap(&t->domain);
+	while (ksm_stable_reap_step(&t->domain))
+		;
 	mutex_unlock(&t->lock);
 	KUNIT_EXPECT_TRUE(test, RB_EMPTY_ROOT(&t->domain.stable));
 	KUNIT_EXPECT_EQ(test, t->domain.counters.shared, 0UL);
@@ -223,28 +224,69 @@ static void ksm_bound(struct kunit *test)
 {
 	struct ksm_stable_node *first = ksm_test_node(test, KSM_TEST_KEY), *second;
 	struct ksm_stable_test *t = test->priv;
+	bool has_room = true;
 	struct folio *folio;
 	int i;
 
-	KUNIT_EXPECT_NULL(test, ksm_stable_candidate(&t->domain, KSM_TEST_KEY + 1));
+	KUNIT_EXPECT_NULL(test, ksm_stable_candidate(&t->domain, KSM_TEST_KEY + 1, &has_room));
 	for (i = 0; i < t->controls.max_page_sharing; i++)
 		if (!ksm_test_append(test, first))
 			return;
-	KUNIT_EXPECT_NULL(test, ksm_stable_candidate(&t->domain, KSM_TEST_KEY));
+	folio = ksm_stable_candidate(&t->domain, KSM_TEST_KEY, &has_room);
+	KUNIT_EXPECT_PTR_EQ(test, folio, t->folio[0]);
+	KUNIT_EXPECT_FALSE(test, has_room);
+	folio_put(folio);
 	second = ksm_test_node(test, KSM_TEST_KEY);
 	KUNIT_EXPECT_EQ(test, t->domain.counters.chains, 1UL);
 	KUNIT_EXPECT_EQ(test, t->domain.counters.dups, 2UL);
-	folio = ksm_stable_candidate(&t->domain, KSM_TEST_KEY);
+	folio = ksm_stable_candidate(&t->domain, KSM_TEST_KEY, &has_room);
 	KUNIT_EXPECT_PTR_EQ(test, folio, t->folio[1]);
+	KUNIT_EXPECT_TRUE(test, has_room);
 	if (!IS_ERR_OR_NULL(folio)) {
 		KUNIT_EXPECT_PTR_EQ(test, ksm_folio_node(folio), second);
-		folio_unlock(folio);
 		folio_put(folio);
 	}
 	ksm_test_detach_all(&t->domain, first);
 	ksm_test_vanish(t->folio[1]);
 	KUNIT_EXPECT_NULL(test, ksm_stable_folio(&t->domain, second, KSM_FOLIO_NOLOCK));
 	KUNIT_EXPECT_EQ(test, t->domain.counters.chains, 0UL);
+}
+
+/* A poisoned page is not offered; it is forgotten once nothing maps it. */
+static void ksm_hwpoison(struct kunit *test)
+{
+	struct ksm_stable_node *node = ksm_test_node(test, KSM_TEST_KEY);
+	struct ksm_stable_test *t = test->priv;
+	struct folio *folio = t->folio[0];
+	bool has_room;
+
+	if (!node || !IS_ENABLED(CONFIG_MEMORY_FAILURE))
+		return;
+	SetPageHWPoison(folio_page(folio, 0));
+	folio_lock(folio);
+	KUNIT_EXPECT_PTR_EQ(test, ksm_stable_candidate(&t->domain, KSM_TEST_KEY, &has_room),
+			    (struct folio *)ERR_PTR(-EBUSY));
+	folio_unlock(folio);
+	KUNIT_EXPECT_NULL(test, ksm_stable_candidate(&t->domain, KSM_TEST_KEY, &has_room));
+	KUNIT_EXPECT_NULL(test, ksm_folio_node(folio));
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 1);
+	ClearPageHWPoison(folio_page(folio, 0));
+}
+
+/* A round of reaping visits each node once and ends. */
+static void ksm_reap(struct kunit *test)
+{
+	struct ksm_stable_test *t = test->priv;
+	unsigned int i;
+
+	for (i = 0; i < KSM_TEST_PAGES; i++)
+		ksm_test_node(test, i);
+	for (i = 0; i < t->nr; i += 2)
+		ksm_test_vanish(t->folio[i]);
+	KUNIT_EXPECT_FALSE(test, ksm_stable_reap_step(&t->domain));
+	for (i = 0; i < t->nr; i++)
+		KUNIT_EXPECT_EQ(test, !ksm_stable_find(&t->domain, i), !(i % 2));
+	KUNIT_EXPECT_FALSE(test, ksm_stable_reap_step(&t->domain));
 }
 
 static void ksm_clear(struct kunit *test)
@@ -316,6 +358,16 @@ static void ksm_test_stable_bound(struct kunit *test)
 	ksm_test_locked(test, ksm_bound);
 }
 
+static void ksm_test_stable_hwpoison(struct kunit *test)
+{
+	ksm_test_locked(test, ksm_hwpoison);
+}
+
+static void ksm_test_stable_reap(struct kunit *test)
+{
+	ksm_test_locked(test, ksm_reap);
+}
+
 static void ksm_test_stable_clear(struct kunit *test)
 {
 	ksm_test_locked(test, ksm_clear);
@@ -332,6 +384,8 @@ static struct kunit_case ksm_stable_cases[] = {
 	KUNIT_CASE(ksm_test_stable_gone),
 	KUNIT_CASE(ksm_test_stable_moved),
 	KUNIT_CASE(ksm_test_stable_bound),
+	KUNIT_CASE(ksm_test_stable_hwpoison),
+	KUNIT_CASE(ksm_test_stable_reap),
 	KUNIT_CASE(ksm_test_stable_clear),
 	KUNIT_CASE(ksm_test_stable_forget),
 	{ }

@@ -452,7 +452,8 @@ static void world_end(void)
 	CHECK_EQ(domain.counters.sharing, 0);
 	for (folio = frames; folio < frames + NR_FRAMES; folio++)
 		page_vanish(folio);
-	ksm_stable_reap(&domain);
+	while (ksm_stable_reap_step(&domain))
+		;
 	CHECK(RB_EMPTY_ROOT(&domain.stable));
 	ksm_domain_destroy(&domain);
 }

@@ -344,32 +344,45 @@ static bool room_in_chain(u64 key)
 	return false;
 }
 
+/* A shared page with a content that has room, with a reference, or NULL. */
+static struct folio *candidate_with_room(unsigned int content)
+{
+	struct folio *folio;
+	bool has_room;
+
+	folio = ksm_stable_candidate(&domain, content_key(content), &has_room);
+	CHECK(!IS_ERR(folio));
+	if (!folio || has_room)
+		return folio;
+	folio_put(folio);
+	return NULL;
+}
+
 static void op_candidate(void)
 {
 	u64 key = any_key(rnd_below(NR_CONTENTS), one_in(3),
 			  controls.merge_across_nodes ? 0 : rnd_below(nr_node_ids));
 	struct ksm_stable_node *node;
 	struct folio *folio;
+	bool has_room;
 
 	memory_settle();
-	folio = ksm_stable_candidate(&domain, key);
-	if (!folio) {
+	folio = ksm_stable_candidate(&domain, key, &has_room);
+	CHECK(!IS_ERR(folio));
+	if (!folio || !has_room) {
 		check_world();
 		CHECK(!room_in_chain(key));
-		return;
 	}
-	if (IS_ERR(folio)) {
-		CHECK_EQ(PTR_ERR(folio), -EBUSY);
-		CHECK(memory_was_busy());
+	if (!folio)
 		return;
-	}
-	CHECK(folio->locked);
+	/* It is not locked, and may have been migrated since. */
 	node = ksm_folio_node(folio);
-	CHECK(node);
-	CHECK_EQ(node->key, key);
-	CHECK(node->nr_items < controls.max_page_sharing);
-	append(node);
-	folio_unlock(folio);
+	if (node) {
+		CHECK_EQ(node->key, key);
+		CHECK_EQ(has_room, node->nr_items < controls.max_page_sharing);
+	}
+	if (node && has_room)
+		append(node);
 	folio_put(folio);
 }
 
@@ -511,7 +524,8 @@ static void op_rebuild_filter(void)
 
 static void op_reap(void)
 {
-	ksm_stable_reap(&domain);
+	while (ksm_stable_reap_step(&domain))
+		;
 }
 
 static void op_time(void)
@@ -595,7 +609,8 @@ static void world_end(void)
 	for (i = 0; i < NR_ITEMS; i++)
 		if (items[i].item)
 			detach(&items[i]);
-	ksm_stable_reap(&domain);
+	while (ksm_stable_reap_step(&domain))
+		;
 	check_world();
 	CHECK(RB_EMPTY_ROOT(&domain.stable));
 	CHECK(list_empty(&domain.unmapped));
@@ -661,11 +676,10 @@ static void test_bound(void)
 	world_init(false);
 	controls.max_page_sharing = most;
 	for (i = 0; i < nr; i++) {
-		struct folio *folio = ksm_stable_candidate(&domain, content_key(3));
+		struct folio *folio = candidate_with_room(3);
 
 		if (folio) {
 			append(ksm_folio_node(folio));
-			folio_unlock(folio);
 			folio_put(folio);
 		} else {
 			append(insert(3, false)->node);
@@ -693,20 +707,19 @@ static void test_room(void)
 		append(node);
 		append(node);
 	}
-	CHECK(!ksm_stable_candidate(&domain, content_key(3)));
+	CHECK(!candidate_with_room(3));
 	for (i = 0; i < rounds(500); i++) {
 		struct model_item *model = &items[rnd_below(90)];
 		struct ksm_stable_node *node = model->node;
 		struct folio *folio;
 
 		detach(model);
-		folio = ksm_stable_candidate(&domain, content_key(3));
+		folio = candidate_with_room(3);
 		CHECK(folio);
 		CHECK(ksm_folio_node(folio) == node);
 		append(node);
-		folio_unlock(folio);
 		folio_put(folio);
-		CHECK(!ksm_stable_candidate(&domain, content_key(3)));
+		CHECK(!candidate_with_room(3));
 	}
 	check_world();
 	world_end();
@@ -732,10 +745,10 @@ static void test_prune(void)
 			page_vanish(page_of(nodes[i].node));
 	/* Full, and not yet time to look who has gone. */
 	jiffies += 999;
-	CHECK(!ksm_stable_candidate(&domain, content_key(5)));
+	CHECK(!candidate_with_room(5));
 	CHECK_EQ(domain.counters.dups, 20);
 	jiffies += 1;
-	CHECK(!ksm_stable_candidate(&domain, content_key(5)));
+	CHECK(!candidate_with_room(5));
 	CHECK_EQ(domain.counters.dups, 0);
 	CHECK_EQ(domain.counters.chains, 0);
 	CHECK_EQ(domain.counters.shared, 1);
@@ -777,16 +790,17 @@ static void test_poison(void)
 {
 	struct ksm_stable_node *node;
 	struct folio *folio;
+	bool has_room;
 
 	world_init(false);
 	node = insert(3, false)->node;
 	append(node);
 	folio = page_of(node);
 	folio->poisoned = true;
-	CHECK_EQ(PTR_ERR(ksm_stable_candidate(&domain, content_key(3))), -EBUSY);
+	CHECK_EQ(PTR_ERR(ksm_stable_candidate(&domain, content_key(3), &has_room)), -EBUSY);
 	CHECK(ksm_folio_node(folio) == node);
 	folio->mapcount = 0;
-	CHECK(!ksm_stable_candidate(&domain, content_key(3)));
+	CHECK(!ksm_stable_candidate(&domain, content_key(3), &has_room));
 	CHECK(!ksm_folio_node(folio) && !folio->locked);
 	CHECK_EQ(folio->refs, 1);
 	CHECK_EQ(domain.counters.shared, 0);
