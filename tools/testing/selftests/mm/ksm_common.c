@@ -458,7 +458,7 @@ static void begin(unsigned int count)
 	if (geteuid())
 		ksft_exit_skip("needs root\n");
 	ksm_shared = mmap(NULL, sizeof(*ksm_shared), PROT_READ | PROT_WRITE,
-			    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (ksm_shared == MAP_FAILED)
 		ksft_exit_fail_perror("mmap");
 	prctl(PR_SET_CHILD_SUBREAPER, 1);

@@ -453,10 +453,10 @@ static const struct ksm_case cases[] = {
 	{ "a page that only fork shares is not merged with itself", shared_by_fork_alone },
 	{ "a parent that is not mergeable keeps its pages", parent_not_mergeable },
 	{ "a page with more mappings than ksmd checks", forked_by_many },
-	{ "a duplicate is shared in place of a page of such a parent", parent_not_mergeable_with_duplicate },
+	{ "its duplicate is shared in place of such a page", parent_not_mergeable_with_duplicate },
 	{ "the parent ends first", parent_ends_first },
 	{ "five generations map a page that one of them migrates", tree_migrates },
-	{ "five generations map a page that one of them moves and migrates", tree_moves_and_migrates },
+	{ "five generations map a page that one moves and migrates", tree_moves_and_migrates },
 };
 
 int main(void)

@@ -72,7 +72,7 @@ long ksm_stat(pid_t pid, const char *name)
 	char value[KSM_TEXT];
 
 	if (!ksm_stat_text(pid, name, value, sizeof(value)))
-		ksm_fail("ksm_stat of process %d has no %s", pid, name);
+		ksm_fail("process %d has no %s", pid, name);
 	return strtol(value, NULL, 10);
 }
 
