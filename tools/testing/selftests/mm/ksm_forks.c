@@ -20,8 +20,6 @@
 
 #define SEED		0x4000
 #define PAGES		50
-/* ksmd does not check so many mappings of a page. */
-#define MANY_CHILDREN	260
 #define GENERATIONS	5
 
 static void fork_counts_child(struct ksm_child *self, void *arg)
@@ -191,62 +189,6 @@ static void shared_by_fork_alone(void)
 	ksm_settle();
 	ksm_expect_figures(0, 0, PAGES);
 	ksm_check_unique(area, PAGES, SEED);
-}
-
-static void mergeable_child(struct ksm_child *self, void *area)
-{
-	ksm_mergeable(area, PAGES);
-	ksm_child_pause(self);
-	ksm_check_same(area, PAGES, SEED);
-}
-
-/*
- * A KSM page that the parent maps would have no rmap_item for that mapping: it could
- * be neither migrated nor unmerged.
- */
-static void parent_not_mergeable(void)
-{
-	char *area = ksm_map(PAGES);
-	struct ksm_child child;
-
-	ksm_fill_same(area, PAGES, SEED);
-	expect_nothing_merged(&child, mergeable_child, area);
-	ksm_expect("shared pages of the parent", ksm_count_merged(area, PAGES), 0);
-	ksm_check_same(area, PAGES, SEED);
-	munmap(area, PAGES * psize());
-	ksm_settle();
-	ksm_expect_figures(1, PAGES - 1, 0);
-	ksm_child_end(&child);
-}
-
-/*
- * With so many mappings, ksmd does not check whether each is mergeable. No page
- * becomes a KSM page.
- */
-static void forked_by_many(void)
-{
-	char *area = ksm_map_mergeable(2);
-	pid_t pids[MANY_CHILDREN];
-	unsigned int i;
-
-	ksm_fill_same(area, 2, SEED);
-	for (i = 0; i < MANY_CHILDREN; i++) {
-		pids[i] = fork();
-		ksm_check(pids[i] >= 0, "fork");
-		if (!pids[i]) {
-			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			pause();
-		}
-	}
-	ksm_settle();
-	ksm_expect("pages_shared", ksm_get("pages_shared"), 0);
-	for (i = 0; i < MANY_CHILDREN; i++) {
-		kill(pids[i], SIGKILL);
-		waitpid(pids[i], NULL, 0);
-	}
-	ksm_settle();
-	ksm_expect_figures(1, 1, 0);
-	ksm_check_same(area, 2, SEED);
 }
 
 /* A new mapping has a lower address, so ksmd scans this page first. */
@@ -451,8 +393,6 @@ static const struct ksm_case cases[] = {
 	{ "a child of a process without zero pages has none", fork_after_unmerging_zero_pages },
 	{ "three generations share", fork_of_fork },
 	{ "a page that only fork shares is not merged with itself", shared_by_fork_alone },
-	{ "a parent that is not mergeable keeps its pages", parent_not_mergeable },
-	{ "a page with more mappings than ksmd checks", forked_by_many },
 	{ "its duplicate is shared in place of such a page", parent_not_mergeable_with_duplicate },
 	{ "the parent ends first", parent_ends_first },
 	{ "five generations map a page that one of them migrates", tree_migrates },
