@@ -10,7 +10,7 @@
 
 /* Words of a segment, and pointers of a directory, as a power of two. */
 #define KSM_SEGMENT_SHIFT	9
-#define KSM_SEGMENT_WORDS	(1UL << KSM_SEGMENT_SHIFT)
+#define KSM_SEGMENT_WORDS	BIT(KSM_SEGMENT_SHIFT)
 #define KSM_SEGMENT_MASK	(KSM_SEGMENT_WORDS - 1)
 
 /**

@@ -88,6 +88,7 @@ unsigned int ksm_first_used_pmd(const pmd_t *table, unsigned int from, unsigned 
 
 static struct page *chunk_page(const struct ksm_chunk *chunk, unsigned int offset)
 {
+	struct page *page;
 	pte_t pte;
 
 	if (!chunk->pte)
@@ -95,8 +96,12 @@ static struct page *chunk_page(const struct ksm_chunk *chunk, unsigned int offse
 	pte = ptep_get(chunk->pte + offset);
 	if (!pte_present(pte))
 		return NULL;
-	return ksm_mergeable_page(vm_normal_page(chunk->vma,
-						 ksm_chunk_address(chunk, offset), pte));
+	/* A mergeable VMA has no PFN map, so a PTE that is not special has a page. */
+	if (IS_ENABLED(CONFIG_ARCH_HAS_PTE_SPECIAL))
+		page = pte_special(pte) ? NULL : pte_page(pte);
+	else
+		page = vm_normal_page(chunk->vma, ksm_chunk_address(chunk, offset), pte);
+	return ksm_mergeable_page(page);
 }
 
 /**
@@ -123,6 +128,11 @@ static u64 page_key(struct ksm_chunk *chunk, struct page *page, unsigned int off
 	void *addr;
 	u64 fingerprint;
 
+	/* Most chunks of idle memory need no hash, and so no FPU. */
+	if (!chunk->hashing) {
+		ksm_hash_begin();
+		chunk->hashing = true;
+	}
 	flush_anon_page(chunk->vma, page, ksm_chunk_address(chunk, offset));
 	flush_dcache_page(page);
 	addr = kmap_local_page(page);
@@ -323,7 +333,6 @@ static void visit_page(struct ksm_chunk *chunk, struct ksm_record *record)
 		if (skip_page(chunk, record, use))
 			return;
 	}
-	chunk->nr_visited++;
 	walk->budget.pages--;
 	walk->domain->counters.scanned++;
 	if (record->state == KSM_SHARED || folio_test_ksm(page_folio(page))) {
@@ -331,7 +340,8 @@ static void visit_page(struct ksm_chunk *chunk, struct ksm_record *record)
 		return;
 	}
 	visit_unshared(chunk, record, page);
-	ksm_visit_back_off(record, use != KSM_USE_IDLE);
+	if (chunk->smart)
+		ksm_visit_back_off(record, use != KSM_USE_IDLE);
 }
 
 static enum ksm_chunk_result scan_pages(struct ksm_chunk *chunk)
@@ -380,9 +390,10 @@ enum ksm_chunk_result ksm_chunk_scan(struct ksm_chunk *chunk)
 	chunk->nr_whole = max(KSM_WHOLE_BYTES / PAGE_SIZE, 1UL);
 	if (chunk->young)
 		ksm_young_hand_on(chunk);
-	ksm_hash_begin();
 	result = scan_pages(chunk);
-	ksm_hash_end();
+	if (chunk->hashing)
+		ksm_hash_end();
+	chunk->hashing = false;
 	return result;
 }
 

@@ -31,7 +31,7 @@ struct ksm_walk;
  * @young_end: pages before this offset share an accessed bit that was set
  * @find_written: look for pages that the kernel wrote
  * @nr_skipped: pages that were skipped
- * @nr_visited: pages that were not
+ * @hashing: ksm_hash_begin() has been called under @ptl
  * @nr_whole: pages that may still be hashed as a whole under @ptl
  */
 struct ksm_chunk {
@@ -51,7 +51,7 @@ struct ksm_chunk {
 	unsigned int young_end;
 	bool find_written;
 	unsigned int nr_skipped;
-	unsigned int nr_visited;
+	bool hashing;
 	unsigned int nr_whole;
 };
 

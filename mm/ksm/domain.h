@@ -89,7 +89,7 @@ struct ksm_counters {
  * @merge: what a merge works with, allocated by the first
  */
 struct ksm_domain {
-	struct mutex *lock;
+	struct mutex *lock;	/* see above */
 	const struct ksm_controls *controls;
 	const struct ksm_key *key;
 	struct rb_root stable;

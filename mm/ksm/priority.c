@@ -104,10 +104,11 @@ void ksm_priority_update(struct ksm_priority *priority, u64 time, u64 cpu_time,
 			 unsigned long max_cpu)
 {
 	bool allowed = ksm_priority_charge(priority, time, cpu_time, max_cpu);
+	const unsigned long tick = jiffies;
 	int nice;
 
-	if (jiffies != priority->short_tick) {
-		priority->short_tick = jiffies;
+	if (tick != priority->short_tick) {
+		priority->short_tick = tick;
 		priority->memory_short = memory_short(priority);
 	}
 	/* An administrator has handed control back. */

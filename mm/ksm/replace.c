@@ -139,16 +139,22 @@ static bool only_mapped(const struct folio *folio)
 	const int refs = folio_ref_count(folio);
 	int mapped;
 
-	smp_rmb();
+	smp_rmb();	/* the second read pairs with the first */
 	mapped = folio_mapcount(folio) + folio_test_swapcache(folio);
-	smp_rmb();
+	smp_rmb();	/* as above */
 	return refs == mapped + 1 && refs == folio_ref_count(folio);
+}
+
+/* The kernel goes on with the zero page where memory_failure() has marked it. */
+static bool is_poisoned(struct page *page)
+{
+	return PageHWPoison(page) && !is_zero_pfn(page_to_pfn(page));
 }
 
 /* With the PTE cleared: whether the page may be replaced. */
 static enum ksm_result may_replace(const struct ksm_replacement *at)
 {
-	if (PageHWPoison(at->page) || PageHWPoison(at->kpage))
+	if (is_poisoned(at->page) || is_poisoned(at->kpage))
 		return KSM_GONE;
 	if (!only_mapped(page_folio(at->page)) || ksm_page_never_equal(at->page))
 		return KSM_BUSY;

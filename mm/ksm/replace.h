@@ -5,6 +5,7 @@
 #ifndef _MM_KSM_REPLACE_H
 #define _MM_KSM_REPLACE_H
 
+#include <linux/minmax.h>
 #include <linux/mm.h>
 #include <linux/mm_types.h>
 #include <linux/sizes.h>
@@ -16,7 +17,7 @@ struct mmu_notifier_range;
  * Most PTEs that one hold of the page table lock replaces.  Their pages are compared
  * under it: 64 KiB of 4 KiB pages, 256 KiB where pages are larger.
  */
-#define KSM_BATCH_PAGES		(PAGE_SIZE > SZ_16K ? 4U : 16U)
+#define KSM_BATCH_PAGES		MIN(16U, SZ_256K / PAGE_SIZE)
 
 /**
  * enum ksm_result - how an attempt to merge a page ended

@@ -13,7 +13,6 @@
 struct anon_vma;
 struct ksm_domain;
 struct ksm_filter;
-struct ksm_unstable;
 
 /**
  * struct ksm_rmap_item - a mapping of a shared page

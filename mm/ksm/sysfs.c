@@ -20,7 +20,7 @@
 #define KSM_ATTR_RW(_name) \
 	static struct kobj_attribute _name##_attr = __ATTR_RW(_name)
 
-#define KSM_FIGURE(_name, _format)						\
+#define KSM_FIGURE_SHOW(_name, _format)						\
 static ssize_t _name##_show(struct kobject *kobj, struct kobj_attribute *attr,	\
 			    char *buf)						\
 {										\
@@ -28,8 +28,7 @@ static ssize_t _name##_show(struct kobject *kobj, struct kobj_attribute *attr,	\
 										\
 	ksm_get_figures(&figures);						\
 	return sysfs_emit(buf, _format "\n", figures._name);			\
-}										\
-KSM_ATTR_RO(_name)
+}
 
 /**
  * struct ksm_knob - a number that takes effect the next time it is read
@@ -118,17 +117,28 @@ KSM_KNOB(advisor_min_pages_to_scan, ulong, ksm_settings.advisor.min_pages_to_sca
 KSM_KNOB(advisor_max_pages_to_scan, ulong, ksm_settings.advisor.max_pages_to_scan, 0);
 KSM_KNOB(advisor_target_scan_time, ulong, ksm_settings.advisor.target_scan_time, 1);
 
-KSM_FIGURE(full_scans, "%lu");
-KSM_FIGURE(pages_scanned, "%lu");
-KSM_FIGURE(pages_skipped, "%lu");
-KSM_FIGURE(pages_shared, "%lu");
-KSM_FIGURE(pages_sharing, "%lu");
-KSM_FIGURE(pages_unshared, "%lu");
-KSM_FIGURE(pages_volatile, "%lu");
-KSM_FIGURE(ksm_zero_pages, "%ld");
-KSM_FIGURE(stable_node_chains, "%lu");
-KSM_FIGURE(stable_node_dups, "%lu");
-KSM_FIGURE(general_profit, "%ld");
+KSM_FIGURE_SHOW(full_scans, "%lu")
+KSM_ATTR_RO(full_scans);
+KSM_FIGURE_SHOW(pages_scanned, "%lu")
+KSM_ATTR_RO(pages_scanned);
+KSM_FIGURE_SHOW(pages_skipped, "%lu")
+KSM_ATTR_RO(pages_skipped);
+KSM_FIGURE_SHOW(pages_shared, "%lu")
+KSM_ATTR_RO(pages_shared);
+KSM_FIGURE_SHOW(pages_sharing, "%lu")
+KSM_ATTR_RO(pages_sharing);
+KSM_FIGURE_SHOW(pages_unshared, "%lu")
+KSM_ATTR_RO(pages_unshared);
+KSM_FIGURE_SHOW(pages_volatile, "%lu")
+KSM_ATTR_RO(pages_volatile);
+KSM_FIGURE_SHOW(ksm_zero_pages, "%ld")
+KSM_ATTR_RO(ksm_zero_pages);
+KSM_FIGURE_SHOW(stable_node_chains, "%lu")
+KSM_ATTR_RO(stable_node_chains);
+KSM_FIGURE_SHOW(stable_node_dups, "%lu")
+KSM_ATTR_RO(stable_node_dups);
+KSM_FIGURE_SHOW(general_profit, "%ld")
+KSM_ATTR_RO(general_profit);
 
 static ssize_t sleep_millisecs_show(struct kobject *kobj,
 				    struct kobj_attribute *attr, char *buf)

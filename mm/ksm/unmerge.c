@@ -163,10 +163,13 @@ static void set_to_copy(struct vm_area_struct *vma, struct ksm_replacement *at,
 	at->kpage = NULL;
 	set_pte_at(vma->vm_mm, at->address, ptep, ksm_pte_keep_marks(pte, at->old));
 	update_mmu_cache(vma, at->address, ptep);
+	/* Each copy counts as the fault that would have made it. */
+	current->min_flt++;
 	if (is_zero_pfn(page_to_pfn(at->page))) {
 		ksm_might_unmap_zero_page(vma->vm_mm, at->old);
 		inc_mm_counter(vma->vm_mm, MM_ANONPAGES);
 	} else {
+		count_vm_event(COW_KSM);
 		folio_remove_rmap_pte(old, at->page, vma);
 		folio_put(old);
 	}

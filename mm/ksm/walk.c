@@ -114,8 +114,7 @@ static void skip_whole_leaf(const struct ksm_chunk *chunk, struct ksm_leaf *leaf
 {
 	unsigned int i, skips = KSM_MAX_LEAF_SKIPS;
 
-	if (chunk->pte || chunk->young || chunk->nr_visited || !leaf ||
-	    chunk->nr_skipped != KSM_LEAF_PAGES)
+	if (chunk->pte || chunk->young || !leaf || chunk->nr_skipped != KSM_LEAF_PAGES)
 		return;
 	for (i = 0; i < leaf->nr; i++)
 		skips = min(skips, leaf->record[i].skips);

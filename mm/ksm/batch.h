@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Kernel Samepage Merging: requests to merge, carried out together.
+ */
+#ifndef _MM_KSM_BATCH_H
+#define _MM_KSM_BATCH_H
+
+#include <linux/mm_types.h>
+#include <linux/types.h>
+
+#include "fresh.h"
+#include "replace.h"
+
+struct ksm_domain;
+struct ksm_record;
+struct ksm_rmap_item;
+struct ksm_stable_node;
+
+/* A candidate may bring along its duplicate. */
+#define KSM_MAX_REQUESTS	(2 * KSM_BATCH_PAGES)
+
+/**
+ * struct ksm_request - a page and the shared page that its PTE is to map
+ * @record: the record of the page; in no tree
+ * @mm: the mm of the page
+ * @address: its user address
+ * @kfolio: the shared page, with a reference; NULL for the zero page
+ * @item: for the new mapping, until it is used; NULL for the zero page
+ * @large: the page belongs to a large folio
+ * @pending: not yet carried out
+ */
+struct ksm_request {
+	struct ksm_record *record;
+	struct mm_struct *mm;
+	unsigned long address;
+	struct folio *kfolio;
+	struct ksm_rmap_item *item;
+	bool large;
+	bool pending;
+};
+
+/**
+ * struct ksm_merge - one batch
+ * @page: page of each candidate, with a reference; NULL or ERR_PTR() where none is left
+ * @nr_requests: elements of @request in use
+ * @request: what to do
+ * @nr_fresh: elements of @fresh in use
+ * @fresh: shared pages that this batch has allocated, each with a reference
+ * @nr: requests that are carried out together: elements of @chosen and @at in use
+ * @chosen: these requests
+ * @at: likewise, as replace.c wants them
+ * @nr_locked: elements of @locked in use
+ * @locked: shared pages whose lock is held
+ * @full: the rest of the candidates have to wait for the next batch
+ * @reserve: pages set aside
+ */
+struct ksm_merge {
+	struct page *page[KSM_BATCH_PAGES];
+	unsigned int nr_requests;
+	struct ksm_request request[KSM_MAX_REQUESTS];
+	unsigned int nr_fresh;
+	struct folio *fresh[KSM_BATCH_PAGES];
+	unsigned int nr;
+	struct ksm_request *chosen[KSM_BATCH_PAGES];
+	struct ksm_replacement at[KSM_BATCH_PAGES];
+	unsigned int nr_locked;
+	struct folio *locked[KSM_BATCH_PAGES];
+	bool full;
+	struct ksm_reserve reserve;
+};
+
+void ksm_record_share(struct ksm_domain *domain, struct ksm_record *record,
+		      struct ksm_stable_node *node, struct ksm_rmap_item *item);
+void ksm_item_fill(struct ksm_rmap_item *item, struct vm_area_struct *vma,
+		   unsigned long address);
+bool ksm_batch_has(const struct ksm_merge *merge, const struct ksm_record *record);
+void ksm_batch_add(struct ksm_merge *merge, struct ksm_record *record,
+		   struct folio *kfolio, struct ksm_rmap_item *item, bool large);
+bool ksm_batch_has_room(const struct ksm_domain *domain, const struct folio *kfolio);
+bool ksm_batch_full(const struct ksm_merge *merge);
+void ksm_batch_run(struct ksm_domain *domain);
+
+#endif /* _MM_KSM_BATCH_H */
