@@ -16,7 +16,7 @@
 
 #include "shim.h"
 
-struct mutex lock;
+struct mutex lock;	/* of the domains under test */
 struct ksm_controls controls;
 struct ksm_key secret;
 const u64 zero_page[PAGE_SIZE / sizeof(u64)];

@@ -4,8 +4,12 @@
 
 #include <linux/kernel.h>
 
-#define swap(a, b)	({ typeof(a) __a = (a); (a) = (b); (b) = __a; })
-
-#define min3(x, y, z)	min((typeof(x))min(x, y), z)
+#define swap(a, b) ({							\
+	typeof(a) *__a = &(a), *__b = &(b);				\
+	typeof(*__a) __old = *__a;					\
+									\
+	*__a = *__b;							\
+	*__b = __old;							\
+})
 
 #endif /* _KSM_TEST_LINUX_MINMAX_H */
