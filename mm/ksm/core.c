@@ -111,6 +111,9 @@ static void ksmd_sleep(bool between_passes)
 
 	if (between_passes && !pause)
 		pause = 1;
+	/* The batch had more to do: leave the CPU for as long as it has had it. */
+	if (ksm.scan.cut_short)
+		pause = min(pause, msecs_to_jiffies(KSM_BATCH_MSEC));
 	wait_event_freezable_timeout(ksm_slots.wait,
 				     millisecs != READ_ONCE(ksm_settings.sleep_millisecs),
 				     pause);

@@ -29,7 +29,7 @@
 #include "vma.h"
 
 /* CPU time after which a batch ends. */
-#define KSM_BATCH_NSEC		(20 * NSEC_PER_MSEC)
+#define KSM_BATCH_NSEC		(KSM_BATCH_MSEC * NSEC_PER_MSEC)
 /* Time after which mmap_lock is released. */
 #define KSM_STEP_NSEC		(60 * NSEC_PER_USEC)
 /* Time between two updates of the priority. */
@@ -241,8 +241,7 @@ static bool batch_is_over(struct ksm_scan *scan)
 {
 	const struct ksm_budget *budget = &scan->walk.budget;
 
-	return !budget->pages || !budget->skips || budget->no_memory ||
-	       freezing(current) || kthread_should_stop() ||
+	return !budget->pages || !budget->skips || freezing(current) || kthread_should_stop() ||
 	       READ_ONCE(scan->settings->run) != KSM_RUN_MERGE;
 }
 
@@ -251,8 +250,9 @@ static bool batch_is_over(struct ksm_scan *scan)
  * @scan: the pass
  * @nr_pages: pages to scan
  *
- * The batch ends early at the end of the pass, after KSM_BATCH_NSEC of CPU time,
- * and if an allocation fails.  Pages that are skipped count for less.
+ * The batch ends early at the end of the pass, and after KSM_BATCH_NSEC of CPU time.
+ * In the latter case the next call continues it, whatever @nr_pages is.
+ * Pages that are skipped count for less.
  *
  * Context: ksmd; may sleep; under ksm.lock.
  */
@@ -263,10 +263,13 @@ void ksm_scan_batch(struct ksm_scan *scan, unsigned int nr_pages)
 	ksm_domain_assert_locked(scan->domain);
 	update_priority(scan, local_clock());
 	began = scan->priority.cpu_time;
-	scan->walk.budget = (struct ksm_budget){
-		.pages = nr_pages,
-		.skips = min(nr_pages, UINT_MAX / KSM_SKIPS_PER_SCAN) * KSM_SKIPS_PER_SCAN,
-	};
+	if (!scan->cut_short)
+		scan->walk.budget = (struct ksm_budget){
+			.pages = nr_pages,
+			.skips = min(nr_pages, UINT_MAX / KSM_SKIPS_PER_SCAN) *
+				 KSM_SKIPS_PER_SCAN,
+		};
+	scan->cut_short = false;
 	if (scan->stage == KSM_STAGE_NONE && !begin_pass(scan))
 		return;
 	while (!batch_is_over(scan)) {
@@ -276,7 +279,8 @@ void ksm_scan_batch(struct ksm_scan *scan, unsigned int nr_pages)
 			return;
 		}
 		cond_resched();
-		if (batch_has_run_long(scan, began))
+		scan->cut_short = batch_has_run_long(scan, began);
+		if (scan->cut_short)
 			return;
 	}
 }

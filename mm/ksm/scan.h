@@ -13,6 +13,9 @@
 struct ksm_settings;
 struct ksm_slots;
 
+/* CPU time after which a batch ends, in milliseconds. */
+#define KSM_BATCH_MSEC		20U
+
 /**
  * enum ksm_stage - how far a pass has got
  * @KSM_STAGE_NONE: between two passes
@@ -38,6 +41,7 @@ enum ksm_stage {
  * @walk: how far the scan of the mm has got
  * @found_vma: the mm has a mergeable VMA
  * @exiting: the mm exits
+ * @cut_short: the last batch ended by time, and its budget is not used up
  * @seqnr: passes completed
  * @changed: counters.changed when this pass began
  * @cpu_time: CPU time of ksmd when this pass began, in nanoseconds
@@ -52,6 +56,7 @@ struct ksm_scan {
 	struct ksm_walk walk;
 	bool found_vma;
 	bool exiting;
+	bool cut_short;
 	unsigned long seqnr;
 	unsigned long changed;
 	u64 cpu_time;

@@ -81,7 +81,7 @@ bool ksm_walk_should_pause(const struct ksm_walk *walk, const struct mm_struct *
 	const struct ksm_budget *budget = &walk->budget;
 
 	return walk->nr_candidates || !budget->pages || !budget->skips ||
-	       budget->no_memory || need_resched() || past_deadline(walk) ||
+	       need_resched() || past_deadline(walk) ||
 	       mmap_lock_is_contended((struct mm_struct *)mm) || ksm_mm_exiting(mm) ||
 	       ksm_domain_needs_adjust(walk->domain) || freezing(current);
 }
@@ -152,6 +152,16 @@ static enum ksm_chunk_lock lock_chunk(struct ksm_chunk *chunk, pmd_t *pmd)
 }
 
 /*
+ * Without memory for a leaf, its pages wait for the next pass.  They count as scanned,
+ * so that such a pass does not run ahead.  A cgroup at its limit does not stop ksmd.
+ */
+static void skip_chunk(struct ksm_walk *walk, struct ksm_chunk *chunk)
+{
+	chunk->at = chunk->end;
+	walk->budget.pages -= min(walk->budget.pages, KSM_LEAF_PAGES);
+}
+
+/*
  * Scan the pages of a chunk until a pause.  Pages without a record get one, but
  * not while a candidate points into the leaf.
  */
@@ -169,7 +179,7 @@ static void scan_chunk(struct ksm_walk *walk, struct ksm_chunk *chunk, pmd_t *pm
 		 lock_chunk(chunk, pmd) == KSM_CHUNK_LOCKED);
 	if (missing && ksm_leaf_extend(walk->domain, walk->slot, walk->cursor.link,
 				       chunk->base, missing))
-		walk->budget.no_memory = true;
+		skip_chunk(walk, chunk);
 	if (result == KSM_CHUNK_DONE)
 		skip_whole_leaf(chunk, ksm_leaf_cursor_leaf(&walk->cursor, chunk->base));
 }

@@ -24,13 +24,11 @@ struct ksm_mm_slot;
  * @pages: pages that may still be scanned in this batch
  * @skips: pages that may still be skipped in this batch
  * @deadline: local_clock() at which mmap_lock has to be released
- * @no_memory: an allocation failed, and the batch is over
  */
 struct ksm_budget {
 	unsigned int pages;
 	unsigned int skips;
 	u64 deadline;
-	bool no_memory;
 };
 
 /**
