@@ -74,33 +74,35 @@ bool ksm_batch_has(const struct ksm_merge *merge, const struct ksm_record *recor
 {
 	unsigned int i;
 
-	for (i = 0; i < merge->nr_requests; i++)
+	for (i = 0; merge->nr_duplicates && i < merge->nr_requests; i++)
 		if (merge->request[i].record == record)
 			return true;
 	return false;
 }
 
+static bool same_table(const struct mm_struct *mm, unsigned long address,
+		       const struct ksm_request *request)
+{
+	return request->mm == mm && !((request->address ^ address) & PMD_MASK);
+}
+
 /**
  * ksm_batch_add - add a request
  * @merge: the batch, not full
- * @record: the record of the page, in no tree
- * @kfolio: the shared page, with a reference that the request takes over; NULL for
- *	the zero page
- * @item: a new rmap_item that the request takes over; NULL for the zero page
- * @large: the page belongs to a large folio
+ * @request: the request but for @mm, @address and what comes of it; the batch takes
+ *	over its rmap_item and its reference to the shared page
  */
-void ksm_batch_add(struct ksm_merge *merge, struct ksm_record *record,
-		   struct folio *kfolio, struct ksm_rmap_item *item, bool large)
+void ksm_batch_add(struct ksm_merge *merge, const struct ksm_request *request)
 {
-	merge->request[merge->nr_requests++] = (struct ksm_request){
-		.record = record,
-		.mm = ksm_record_mm(record),
-		.address = ksm_record_address(record),
-		.kfolio = kfolio,
-		.item = item,
-		.large = large,
-		.pending = true,
-	};
+	struct ksm_request *added = &merge->request[merge->nr_requests++];
+
+	*added = *request;
+	added->mm = ksm_record_mm(request->record);
+	added->address = ksm_record_address(request->record);
+	added->pending = true;
+	added->result = KSM_BUSY;
+	merge->nr_own += same_table(merge->mm, merge->address, added);
+	merge->nr_duplicates += request->candidate == KSM_NO_CANDIDATE;
 }
 
 /**
@@ -121,15 +123,11 @@ bool ksm_batch_has_room(const struct ksm_domain *domain, const struct folio *kfo
 	if (!node)
 		return true;
 	nr = node->nr_items;
+	if (nr + merge->nr_requests < domain->controls->max_page_sharing)
+		return true;
 	for (i = 0; i < merge->nr_requests; i++)
 		nr += merge->request[i].kfolio == kfolio;
 	return nr < domain->controls->max_page_sharing;
-}
-
-static bool same_table(const struct ksm_request *one, const struct ksm_request *other)
-{
-	return one->mm == other->mm &&
-	       !((one->address ^ other->address) & PMD_MASK);
 }
 
 /**
@@ -141,14 +139,8 @@ static bool same_table(const struct ksm_request *one, const struct ksm_request *
  */
 bool ksm_batch_full(const struct ksm_merge *merge)
 {
-	unsigned int i, nr = 0;
-
-	if (merge->full || merge->nr_requests + 2 > KSM_MAX_REQUESTS)
-		return true;
-	for (i = 0; i < merge->nr_requests; i++)
-		nr += same_table(&merge->request[merge->nr_requests - 1],
-				 &merge->request[i]);
-	return nr >= KSM_BATCH_PAGES;
+	return merge->full || merge->nr_requests + 2 > KSM_MAX_REQUESTS ||
+	       merge->nr_own >= KSM_BATCH_PAGES;
 }
 
 /* The bytes are compared once more: a split cannot be taken back. */
@@ -200,7 +192,7 @@ static void gather(struct ksm_merge *merge, struct vm_area_struct *vma,
 
 	merge->nr = 0;
 	for (request = first; request < end && merge->nr < KSM_BATCH_PAGES; request++) {
-		if (!request->pending || !same_table(request, first) ||
+		if (!request->pending || !same_table(first->mm, first->address, request) ||
 		    request->address < vma->vm_start || request->address >= vma->vm_end)
 			continue;
 		request->pending = false;
@@ -247,6 +239,7 @@ static void carry_out(struct ksm_domain *domain, struct vm_area_struct *vma)
 	if (merge->nr)
 		ksm_replace_ptes(&batch);
 	for (i = 0; i < merge->nr; i++) {
+		merge->chosen[i]->result = merge->at[i].result;
 		if (merge->chosen[i]->kfolio)
 			account_shared(domain, vma, merge->chosen[i], &merge->at[i]);
 		else

@@ -18,6 +18,8 @@ struct ksm_stable_node;
 
 /* A candidate may bring along its duplicate. */
 #define KSM_MAX_REQUESTS	(2 * KSM_BATCH_PAGES)
+/* The request is for the duplicate of a candidate. */
+#define KSM_NO_CANDIDATE	KSM_BATCH_PAGES
 
 /**
  * struct ksm_request - a page and the shared page that its PTE is to map
@@ -27,7 +29,10 @@ struct ksm_stable_node;
  * @kfolio: the shared page, with a reference; NULL for the zero page
  * @item: for the new mapping, until it is used; NULL for the zero page
  * @large: the page belongs to a large folio
+ * @compared: the bytes were compared before
+ * @candidate: which candidate of the batch this is, or KSM_NO_CANDIDATE
  * @pending: not yet carried out
+ * @result: what came of it
  */
 struct ksm_request {
 	struct ksm_record *record;
@@ -36,14 +41,23 @@ struct ksm_request {
 	struct folio *kfolio;
 	struct ksm_rmap_item *item;
 	bool large;
+	bool compared;
+	unsigned int candidate;
 	bool pending;
+	enum ksm_result result;
 };
 
 /**
  * struct ksm_merge - one batch
+ * @mm: the mm of the candidates
+ * @address: user address of the first candidate; the others are of the same leaf
+ * @compare: compare bytes before any request is made
+ * @current_candidate: the candidate that requests are made for
  * @page: page of each candidate, with a reference; NULL or ERR_PTR() where none is left
  * @nr_requests: elements of @request in use
  * @request: what to do
+ * @nr_own: how many of them are for the page table of the candidates
+ * @nr_duplicates: how many of them are not for candidates
  * @nr_fresh: elements of @fresh in use
  * @fresh: shared pages that this batch has allocated, each with a reference
  * @nr: requests that are carried out together: elements of @chosen and @at in use
@@ -55,9 +69,15 @@ struct ksm_request {
  * @reserve: pages set aside
  */
 struct ksm_merge {
+	struct mm_struct *mm;
+	unsigned long address;
+	bool compare;
+	unsigned int current_candidate;
 	struct page *page[KSM_BATCH_PAGES];
 	unsigned int nr_requests;
 	struct ksm_request request[KSM_MAX_REQUESTS];
+	unsigned int nr_own;
+	unsigned int nr_duplicates;
 	unsigned int nr_fresh;
 	struct folio *fresh[KSM_BATCH_PAGES];
 	unsigned int nr;
@@ -74,8 +94,7 @@ void ksm_record_share(struct ksm_domain *domain, struct ksm_record *record,
 void ksm_item_fill(struct ksm_rmap_item *item, struct vm_area_struct *vma,
 		   unsigned long address);
 bool ksm_batch_has(const struct ksm_merge *merge, const struct ksm_record *record);
-void ksm_batch_add(struct ksm_merge *merge, struct ksm_record *record,
-		   struct folio *kfolio, struct ksm_rmap_item *item, bool large);
+void ksm_batch_add(struct ksm_merge *merge, const struct ksm_request *request);
 bool ksm_batch_has_room(const struct ksm_domain *domain, const struct folio *kfolio);
 bool ksm_batch_full(const struct ksm_merge *merge);
 void ksm_batch_run(struct ksm_domain *domain);

@@ -2,9 +2,9 @@
 /*
  * Kernel Samepage Merging: finding the duplicate of a page.
  *
- * Both indexes are searched by key.  The bytes of each page that is found are
- * compared before anything else is done with it: a huge page is split, and a PTE is
- * cleared, only for pages that were equal a moment ago.
+ * Both indexes are searched by key.  The bytes are compared before a huge page is split
+ * and before a shared page is allocated.  A small page that may join a shared page
+ * is not compared here: it is compared when its PTE is cleared, and nearly always equal.
  *
  * Most samples belong to a single content, and their key finds the duplicate.  A
  * sample of several contents is ambiguous: its pages are found by a fingerprint of the
@@ -115,7 +115,7 @@ void ksm_set_ambiguous(struct ksm_domain *domain, u64 sample)
 }
 
 static enum ksm_result match_key(struct ksm_domain *domain, struct page *page, u64 key,
-				 struct folio **found)
+				 bool compare, struct folio **found)
 {
 	enum ksm_result result = KSM_MERGED;
 	struct folio *folio;
@@ -129,7 +129,7 @@ static enum ksm_result match_key(struct ksm_domain *domain, struct page *page, u
 	/* One of them was moved; the shared page gets its new key in this pass. */
 	if (ksm_page_nid(domain, page) != ksm_page_nid(domain, &folio->page))
 		result = KSM_BUSY;
-	else if (!ksm_pages_equal(page, &folio->page))
+	else if ((compare || !has_room) && !ksm_pages_equal(page, &folio->page))
 		result = KSM_SAMPLE_COLLISION;
 	else if (!has_room)
 		result = KSM_DIFFERENT;
@@ -145,6 +145,7 @@ static enum ksm_result match_key(struct ksm_domain *domain, struct page *page, u
  * @domain: the trees
  * @page: the page, with a reference
  * @content: what was read of it
+ * @compare: compare bytes, too; the merge does so in any case
  * @found: set to the shared page, with a reference
  *
  * Context: may sleep; under ksm.lock, with no mmap_lock held.
@@ -153,16 +154,16 @@ static enum ksm_result match_key(struct ksm_domain *domain, struct page *page, u
  * KSM_GONE where the page is to be left alone for now.
  */
 enum ksm_result ksm_match_stable(struct ksm_domain *domain, struct page *page,
-				 const struct ksm_content *content,
+				 const struct ksm_content *content, bool compare,
 				 struct folio **found)
 {
-	enum ksm_result result = match_key(domain, page, content->sample, found);
+	enum ksm_result result = match_key(domain, page, content->sample, compare, found);
 
 	if (result == KSM_SAMPLE_COLLISION)
 		return collision_or_gone(domain, page, content);
 	if (result != KSM_DIFFERENT || !content->whole)
 		return result;
-	result = match_key(domain, page, content->key, found);
+	result = match_key(domain, page, content->key, compare, found);
 	return result == KSM_SAMPLE_COLLISION ? KSM_BUSY : result;
 }
 

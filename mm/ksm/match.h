@@ -41,7 +41,7 @@ void ksm_content_read(const struct ksm_domain *domain, struct ksm_content *conte
 void ksm_set_ambiguous(struct ksm_domain *domain, u64 sample);
 bool ksm_differs_from_shared(struct ksm_domain *domain, struct page *page, u64 key);
 enum ksm_result ksm_match_stable(struct ksm_domain *domain, struct page *page,
-				 const struct ksm_content *content,
+				 const struct ksm_content *content, bool compare,
 				 struct folio **found);
 enum ksm_result ksm_match_unstable(struct ksm_domain *domain, struct page *page,
 				   const struct ksm_content *content,

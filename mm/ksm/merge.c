@@ -27,26 +27,20 @@
 #include "stable.h"
 #include "vma.h"
 
-static struct ksm_rmap_item *item_alloc(struct mm_struct *mm)
+/* The memory cgroup of the candidates is active already. */
+static struct ksm_rmap_item *item_alloc(const struct ksm_merge *merge, struct mm_struct *mm)
 {
-	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(mm);
-	struct mem_cgroup *active = set_active_memcg(memcg);
-	struct ksm_rmap_item *item = ksm_item_alloc();
+	struct mem_cgroup *memcg, *active;
+	struct ksm_rmap_item *item;
 
+	if (mm == merge->mm)
+		return ksm_item_alloc();
+	memcg = get_mem_cgroup_from_mm(mm);
+	active = set_active_memcg(memcg);
+	item = ksm_item_alloc();
 	set_active_memcg(active);
 	mem_cgroup_put(memcg);
 	return item;
-}
-
-static struct ksm_stable_node *node_alloc(struct mm_struct *mm)
-{
-	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(mm);
-	struct mem_cgroup *active = set_active_memcg(memcg);
-	struct ksm_stable_node *node = ksm_node_alloc();
-
-	set_active_memcg(active);
-	mem_cgroup_put(memcg);
-	return node;
 }
 
 /* On another NUMA node the sample may be that of another content. */
@@ -75,7 +69,7 @@ static void adopt_shared(struct ksm_domain *domain, struct ksm_record *record,
 		return;
 	}
 	ksm_record_unshare(domain, record);
-	item = item_alloc(target->vma->vm_mm);
+	item = ksm_item_alloc();
 	if (!item || !folio_trylock(folio)) {
 		ksm_item_free(item);
 		return;
@@ -91,34 +85,81 @@ static void adopt_shared(struct ksm_domain *domain, struct ksm_record *record,
 	folio_unlock(folio);
 }
 
-/* ERR_PTR() where there is no page, NULL where it is a shared page. */
-static struct page *read_page(struct ksm_domain *domain, struct mm_struct *mm,
-			      struct ksm_target *target, struct ksm_record *record)
+/* Pages that PTEs map, all under one hold of the page table lock. */
+static bool get_small_pages(struct vm_area_struct *vma, struct page **page,
+			    const struct ksm_candidate *candidate, unsigned int nr)
 {
-	target->address = ksm_record_address(record);
-	if (!target->vma || target->address >= target->vma->vm_end)
-		target->vma = ksm_find_vma(mm, target->address);
-	target->page = target->vma ? ksm_get_page(target->vma, target->address) : NULL;
-	if (!target->page)
-		return ERR_PTR(-ENOENT);
-	if (!PageKsm(target->page))
-		return target->page;
-	adopt_shared(domain, record, target);
-	put_page(target->page);
-	return NULL;
+	struct ksm_replacement first = { .address = ksm_record_address(candidate->record) };
+	const struct ksm_pte_batch batch = { .vma = vma, .at = &first, .nr = 1 };
+	struct ksm_table_lock lock;
+	unsigned int i;
+
+	if (!ksm_lock_table(&batch, &lock))
+		return false;
+	for (i = 0; i < nr; i++) {
+		unsigned long address = ksm_record_address(candidate[i].record);
+		pte_t pte = ptep_get(lock.table + pte_index(address));
+
+		page[i] = NULL;
+		if (pte_present(pte))
+			page[i] = ksm_mergeable_page(vm_normal_page(vma, address, pte));
+		if (page[i])
+			get_page(page[i]);
+	}
+	ksm_unlock_table(&lock);
+	return true;
+}
+
+/* ERR_PTR() where there is no page, NULL where there is a shared page. */
+static void get_pages(struct ksm_domain *domain, struct vm_area_struct *vma,
+		      struct page **page, const struct ksm_candidate *candidate,
+		      unsigned int nr)
+{
+	bool small = get_small_pages(vma, page, candidate, nr);
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		struct ksm_target target = {
+			.vma = vma,
+			.address = ksm_record_address(candidate[i].record),
+		};
+
+		if (!small)
+			page[i] = ksm_get_page(vma, target.address);
+		target.page = page[i];
+		if (!page[i]) {
+			page[i] = ERR_PTR(-ENOENT);
+		} else if (PageKsm(page[i])) {
+			adopt_shared(domain, candidate[i].record, &target);
+			put_page(page[i]);
+			page[i] = NULL;
+		} else {
+			ksm_flush_page(vma, page[i], target.address);
+		}
+	}
 }
 
 static void read_pages(struct ksm_domain *domain, const struct ksm_candidate *candidate,
 		       unsigned int nr)
 {
-	struct mm_struct *mm = ksm_record_mm(candidate->record);
-	struct ksm_target target = {};
-	unsigned int i;
+	struct ksm_merge *merge = domain->merge;
+	unsigned int from, to;
 
-	mmap_read_lock(mm);
-	for (i = 0; i < nr; i++)
-		domain->merge->page[i] = read_page(domain, mm, &target, candidate[i].record);
-	mmap_read_unlock(mm);
+	mmap_read_lock(merge->mm);
+	for (from = 0; from < nr; from = to) {
+		unsigned long address = ksm_record_address(candidate[from].record);
+		struct vm_area_struct *vma = ksm_find_vma(merge->mm, address);
+
+		to = from + 1;
+		if (!vma) {
+			merge->page[from] = ERR_PTR(-ENOENT);
+			continue;
+		}
+		while (to < nr && ksm_record_address(candidate[to].record) < vma->vm_end)
+			to++;
+		get_pages(domain, vma, merge->page + from, candidate + from, to - from);
+	}
+	mmap_read_unlock(merge->mm);
 }
 
 static enum ksm_result request_zero(struct ksm_domain *domain, struct ksm_record *record,
@@ -126,7 +167,12 @@ static enum ksm_result request_zero(struct ksm_domain *domain, struct ksm_record
 {
 	if (!ksm_pages_equal(page, ZERO_PAGE(0)))
 		return KSM_GONE;
-	ksm_batch_add(domain->merge, record, NULL, NULL, PageCompound(page));
+	ksm_batch_add(domain->merge, &(struct ksm_request){
+		.record = record,
+		.large = PageCompound(page),
+		.compared = true,
+		.candidate = domain->merge->current_candidate,
+	});
 	return KSM_MERGED;
 }
 
@@ -135,27 +181,32 @@ static enum ksm_result request_stable(struct ksm_domain *domain,
 				      struct ksm_record *record, struct page *page,
 				      const struct ksm_content *content)
 {
-	struct ksm_rmap_item *item = NULL;
+	struct ksm_merge *merge = domain->merge;
+	struct ksm_request request = {
+		.record = record,
+		.large = PageCompound(page),
+		.compared = PageCompound(page) || merge->compare,
+		.candidate = merge->current_candidate,
+	};
 	enum ksm_result result;
-	struct folio *kfolio;
 
-	result = ksm_match_stable(domain, page, content, &kfolio);
+	result = ksm_match_stable(domain, page, content, request.compared, &request.kfolio);
 	if (result != KSM_MERGED)
 		return result;
-	if (!ksm_batch_has_room(domain, kfolio)) {
+	if (!ksm_batch_has_room(domain, request.kfolio)) {
 		/* The next batch, without these requests, may find room. */
-		domain->merge->full = domain->merge->nr_requests;
+		merge->full = merge->nr_requests;
 		result = KSM_BUSY;
 	} else if (!ksm_page_only_mapped(page)) {
 		result = KSM_BUSY;
 	} else {
-		item = item_alloc(ksm_record_mm(record));
-		result = item ? KSM_MERGED : KSM_NO_MEMORY;
+		request.item = item_alloc(merge, merge->mm);
+		result = request.item ? KSM_MERGED : KSM_NO_MEMORY;
 	}
 	if (result == KSM_MERGED)
-		ksm_batch_add(domain->merge, record, kfolio, item, PageCompound(page));
+		ksm_batch_add(merge, &request);
 	else
-		folio_put(kfolio);
+		folio_put(request.kfolio);
 	return result;
 }
 
@@ -184,26 +235,40 @@ static struct folio *make_shared(struct ksm_domain *domain, struct page *page,
 /* Merge a page and its duplicate with a shared page made for them. */
 static enum ksm_result request_two(struct ksm_domain *domain, struct ksm_record *record,
 				   struct page *page, const struct ksm_content *content,
-				   const struct ksm_duplicate *other)
+				   const struct ksm_duplicate *duplicate)
 {
-	struct ksm_rmap_item *item = item_alloc(ksm_record_mm(record));
-	struct ksm_rmap_item *other_item = item_alloc(ksm_record_mm(other->record));
-	struct ksm_stable_node *node = node_alloc(ksm_record_mm(record));
+	struct ksm_merge *merge = domain->merge;
+	struct ksm_request own = {
+		.record = record,
+		.item = item_alloc(merge, merge->mm),
+		.large = PageCompound(page),
+		.compared = true,
+		.candidate = merge->current_candidate,
+	};
+	struct ksm_request other = {
+		.record = duplicate->record,
+		.item = item_alloc(merge, ksm_record_mm(duplicate->record)),
+		.large = duplicate->large,
+		.compared = true,
+		.candidate = KSM_NO_CANDIDATE,
+	};
+	struct ksm_stable_node *node = ksm_node_alloc();
 	struct folio *kfolio = ERR_PTR(-ENOMEM);
 
-	if (item && other_item && node)
+	if (own.item && other.item && node)
 		kfolio = make_shared(domain, page, content, node);
 	if (IS_ERR(kfolio)) {
-		ksm_item_free(item);
-		ksm_item_free(other_item);
+		ksm_item_free(own.item);
+		ksm_item_free(other.item);
 		ksm_node_free(node);
 		return kfolio == ERR_PTR(-ENOMEM) ? KSM_NO_MEMORY : KSM_GONE;
 	}
-	ksm_unstable_remove(&domain->unstable, other->record);
-	folio_get(kfolio);
-	ksm_batch_add(domain->merge, other->record, kfolio, other_item, other->large);
-	folio_get(kfolio);
-	ksm_batch_add(domain->merge, record, kfolio, item, PageCompound(page));
+	ksm_unstable_remove(&domain->unstable, duplicate->record);
+	folio_ref_add(kfolio, 2);
+	own.kfolio = kfolio;
+	other.kfolio = kfolio;
+	ksm_batch_add(merge, &other);
+	ksm_batch_add(merge, &own);
 	return KSM_MERGED;
 }
 
@@ -326,6 +391,7 @@ static unsigned int choose_all(struct ksm_domain *domain,
 	for (i = 0; i < nr; i++) {
 		if (i < done && ksm_batch_full(merge))
 			done = i;
+		merge->current_candidate = i;
 		if (i < done)
 			choose(domain, &candidate[i], merge->page[i]);
 		if (merge->full)
@@ -342,13 +408,53 @@ static unsigned int merge_batch(struct ksm_domain *domain,
 	struct ksm_merge *merge = domain->merge;
 	unsigned int done;
 
+	merge->address = ksm_record_address(candidate->record);
 	merge->nr_requests = 0;
+	merge->nr_own = 0;
+	merge->nr_duplicates = 0;
 	merge->nr_fresh = 0;
 	merge->full = false;
 	read_pages(domain, candidate, nr);
 	done = choose_all(domain, candidate, nr);
 	ksm_batch_run(domain);
 	return done;
+}
+
+/*
+ * A bit for each candidate that differs from the shared page with its sample: they are
+ * to be tried again, with a comparison first.
+ */
+static unsigned int differing(const struct ksm_merge *merge)
+{
+	unsigned int i, bits = 0;
+
+	for (i = 0; i < merge->nr_requests; i++)
+		if (!merge->request[i].compared && merge->request[i].result == KSM_DIFFERENT)
+			bits |= BIT(merge->request[i].candidate);
+	return bits;
+}
+
+static void merge_differing(struct ksm_domain *domain,
+			    const struct ksm_candidate *candidate, unsigned int bits)
+{
+	domain->merge->compare = true;
+	for (; bits; bits &= bits - 1)
+		merge_batch(domain, candidate + __ffs(bits), 1);
+	domain->merge->compare = false;
+}
+
+static void merge_all(struct ksm_domain *domain, const struct ksm_candidate *candidate,
+		      unsigned int nr)
+{
+	while (nr) {
+		unsigned int done;
+
+		done = merge_batch(domain, candidate, min_t(unsigned int, nr, KSM_BATCH_PAGES));
+		merge_differing(domain, candidate, differing(domain->merge));
+		candidate += done;
+		nr -= done;
+		cond_resched();
+	}
 }
 
 /**
@@ -364,19 +470,22 @@ static unsigned int merge_batch(struct ksm_domain *domain,
 void ksm_merge_candidates(struct ksm_domain *domain,
 			  const struct ksm_candidate *candidate, unsigned int nr)
 {
+	struct mem_cgroup *memcg, *active;
+	struct mm_struct *mm;
+
 	ksm_domain_assert_locked(domain);
 	if (!domain->merge)
 		domain->merge = kzalloc(sizeof(*domain->merge), GFP_KERNEL | __GFP_NOWARN);
-	if (!domain->merge)
+	if (!domain->merge || !nr)
 		return;
+	mm = ksm_record_mm(candidate->record);
+	domain->merge->mm = mm;
+	memcg = get_mem_cgroup_from_mm(mm);
+	active = set_active_memcg(memcg);
 	ksm_reserve_fill(&domain->merge->reserve, numa_mem_id());
-	while (nr) {
-		unsigned int done = merge_batch(domain, candidate, min(nr, KSM_BATCH_PAGES));
-
-		candidate += done;
-		nr -= done;
-		cond_resched();
-	}
+	merge_all(domain, candidate, nr);
+	set_active_memcg(active);
+	mem_cgroup_put(memcg);
 }
 
 /**

@@ -54,6 +54,20 @@ struct page *ksm_mergeable_page(struct page *page)
 }
 
 /**
+ * ksm_flush_page - let the kernel read what a process has written to a page
+ * @vma: a VMA that maps it
+ * @page: the page
+ * @address: its user address
+ *
+ * Context: mmap_lock held.
+ */
+void ksm_flush_page(struct vm_area_struct *vma, struct page *page, unsigned long address)
+{
+	flush_anon_page(vma, page, address);
+	flush_dcache_page(page);
+}
+
+/**
  * ksm_get_page - take a reference to the mergeable page at an address
  * @vma: a mergeable VMA
  * @address: a user address in it
@@ -75,10 +89,8 @@ struct page *ksm_get_page(struct vm_area_struct *vma, unsigned long address)
 	if (page)
 		folio_get(folio);
 	folio_walk_end(&fw, vma);
-	if (page) {
-		flush_anon_page(vma, page, address);
-		flush_dcache_page(page);
-	}
+	if (page)
+		ksm_flush_page(vma, page, address);
 	return page;
 }
 

@@ -26,6 +26,8 @@ struct ksm_target {
 };
 
 struct page *ksm_mergeable_page(struct page *page);
+void ksm_flush_page(struct vm_area_struct *vma, struct page *page,
+		    unsigned long address);
 struct page *ksm_get_page(struct vm_area_struct *vma, unsigned long address);
 bool ksm_target_get(struct ksm_target *target, struct mm_struct *mm,
 		    unsigned long address);

@@ -20,7 +20,7 @@
 #define SEED		0x4000
 #define PAGES		50
 /* Unmerging so many pages takes many ticks. */
-#define LONG_AREA	2048
+#define LONG_AREA	8192
 #define ATTEMPTS	20
 /* Pages that are not merged. Walking so many PTEs takes many ticks, too. */
 #define POPULATED	(256UL * 1024)
