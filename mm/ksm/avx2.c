@@ -3,66 +3,67 @@
  * Kernel Samepage Merging: pages summed up and compared 32 bytes at a time, on
  * x86-64 machines that have AVX2.
  *
- * All of this belongs between kernel_fpu_begin() and kernel_fpu_end(): registers
- * keep their values from one statement to the next, since the compiler does not
- * use them.
+ * Each function has one asm statement, which uses ymm0, ymm1 and ymm2.  The compiler
+ * keeps nothing in them, since the kernel is built without vector instructions.
  */
+
+#include <linux/build_bug.h>
+#include <linux/mm.h>
 
 #include "fingerprint.h"
 
-#define KSM_VECTOR_WORDS	4
+/* Bytes that one turn of a loop deals with: eight vectors of 32 bytes. */
+#define KSM_TURN_BYTES	256
 
-/**
- * struct ksm_vector - what one register holds
- * @word: as words
- */
-struct ksm_vector {
-	u64 word[KSM_VECTOR_WORDS];
+/* What one turn reads, for the compiler. */
+struct ksm_block {
+	u64 word[KSM_KEY_WORDS];
 };
 
-static const struct ksm_vector *vector_at(const u64 *words)
-{
-	return (const struct ksm_vector *)words;
-}
+struct ksm_whole_page {
+	u64 word[PAGE_SIZE / sizeof(u64)];
+};
 
-/* All sums and differences are collected in register 0. */
-static void begin_sum(void)
-{
-	asm volatile("vpxor %ymm0, %ymm0, %ymm0");
-}
+/*
+ * What product() in fingerprint.c does, for four words: the instruction multiplies
+ * lower halves.
+ */
+#define ADD_PRODUCTS(text, secret)			\
+	"vmovdqu " text ", %%ymm1\n\t"			\
+	"vpaddq " secret ", %%ymm1, %%ymm1\n\t"		\
+	"vpsrlq $32, %%ymm1, %%ymm2\n\t"		\
+	"vpmuludq %%ymm1, %%ymm2, %%ymm2\n\t"		\
+	"vpaddq %%ymm2, %%ymm0, %%ymm0\n\t"
 
-static __always_inline struct ksm_vector end_sum(void)
-{
-	struct ksm_vector sum;
+#define ADD_DIFFERENCE(one, other)			\
+	"vmovdqu " one ", %%ymm1\n\t"			\
+	"vpxor " other ", %%ymm1, %%ymm1\n\t"		\
+	"vpor %%ymm1, %%ymm0, %%ymm0\n\t"
 
-	asm volatile("vmovdqu %%ymm0, %0\n\t"
-		     "vzeroupper" : "=m" (sum));
-	return sum;
-}
+/* @do for each of the eight vectors of a turn. */
+#define EIGHT_VECTORS(do, a, b)				\
+	do("(" a ")", "(" b ")")			\
+	do("0x20(" a ")", "0x20(" b ")")		\
+	do("0x40(" a ")", "0x40(" b ")")		\
+	do("0x60(" a ")", "0x60(" b ")")		\
+	do("0x80(" a ")", "0x80(" b ")")		\
+	do("0xa0(" a ")", "0xa0(" b ")")		\
+	do("0xc0(" a ")", "0xc0(" b ")")		\
+	do("0xe0(" a ")", "0xe0(" b ")")
 
-/* What product() in fingerprint.c does: the instruction multiplies lower halves. */
-static __always_inline void add_products(const u64 *text, const u64 *secret)
-{
-	asm volatile("vmovdqu %0, %%ymm1\n\t"
-		     "vpaddq %1, %%ymm1, %%ymm1\n\t"
-		     "vpsrlq $32, %%ymm1, %%ymm2\n\t"
-		     "vpmuludq %%ymm1, %%ymm2, %%ymm2\n\t"
-		     "vpaddq %%ymm2, %%ymm0, %%ymm0"
-		     : : "m" (*vector_at(text)), "m" (*vector_at(secret)));
-}
+/* One line of a sample and its part of the secret. */
+#define ADD_LINE(line, secret)				\
+	ADD_PRODUCTS("(" line ")", secret "(%[secret])")	\
+	ADD_PRODUCTS("0x20(" line ")", secret "+0x20(%[secret])")
 
-static __always_inline void add_difference(const u64 *a, const u64 *b)
-{
-	asm volatile("vmovdqu %0, %%ymm1\n\t"
-		     "vpxor %1, %%ymm1, %%ymm1\n\t"
-		     "vpor %%ymm1, %%ymm0, %%ymm0"
-		     : : "m" (*vector_at(a)), "m" (*vector_at(b)));
-}
-
-static u64 sum_of_words(struct ksm_vector sum)
-{
-	return sum.word[0] + sum.word[1] + sum.word[2] + sum.word[3];
-}
+/* Add up the four words of ymm0. */
+#define END_SUM(sum)					\
+	"vextracti128 $1, %%ymm0, %%xmm1\n\t"		\
+	"vpaddq %%xmm1, %%xmm0, %%xmm0\n\t"		\
+	"vpsrldq $8, %%xmm0, %%xmm1\n\t"		\
+	"vpaddq %%xmm1, %%xmm0, %%xmm0\n\t"		\
+	"vmovq %%xmm0, " sum "\n\t"			\
+	"vzeroupper"
 
 /**
  * ksm_avx2_sum - the sum of products of one block
@@ -74,13 +75,23 @@ static u64 sum_of_words(struct ksm_vector sum)
  */
 u64 ksm_avx2_sum(const u64 *text, const u64 *secret)
 {
-	unsigned int i;
+	const u64 *end = text + KSM_KEY_WORDS, *at = text, *word = secret;
+	u64 sum;
 
-	begin_sum();
-#pragma GCC unroll 8
-	for (i = 0; i < KSM_KEY_WORDS; i += KSM_VECTOR_WORDS)
-		add_products(text + i, secret + i);
-	return sum_of_words(end_sum());
+	BUILD_BUG_ON(sizeof(struct ksm_block) % KSM_TURN_BYTES);
+	asm volatile("vpxor %%ymm0, %%ymm0, %%ymm0\n"
+		     "1:\t"
+		     EIGHT_VECTORS(ADD_PRODUCTS, "%[text]", "%[secret]")
+		     "add %[turn], %[text]\n\t"
+		     "add %[turn], %[secret]\n\t"
+		     "cmp %[end], %[text]\n\t"
+		     "jne 1b\n\t"
+		     END_SUM("%[sum]")
+		     : [text] "+r" (at), [secret] "+r" (word), [sum] "=r" (sum)
+		     : [end] "r" (end), [turn] "i" (KSM_TURN_BYTES),
+		       "m" (*(const struct ksm_block *)text),
+		       "m" (*(const struct ksm_block *)secret));
+	return sum;
 }
 
 /**
@@ -93,38 +104,50 @@ u64 ksm_avx2_sum(const u64 *text, const u64 *secret)
  */
 u64 ksm_avx2_sum_lines(const struct ksm_key *key, const void *addr)
 {
-	const u64 *secret = key->word;
-	unsigned int i, j;
+	u64 sum;
 
-	begin_sum();
-#pragma GCC unroll 4
-	for (i = 0; i < KSM_SAMPLE_LINES; i++, secret += KSM_SAMPLE_WORDS) {
-		const u64 *line = addr + key->line[i];
-
-		for (j = 0; j < KSM_SAMPLE_WORDS; j += KSM_VECTOR_WORDS)
-			add_products(line + j, secret + j);
-	}
-	return sum_of_words(end_sum());
+	BUILD_BUG_ON(KSM_SAMPLE_LINES != 4 || KSM_SAMPLE_WORDS * sizeof(u64) != 0x40);
+	asm volatile("vpxor %%ymm0, %%ymm0, %%ymm0\n\t"
+		     ADD_LINE("%[line0]", "0x00")
+		     ADD_LINE("%[line1]", "0x40")
+		     ADD_LINE("%[line2]", "0x80")
+		     ADD_LINE("%[line3]", "0xc0")
+		     END_SUM("%[sum]")
+		     : [sum] "=r" (sum)
+		     : [line0] "r" (addr + key->line[0]), [line1] "r" (addr + key->line[1]),
+		       [line2] "r" (addr + key->line[2]), [line3] "r" (addr + key->line[3]),
+		       [secret] "r" (key->word),
+		       "m" (*(const struct ksm_whole_page *)addr), "m" (*key));
+	return sum;
 }
 
 /**
- * ksm_avx2_equal - compare one block of two pages
- * @a: a block, KSM_KEY_WORDS words
- * @b: another
+ * ksm_avx2_equal - compare two pages
+ * @one: a page, mapped
+ * @other: another
  *
  * Context: between kernel_fpu_begin() and kernel_fpu_end(), with AVX2.
  * Return: true where all bytes are equal.
  */
-bool ksm_avx2_equal(const u64 *a, const u64 *b)
+bool ksm_avx2_equal(const void *one, const void *other)
 {
-	struct ksm_vector difference;
-	unsigned int i;
+	const void *end = one + PAGE_SIZE, *a = one, *b = other;
+	bool equal;
 
-	begin_sum();
-#pragma GCC unroll 8
-	for (i = 0; i < KSM_KEY_WORDS; i += KSM_VECTOR_WORDS)
-		add_difference(a + i, b + i);
-	difference = end_sum();
-	return !(difference.word[0] | difference.word[1] |
-		 difference.word[2] | difference.word[3]);
+	asm volatile("vpxor %%ymm0, %%ymm0, %%ymm0\n"
+		     "1:\t"
+		     EIGHT_VECTORS(ADD_DIFFERENCE, "%[a]", "%[b]")
+		     "add %[turn], %[a]\n\t"
+		     "add %[turn], %[b]\n\t"
+		     "cmp %[end], %[a]\n\t"
+		     "jne 1b\n\t"
+		     "vptest %%ymm0, %%ymm0\n\t"
+		     "sete %[equal]\n\t"
+		     "vzeroupper"
+		     : [a] "+r" (a), [b] "+r" (b), [equal] "=r" (equal)
+		     : [end] "r" (end), [turn] "i" (KSM_TURN_BYTES),
+		       "m" (*(const struct ksm_whole_page *)one),
+		       "m" (*(const struct ksm_whole_page *)other)
+		     : "cc");
+	return equal;
 }

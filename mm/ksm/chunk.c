@@ -121,8 +121,8 @@ u64 ksm_chunk_present(const struct ksm_chunk *chunk)
 	return present;
 }
 
-static u64 page_key(struct ksm_chunk *chunk, struct page *page, unsigned int offset,
-		    ksm_hash_fn *hash)
+static __always_inline u64 page_key(struct ksm_chunk *chunk, struct page *page,
+				    unsigned int offset, ksm_hash_fn *hash)
 {
 	const struct ksm_domain *domain = chunk->walk->domain;
 	void *addr;
@@ -182,6 +182,30 @@ static bool may_be_used(const struct ksm_chunk *chunk, unsigned int at, pte_t pt
 	       folio_test_referenced(page_folio(pfn_to_page(pte_pfn(pte))));
 }
 
+/**
+ * ksm_chunk_idle - whether no page of a leaf was used since the previous pass
+ * @chunk: all of a leaf that has a record for each page
+ *
+ * The record of a page that is gone needs a visit, too.
+ *
+ * Context: page table lock held.
+ * Return: true if small pages are mapped, all of them, and none was used.
+ */
+bool ksm_chunk_idle(const struct ksm_chunk *chunk)
+{
+	unsigned int at;
+
+	if (!chunk->pte)
+		return false;
+	for (at = 0; at < KSM_LEAF_PAGES; at++)
+		if (!pte_idle(ptep_get(chunk->pte + at)))
+			return false;
+	for (at = 0; chunk->find_written && at < KSM_LEAF_PAGES; at++)
+		if (may_be_used(chunk, at, ptep_get(chunk->pte + at)))
+			return false;
+	return true;
+}
+
 /* Step over pages that are to be skipped and have not been used. */
 static unsigned int skip_idle(struct ksm_chunk *chunk, unsigned int nr)
 {
@@ -193,7 +217,8 @@ static unsigned int skip_idle(struct ksm_chunk *chunk, unsigned int nr)
 	for (; at < to && record->offset == at; record++, at++) {
 		pte_t pte = ptep_get(chunk->pte + at);
 
-		if (record->state == KSM_SHARED || !record->skips || !pte_idle(pte))
+		/* A merged page has none to skip. */
+		if (!record->skips || !pte_idle(pte))
 			break;
 		if (check && may_be_used(chunk, at, pte))
 			break;
@@ -242,6 +267,7 @@ static void skip_unchanged(struct ksm_chunk *chunk)
 	} else {
 		nr = skip_idle(chunk, min(most, budget->skips));
 		budget->skips -= nr;
+		chunk->nr_skipped += nr;
 		counters->skipped += nr;
 	}
 }

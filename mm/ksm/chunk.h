@@ -84,6 +84,7 @@ enum ksm_chunk_result {
 enum ksm_chunk_lock ksm_chunk_lock(struct ksm_chunk *chunk, pmd_t *pmd);
 void ksm_chunk_unlock(struct ksm_chunk *chunk);
 enum ksm_chunk_result ksm_chunk_scan(struct ksm_chunk *chunk);
+bool ksm_chunk_idle(const struct ksm_chunk *chunk);
 u64 ksm_chunk_present(const struct ksm_chunk *chunk);
 unsigned int ksm_first_used_pte(const pte_t *table, unsigned int from, unsigned int to);
 unsigned int ksm_first_used_pmd(const pmd_t *table, unsigned int from, unsigned int to);

@@ -2,14 +2,14 @@
 /*
  * Kernel Samepage Merging: which tags more than one page has.
  *
- * The filter has two bits for each tag, that of a sample or of a whole page.
+ * The filter has bits for each tag, that of a sample or of a whole page.
  *
  * Repeated: more than one page was found to have the tag.  While the bit is
  * clear, a search is in vain: no page in the stable tree has the tag, and no page
  * in the index except the one that is scanned.
  *
- * Ambiguous: pages that differ were found to have the sample.  While the bit is
- * clear, the sample is enough to find a duplicate.
+ * Ambiguous: pages that differ were found to have the sample.  While one of its two
+ * bits is clear, the sample is enough to find a duplicate.
  *
  * Different tags may have the same bit.  A bit that is set without need costs a
  * search.  A bit that gets lost, by a rebuild, delays a merge: until the next scan
@@ -186,6 +186,7 @@ void ksm_filter_set_ambiguous(struct ksm_filter *filter, u32 tag)
 {
 	ksm_filter_set_repeated(filter, tag);
 	ksm_filter_set_repeated(filter, ~tag);
+	ksm_filter_set_repeated(filter, tag ^ KSM_FILTER_FLIP);
 }
 
 /**

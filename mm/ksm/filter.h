@@ -12,6 +12,8 @@
 
 /* log2 of the bits in a word. */
 #define KSM_FILTER_WORD_SHIFT	(BITS_PER_LONG == 64 ? 6 : 5)
+/* Turns a tag into another one, in another word and at another bit. */
+#define KSM_FILTER_FLIP		0x55555555U
 
 /**
  * enum ksm_rebuild - how far a rebuild of the filter is
@@ -98,8 +100,12 @@ static inline bool ksm_filter_repeated(const struct ksm_filter *filter, u32 tag)
  */
 static inline bool ksm_filter_ambiguous(const struct ksm_filter *filter, u32 tag)
 {
-	/* Another tag's first bit serves as the second bit of this one. */
-	return ksm_filter_bits_test(&filter->bits, ~tag);
+	/*
+	 * The bits of two other tags serve as bits of this one.  With a single bit, one
+	 * unique sample in eight would pass for ambiguous in a filter that has grown.
+	 */
+	return ksm_filter_bits_test(&filter->bits, ~tag) &&
+	       ksm_filter_bits_test(&filter->bits, tag ^ KSM_FILTER_FLIP);
 }
 
 /**

@@ -163,9 +163,9 @@ u64 ksm_sample(const struct ksm_key *key, const void *addr)
 					sum_lines(key, addr));
 }
 
-static bool blocks_equal(const u64 *a, const u64 *b)
+static bool words_equal(const u64 *a, const u64 *b)
 {
-	const u64 *end = a + KSM_KEY_WORDS;
+	const u64 *end = a + PAGE_SIZE / sizeof(u64);
 
 	for (; a < end; a += 8, b += 8)
 		if ((a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]) |
@@ -188,14 +188,7 @@ static bool blocks_equal(const u64 *a, const u64 *b)
  */
 bool ksm_equal(const void *one, const void *other)
 {
-	const u64 *a = one, *b = other;
-	const u64 *end = one + PAGE_SIZE;
-	bool avx2 = use_avx2();
-
-	for (; a < end; a += KSM_KEY_WORDS, b += KSM_KEY_WORDS)
-		if (avx2 ? !ksm_avx2_equal(a, b) : !blocks_equal(a, b))
-			return false;
-	return true;
+	return use_avx2() ? ksm_avx2_equal(one, other) : words_equal(one, other);
 }
 
 /**

@@ -51,7 +51,7 @@ void ksm_fingerprint_init(void);
 /* avx2.c */
 u64 ksm_avx2_sum(const u64 *text, const u64 *secret);
 u64 ksm_avx2_sum_lines(const struct ksm_key *key, const void *addr);
-bool ksm_avx2_equal(const u64 *a, const u64 *b);
+bool ksm_avx2_equal(const void *one, const void *other);
 
 /**
  * ksm_tag - the part of a fingerprint that a record keeps

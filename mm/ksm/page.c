@@ -6,52 +6,10 @@
 #include <linux/highmem.h>
 #include <linux/mm.h>
 #include <linux/pagewalk.h>
-#ifdef CONFIG_ARM64_MTE
-#include <asm/mte.h>
-#endif
 
 #include "domain.h"
 #include "page.h"
 #include "vma.h"
-
-#ifdef CONFIG_ARM64_MTE
-/**
- * ksm_page_never_equal - whether a page differs from all others
- * @page: the page
- *
- * MTE tags belong to the content, and a comparison of bytes does not see them.
- *
- * Return: true if the page has tags.
- */
-bool ksm_page_never_equal(struct page *page)
-{
-	return system_supports_mte() && page_mte_tagged(page);
-}
-#else
-bool ksm_page_never_equal(struct page *page)
-{
-	return false;
-}
-#endif
-
-/**
- * ksm_mergeable_page - whether a page is of a kind that is merged
- * @page: the page, or NULL
- *
- * Return: @page, or NULL where it is not anonymous, not memory, poisoned, or has tags.
- */
-struct page *ksm_mergeable_page(struct page *page)
-{
-	struct folio *folio;
-
-	if (!page)
-		return NULL;
-	folio = page_folio(page);
-	if (!folio_test_anon(folio) || folio_is_zone_device(folio) || PageHWPoison(page) ||
-	    ksm_page_never_equal(page))
-		return NULL;
-	return page;
-}
 
 /**
  * ksm_flush_page - let the kernel read what a process has written to a page

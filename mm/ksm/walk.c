@@ -107,14 +107,14 @@ bool ksm_walk_forget(struct ksm_walk *walk, unsigned long address)
 }
 
 /*
- * All records of an idle huge page are to be skipped: have the next passes skip the
- * leaf as a whole.
+ * All records of a leaf are to be skipped.  Let the next passes count that once for
+ * the leaf, as long as its pages stay idle.
  */
 static void skip_whole_leaf(const struct ksm_chunk *chunk, struct ksm_leaf *leaf)
 {
 	unsigned int i, skips = KSM_MAX_LEAF_SKIPS;
 
-	if (chunk->pte || chunk->young || !leaf || chunk->nr_skipped != KSM_LEAF_PAGES)
+	if (chunk->young || !leaf || chunk->nr_skipped != KSM_LEAF_PAGES)
 		return;
 	for (i = 0; i < leaf->nr; i++)
 		skips = min(skips, leaf->record[i].skips);
@@ -123,22 +123,31 @@ static void skip_whole_leaf(const struct ksm_chunk *chunk, struct ksm_leaf *leaf
 	leaf->skips = skips;
 }
 
-/* Returns true if a leaf of an idle huge page was skipped as a whole. */
-static bool skip_idle_leaf(struct ksm_walk *walk, const struct ksm_chunk *chunk, bool huge)
+/* Undo skip_whole_leaf(): some of the pages may have to be visited. */
+static void skip_by_page(struct ksm_leaf *leaf)
 {
-	struct ksm_leaf *leaf = ksm_leaf_cursor_leaf(&walk->cursor, chunk->base);
+	unsigned int i;
 
-	if (!leaf || !leaf->skips)
-		return false;
-	if (!huge || !chunk->smart || chunk->young || chunk->at ||
-	    chunk->end != KSM_LEAF_PAGES) {
+	for (i = 0; leaf && leaf->skips && i < leaf->nr; i++)
+		leaf->record[i].skips += leaf->skips;
+	if (leaf)
 		leaf->skips = 0;
-		return false;
-	}
+}
+
+static bool may_skip_leaf(const struct ksm_chunk *chunk, const struct ksm_leaf *leaf)
+{
+	return leaf && leaf->skips && chunk->smart && !chunk->young && !chunk->at &&
+	       chunk->end == KSM_LEAF_PAGES;
+}
+
+static void skip_leaf(struct ksm_chunk *chunk, struct ksm_leaf *leaf)
+{
+	struct ksm_walk *walk = chunk->walk;
+
 	leaf->skips--;
 	walk->budget.skips -= min_t(unsigned int, walk->budget.skips, leaf->nr);
 	walk->domain->counters.skipped += leaf->nr;
-	return true;
+	chunk->at = chunk->end;
 }
 
 static enum ksm_chunk_lock lock_chunk(struct ksm_chunk *chunk, pmd_t *pmd)
@@ -167,9 +176,16 @@ static void skip_chunk(struct ksm_walk *walk, struct ksm_chunk *chunk)
  */
 static void scan_chunk(struct ksm_walk *walk, struct ksm_chunk *chunk, pmd_t *pmd)
 {
+	struct ksm_leaf *leaf = ksm_leaf_cursor_leaf(&walk->cursor, chunk->base);
 	enum ksm_chunk_result result;
 	u64 missing = 0;
 
+	if (may_skip_leaf(chunk, leaf) && ksm_chunk_idle(chunk)) {
+		ksm_chunk_unlock(chunk);
+		skip_leaf(chunk, leaf);
+		return;
+	}
+	skip_by_page(leaf);
 	do {
 		result = ksm_chunk_scan(chunk);
 		if (result == KSM_CHUNK_NEEDS_LEAF && !walk->nr_candidates)
@@ -198,12 +214,15 @@ static unsigned long scan_range(struct ksm_walk *walk, struct vm_area_struct *vm
 		.smart = READ_ONCE(walk->domain->controls->smart_scan),
 		.find_written = walk->seqnr % KSM_FIND_WRITTEN_PASSES == 0,
 	};
+	struct ksm_leaf *leaf;
 
 	if (!ksm_walk_forget(walk, address))
 		return address;
-	if (chunk.smart && ksm_leaf_cursor_leaf(&walk->cursor, chunk.base))
+	leaf = ksm_leaf_cursor_leaf(&walk->cursor, chunk.base);
+	if (chunk.smart && leaf)
 		ksm_young_read_leaf(&chunk, huge);
-	if (skip_idle_leaf(walk, &chunk, huge)) {
+	if (huge && may_skip_leaf(&chunk, leaf)) {
+		skip_leaf(&chunk, leaf);
 		ksm_leaf_cursor_scanned(walk->domain, &walk->cursor, end);
 		return end;
 	}
