@@ -86,7 +86,8 @@ unsigned int ksm_first_used_pmd(const pmd_t *table, unsigned int from, unsigned 
 	return from;
 }
 
-static struct page *chunk_page(const struct ksm_chunk *chunk, unsigned int offset)
+static __always_inline struct page *chunk_page(const struct ksm_chunk *chunk,
+					       unsigned int offset)
 {
 	struct page *page;
 	pte_t pte;
@@ -255,7 +256,6 @@ static unsigned int skip_merged(struct ksm_chunk *chunk, unsigned int nr)
 static void skip_unchanged(struct ksm_chunk *chunk)
 {
 	struct ksm_budget *budget = &chunk->walk->budget;
-	struct ksm_counters *counters = &chunk->walk->domain->counters;
 	unsigned int nr, most;
 
 	most = min_t(unsigned long, chunk->end - chunk->at,
@@ -263,12 +263,10 @@ static void skip_unchanged(struct ksm_chunk *chunk)
 	if (chunk->record->state == KSM_SHARED) {
 		nr = skip_merged(chunk, min(most, budget->pages));
 		budget->pages -= nr;
-		counters->scanned += nr;
 	} else {
 		nr = skip_idle(chunk, min(most, budget->skips));
 		budget->skips -= nr;
 		chunk->nr_skipped += nr;
-		counters->skipped += nr;
 	}
 }
 
@@ -338,7 +336,6 @@ static bool skip_page(struct ksm_chunk *chunk, struct ksm_record *record, enum k
 	record->skips--;
 	chunk->nr_skipped++;
 	chunk->walk->budget.skips--;
-	chunk->walk->domain->counters.skipped++;
 	return true;
 }
 
@@ -360,7 +357,6 @@ static void visit_page(struct ksm_chunk *chunk, struct ksm_record *record)
 			return;
 	}
 	walk->budget.pages--;
-	walk->domain->counters.scanned++;
 	if (record->state == KSM_SHARED || folio_test_ksm(page_folio(page))) {
 		visit_shared(walk, record);
 		return;
@@ -407,6 +403,8 @@ enum ksm_chunk_result ksm_chunk_scan(struct ksm_chunk *chunk)
 {
 	struct ksm_walk *walk = chunk->walk;
 	struct ksm_leaf *leaf = ksm_leaf_cursor_leaf(&walk->cursor, chunk->base);
+	struct ksm_counters *counters = &walk->domain->counters;
+	const struct ksm_budget before = walk->budget;
 	enum ksm_chunk_result result;
 
 	chunk->record = leaf ? leaf->record : NULL;
@@ -420,6 +418,8 @@ enum ksm_chunk_result ksm_chunk_scan(struct ksm_chunk *chunk)
 	if (chunk->hashing)
 		ksm_hash_end();
 	chunk->hashing = false;
+	counters->scanned += before.pages - walk->budget.pages;
+	counters->skipped += before.skips - walk->budget.skips;
 	return result;
 }
 

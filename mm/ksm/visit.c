@@ -45,7 +45,7 @@ static enum ksm_visit visit_unchanged(struct ksm_domain *domain, struct ksm_reco
 {
 	if (!ksm_filter_repeated(&domain->filter, record->tag)) {
 		if (record->state == KSM_UNSHARED)
-			return KSM_VISIT_DONE;
+			return KSM_VISIT_DONE;	/* by the whole page */
 		if (!ksm_unstable_find(&domain->unstable, record->tag, record->full)) {
 			ksm_unstable_insert(&domain->unstable, record);
 			return KSM_VISIT_DONE;
@@ -53,6 +53,21 @@ static enum ksm_visit visit_unchanged(struct ksm_domain *domain, struct ksm_reco
 		ksm_filter_set_repeated(&domain->filter, record->tag);
 	}
 	return KSM_VISIT_SETTLED;
+}
+
+static noinline enum ksm_visit visit(struct ksm_domain *domain, struct ksm_record *record,
+				     u64 sample, u64 key)
+{
+	if (record->state == KSM_NONE)
+		return visit_new(domain, record, sample);
+	if (record->tag != ksm_tag(key)) {
+		visit_changed(domain, record, sample);
+		return KSM_VISIT_DONE;
+	}
+	/* A rebuild of the filter drops this bit while the record stays. */
+	if (record->full)
+		ksm_filter_set_ambiguous(&domain->filter, ksm_tag(sample));
+	return visit_unchanged(domain, record);
 }
 
 /**
@@ -68,16 +83,11 @@ static enum ksm_visit visit_unchanged(struct ksm_domain *domain, struct ksm_reco
 enum ksm_visit ksm_visit_page(struct ksm_domain *domain, struct ksm_record *record,
 			      u64 sample, u64 key)
 {
-	if (record->state == KSM_NONE)
-		return visit_new(domain, record, sample);
-	if (record->tag != ksm_tag(key)) {
-		visit_changed(domain, record, sample);
+	/* Most pages are unique and stay as they are. */
+	if (record->state == KSM_UNSHARED && !record->full &&
+	    record->tag == ksm_tag(key) && !ksm_filter_repeated(&domain->filter, record->tag))
 		return KSM_VISIT_DONE;
-	}
-	/* A rebuild of the filter drops this bit while the record stays. */
-	if (record->full)
-		ksm_filter_set_ambiguous(&domain->filter, ksm_tag(sample));
-	return visit_unchanged(domain, record);
+	return visit(domain, record, sample, key);
 }
 
 /**

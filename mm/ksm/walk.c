@@ -134,20 +134,18 @@ static void skip_by_page(struct ksm_leaf *leaf)
 		leaf->skips = 0;
 }
 
-static bool may_skip_leaf(const struct ksm_chunk *chunk, const struct ksm_leaf *leaf)
+static bool may_skip_leaf(const struct ksm_walk *walk, const struct ksm_leaf *leaf,
+			  unsigned long address, unsigned long end)
 {
-	return leaf && leaf->skips && chunk->smart && !chunk->young && !chunk->at &&
-	       chunk->end == KSM_LEAF_PAGES;
+	return leaf && leaf->skips && end - address == KSM_LEAF_BYTES &&
+	       READ_ONCE(walk->domain->controls->smart_scan);
 }
 
-static void skip_leaf(struct ksm_chunk *chunk, struct ksm_leaf *leaf)
+static void skip_leaf(struct ksm_walk *walk, struct ksm_leaf *leaf)
 {
-	struct ksm_walk *walk = chunk->walk;
-
 	leaf->skips--;
 	walk->budget.skips -= min_t(unsigned int, walk->budget.skips, leaf->nr);
 	walk->domain->counters.skipped += leaf->nr;
-	chunk->at = chunk->end;
 }
 
 static enum ksm_chunk_lock lock_chunk(struct ksm_chunk *chunk, pmd_t *pmd)
@@ -180,9 +178,12 @@ static void scan_chunk(struct ksm_walk *walk, struct ksm_chunk *chunk, pmd_t *pm
 	enum ksm_chunk_result result;
 	u64 missing = 0;
 
-	if (may_skip_leaf(chunk, leaf) && ksm_chunk_idle(chunk)) {
+	if (may_skip_leaf(walk, leaf, ksm_chunk_address(chunk, chunk->at),
+			  ksm_chunk_address(chunk, chunk->end)) &&
+	    !chunk->young && ksm_chunk_idle(chunk)) {
 		ksm_chunk_unlock(chunk);
-		skip_leaf(chunk, leaf);
+		skip_leaf(walk, leaf);
+		chunk->at = chunk->end;
 		return;
 	}
 	skip_by_page(leaf);
@@ -200,11 +201,25 @@ static void scan_chunk(struct ksm_walk *walk, struct ksm_chunk *chunk, pmd_t *pm
 		skip_whole_leaf(chunk, ksm_leaf_cursor_leaf(&walk->cursor, chunk->base));
 }
 
-/* Scan the pages of one leaf's range, and return the address to go on at. */
-static unsigned long scan_range(struct ksm_walk *walk, struct vm_area_struct *vma,
-				pmd_t *pmd, unsigned long address, unsigned long end)
+/* Returns true if the leaf of an idle huge page was skipped: no lock is needed. */
+static bool skip_huge_leaf(struct ksm_walk *walk, pmd_t *pmd, unsigned long address,
+			   unsigned long end)
 {
-	bool huge = pmd_trans_huge(pmdp_get_lockless(pmd));
+	struct ksm_leaf *leaf = ksm_leaf_cursor_leaf(&walk->cursor, address);
+
+	if (!may_skip_leaf(walk, leaf, address, end) || walk->pmd_unit.young ||
+	    !pmd_trans_huge(pmdp_get_lockless(pmd)))
+		return false;
+	skip_leaf(walk, leaf);
+	walk->scanned = end;
+	ksm_leaf_cursor_scanned(walk->domain, &walk->cursor, end);
+	return true;
+}
+
+/* Returns the address to go on at. */
+static unsigned long scan_leaf(struct ksm_walk *walk, struct vm_area_struct *vma,
+			       pmd_t *pmd, unsigned long address, unsigned long end)
+{
 	struct ksm_chunk chunk = {
 		.walk = walk,
 		.vma = vma,
@@ -214,18 +229,9 @@ static unsigned long scan_range(struct ksm_walk *walk, struct vm_area_struct *vm
 		.smart = READ_ONCE(walk->domain->controls->smart_scan),
 		.find_written = walk->seqnr % KSM_FIND_WRITTEN_PASSES == 0,
 	};
-	struct ksm_leaf *leaf;
 
-	if (!ksm_walk_forget(walk, address))
-		return address;
-	leaf = ksm_leaf_cursor_leaf(&walk->cursor, chunk.base);
-	if (chunk.smart && leaf)
-		ksm_young_read_leaf(&chunk, huge);
-	if (huge && may_skip_leaf(&chunk, leaf)) {
-		skip_leaf(&chunk, leaf);
-		ksm_leaf_cursor_scanned(walk->domain, &walk->cursor, end);
-		return end;
-	}
+	if (chunk.smart && ksm_leaf_cursor_leaf(&walk->cursor, chunk.base))
+		ksm_young_read_leaf(&chunk, pmd_trans_huge(pmdp_get_lockless(pmd)));
 	switch (lock_chunk(&chunk, pmd)) {
 	case KSM_CHUNK_LOCKED:
 		scan_chunk(walk, &chunk, pmd);
@@ -242,6 +248,17 @@ static unsigned long scan_range(struct ksm_walk *walk, struct vm_area_struct *vm
 	if (!walk->nr_candidates)
 		ksm_leaf_cursor_scanned(walk->domain, &walk->cursor, end);
 	return end;
+}
+
+/* Scan the pages of one leaf's range, and return the address to go on at. */
+static unsigned long scan_range(struct ksm_walk *walk, struct vm_area_struct *vma,
+				pmd_t *pmd, unsigned long address, unsigned long end)
+{
+	if (!ksm_walk_forget(walk, address))
+		return address;
+	if (skip_huge_leaf(walk, pmd, address, end))
+		return end;
+	return scan_leaf(walk, vma, pmd, address, end);
 }
 
 /*

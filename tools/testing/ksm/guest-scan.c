@@ -71,10 +71,14 @@ static void bench_idle(const char *name)
 	idle(name, 100000);
 }
 
+/* When each page has had its first scans, and is skipped. */
 static void bench_idle_thp(const char *name)
 {
 	map_huge_groups(102400, 1);
-	idle(name, 102400);
+	set_knob("smart_scan", 1);
+	set_knob("run", 1);
+	passes(5);
+	result(name, pass_work(60, 102400));
 }
 
 static void bench_merged(const char *name)
