@@ -12,6 +12,7 @@
 #include <linux/swap.h>
 #include <trace/events/ksm.h>
 
+#include "../internal.h"
 #include "batch.h"
 #include "domain.h"
 #include "page.h"
@@ -154,7 +155,7 @@ static void split_large(struct ksm_request *request)
 	mmap_read_unlock(request->mm);
 	if (PageTransCompound(target.page) && ksm_pages_equal(target.page, kpage) &&
 	    trylock_page(target.page)) {
-		split_huge_page(target.page);
+		split_huge_page_keep_zeroes(target.page);
 		unlock_page(target.page);
 	}
 	put_page(target.page);
