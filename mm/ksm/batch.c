@@ -60,7 +60,7 @@ void ksm_record_share(struct ksm_domain *domain, struct ksm_record *record,
 	record->item = item;
 	record->state = KSM_SHARED;
 	record->age = 0;
-	record->skips = 0;
+	record->skips = domain->merge->pass;
 	ksm_stable_append(domain, node, item);
 }
 

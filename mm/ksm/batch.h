@@ -83,6 +83,7 @@ struct ksm_merge {
 	unsigned int nr;
 	struct ksm_request *chosen[KSM_BATCH_PAGES];
 	struct ksm_replacement at[KSM_BATCH_PAGES];
+	u8 pass;
 	unsigned int nr_locked;
 	struct folio *locked[KSM_BATCH_PAGES];
 	bool full;

@@ -149,6 +149,7 @@ static void add_candidate(struct ksm_walk *walk, struct ksm_record *record, u64 
 		.record = record,
 		.sample = sample,
 		.settled = settled,
+		.pass = walk->seqnr,
 	};
 }
 
@@ -218,8 +219,7 @@ static unsigned int skip_idle(struct ksm_chunk *chunk, unsigned int nr)
 	for (; at < to && record->offset == at; record++, at++) {
 		pte_t pte = ptep_get(chunk->pte + at);
 
-		/* A merged page has none to skip. */
-		if (!record->skips || !pte_idle(pte))
+		if (record->state == KSM_SHARED || !record->skips || !pte_idle(pte))
 			break;
 		if (check && may_be_used(chunk, at, pte))
 			break;
@@ -301,11 +301,14 @@ static void visit_missing(struct ksm_walk *walk, struct ksm_record *record)
 }
 
 /* The page was merged, or is now. */
-static void visit_shared(struct ksm_walk *walk, struct ksm_record *record)
+static void visit_shared(struct ksm_chunk *chunk, struct ksm_record *record)
 {
+	struct ksm_walk *walk = chunk->walk;
+
 	if (record->state == KSM_NONE)
 		ksm_record_seen(walk->domain, record);
 	add_candidate(walk, record, 0, false);
+	walk->candidate[walk->nr_candidates - 1].rewritten = chunk->smart;
 }
 
 static void visit_unshared(struct ksm_chunk *chunk, struct ksm_record *record,
@@ -327,10 +330,15 @@ static void visit_unshared(struct ksm_chunk *chunk, struct ksm_record *record,
 /* Returns true if the page is to be skipped in this pass. */
 static bool skip_page(struct ksm_chunk *chunk, struct ksm_record *record, enum ksm_use use)
 {
+	u8 most = KSM_MAX_SKIPS_IDLE;
+
 	if (use == KSM_USE_KERNEL)
-		record->skips = 0;
+		most = 0;
 	else if (use == KSM_USE_YOUNG)
-		record->skips = min(record->skips, KSM_MAX_SKIPS_YOUNG);
+		most = KSM_MAX_SKIPS_YOUNG;
+	/* A page that is written to whenever it has merged waits although it is used. */
+	if (!record->rewrites)
+		record->skips = min(record->skips, most);
 	if (!record->skips)
 		return false;
 	record->skips--;
@@ -358,7 +366,7 @@ static void visit_page(struct ksm_chunk *chunk, struct ksm_record *record)
 	}
 	walk->budget.pages--;
 	if (record->state == KSM_SHARED || folio_test_ksm(page_folio(page))) {
-		visit_shared(walk, record);
+		visit_shared(chunk, record);
 		return;
 	}
 	visit_unshared(chunk, record, page);

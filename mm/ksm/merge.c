@@ -25,6 +25,7 @@
 #include "page.h"
 #include "record.h"
 #include "stable.h"
+#include "visit.h"
 #include "vma.h"
 
 /* The memory cgroup of the candidates is active already. */
@@ -341,6 +342,22 @@ static enum ksm_result find_and_request(struct ksm_domain *domain,
 	return request_unstable(domain, record, page, content);
 }
 
+/* A write has given the process a page of its own: with smart_scan, leave it alone. */
+static bool wait_if_rewritten(struct ksm_domain *domain,
+			      const struct ksm_candidate *candidate)
+{
+	struct ksm_record *record = candidate->record;
+	const u8 merged = record->skips;
+
+	record->full = false;
+	if (!candidate->rewritten)
+		return false;
+	ksm_record_unshare(domain, record);
+	record->skips = merged;
+	ksm_visit_rewritten(record, candidate->pass);
+	return true;
+}
+
 /* Choose what to merge a page with, or insert it in the unstable index. */
 static void cmp_and_merge_page(struct ksm_domain *domain,
 			       const struct ksm_candidate *candidate, struct page *page)
@@ -351,9 +368,8 @@ static void cmp_and_merge_page(struct ksm_domain *domain,
 	enum ksm_result result;
 	unsigned int tries;
 
-	/* A write has given the process a page of its own. */
-	if (record->state == KSM_SHARED)
-		record->full = false;
+	if (record->state == KSM_SHARED && wait_if_rewritten(domain, candidate))
+		return;
 	for (tries = 0; tries < 2; tries++) {
 		bool settled;
 
@@ -480,6 +496,7 @@ void ksm_merge_candidates(struct ksm_domain *domain,
 		return;
 	mm = ksm_record_mm(candidate->record);
 	domain->merge->mm = mm;
+	domain->merge->pass = candidate->pass;
 	memcg = get_mem_cgroup_from_mm(mm);
 	active = set_active_memcg(memcg);
 	ksm_reserve_fill(&domain->merge->reserve, numa_mem_id());

@@ -15,11 +15,15 @@ struct ksm_record;
  * @record: its record
  * @sample: key of its sample, 0 where that was not read
  * @settled: the sample is what it was a pass ago
+ * @rewritten: if the page is no longer shared, it has to wait with the next merge
+ * @pass: the low bits of the number of the pass
  */
 struct ksm_candidate {
 	struct ksm_record *record;
 	u64 sample;
 	bool settled;
+	bool rewritten;
+	u8 pass;
 };
 
 void ksm_merge_candidates(struct ksm_domain *domain,

@@ -139,6 +139,7 @@ void ksm_record_seen(struct ksm_domain *domain, struct ksm_record *record)
 	record->state = KSM_SEEN;
 	record->age = 0;
 	record->skips = 0;
+	record->rewrites = 0;
 	ksm_leaf_of(record)->skips = 0;
 	domain->counters.records++;
 	domain->counters.changed++;

@@ -40,7 +40,9 @@ enum ksm_state {
  * @tag: the upper half of the fingerprint that the page had when last scanned
  * @offset: which page of the leaf's range
  * @slot: which record of the leaf
- * @skips: passes for which the page is skipped
+ * @rewrites: how often the page was written to soon after it had merged; saturating
+ * @skips: passes for which the page is skipped; in state %KSM_SHARED, the low bits of
+ *	the number of the pass that merged it
  * @age: scans since the page was new, changed or left a tree; saturating
  * @full: @tag is of the whole page, not of its sample
  * @state: an enum ksm_state
@@ -52,7 +54,8 @@ struct ksm_record {
 	};
 	u32 tag;
 	u8 offset;
-	u8 slot;
+	u8 slot:6;
+	u8 rewrites:2;
 	u8 skips;
 	u8 age:5;
 	u8 full:1;

@@ -17,6 +17,8 @@
 /* Visits that every page gets before any is skipped. */
 #define KSM_VISITS_BEFORE_SKIP	3
 #define KSM_MAX_AGE		31
+/* A write so many passes after a merge, or less, came soon. */
+#define KSM_SOON		64
 
 static enum ksm_visit visit_new(struct ksm_domain *domain, struct ksm_record *record,
 				u64 sample)
@@ -88,6 +90,30 @@ enum ksm_visit ksm_visit_page(struct ksm_domain *domain, struct ksm_record *reco
 	    record->tag == ksm_tag(key) && !ksm_filter_repeated(&domain->filter, record->tag))
 		return KSM_VISIT_DONE;
 	return visit(domain, record, sample, key);
+}
+
+/**
+ * ksm_visit_rewritten - wait with the next merge of a page that was written to
+ * @record: the record of a page that had been merged in pass @record->skips; no
+ *	longer %KSM_SHARED
+ * @pass: the low bits of the number of the present pass
+ *
+ * Each write to a merged page costs the process a fault and a copy.  A page that is
+ * written to again and again soon after it has merged waits for 4, 16 and then 64
+ * passes.
+ *
+ * Context: under ksm.lock.
+ */
+void ksm_visit_rewritten(struct ksm_record *record, u8 pass)
+{
+	static const u8 wait[] = { 0, 4, 16, 64 };
+	const u8 passes = pass - record->skips;
+
+	if (passes > KSM_SOON)
+		record->rewrites = 1;
+	else if (record->rewrites < ARRAY_SIZE(wait) - 1)
+		record->rewrites++;
+	record->skips = wait[record->rewrites];
 }
 
 /**
