@@ -13,6 +13,8 @@
 #include <linux/sched.h>
 #include <linux/sched/coredump.h>
 
+struct cgroup_subsys_state;
+
 #ifdef CONFIG_KSM
 
 int __ksm_enter(struct mm_struct *mm);
@@ -36,6 +38,16 @@ void collect_procs_ksm(struct folio *folio, struct page *page,
 
 long ksm_process_profit(struct mm_struct *mm);
 bool ksm_process_mergeable(struct mm_struct *mm);
+
+#ifdef CONFIG_MEMCG
+u64 ksm_process_domain(struct mm_struct *mm);
+void ksm_memcg_offline(struct cgroup_subsys_state *css);
+#else
+static inline u64 ksm_process_domain(struct mm_struct *mm)
+{
+	return 0;
+}
+#endif
 
 extern atomic_long_t ksm_zero_pages;
 
@@ -174,6 +186,7 @@ static inline int ksm_disable(struct mm_struct *mm)
 static inline void ksm_might_unmap_zero_page(struct mm_struct *mm, pte_t pte) { }
 static inline void ksm_might_copy_zero_page(struct mm_struct *mm, pte_t pte) { }
 static inline void ksm_mm_init(struct mm_struct *mm) { }
+static inline void ksm_memcg_offline(struct cgroup_subsys_state *css) { }
 
 static inline int ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm)
 {

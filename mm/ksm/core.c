@@ -14,6 +14,7 @@
 #include <trace/events/ksm.h>
 
 #include "core.h"
+#include "domains.h"
 #include "fingerprint.h"
 #include "record.h"
 #include "scan.h"
@@ -29,7 +30,7 @@
  * @key: the secret
  * @has_secret: @key has been drawn
  * @scan: the pass under way
- * @domain: the trees
+ * @domains: the trees
  */
 struct ksm {
 	struct mutex lock;	/* see domain.h */
@@ -38,7 +39,7 @@ struct ksm {
 	struct ksm_key key;
 	bool has_secret;
 	struct ksm_scan scan;
-	struct ksm_domain domain;
+	struct ksm_domains domains;
 };
 
 struct ksm_settings ksm_settings = {
@@ -47,6 +48,7 @@ struct ksm_settings ksm_settings = {
 		.prune_millisecs = 2000,
 		.max_page_sharing = 256,
 		.merge_across_nodes = true,
+		.merge_across_cgroups = true,
 		.smart_scan = true,
 	},
 };
@@ -136,7 +138,7 @@ static bool secret_ready(void)
 static void draw_secret(void)
 {
 	ksm_key_init(&ksm.key, page_address(ZERO_PAGE(0)));
-	ksm_domain_reset(&ksm.domain);
+	ksm_domain_reset(&ksm.domains.common);
 	ksm.has_secret = true;
 }
 
@@ -240,8 +242,39 @@ bool ksm_unmerging(void)
  */
 bool ksm_nothing_shared(void)
 {
-	ksm_domain_assert_locked(&ksm.domain);
-	return !ksm.domain.counters.shared && ksm_stable_clear(&ksm.domain);
+	struct ksm_domain *domain = NULL;
+	struct ksm_counters sum;
+	bool cleared = true;
+
+	ksm_domains_assert_locked(&ksm.domains);
+	ksm_domains_sum(&ksm.domains, &sum);
+	if (sum.shared)
+		return false;
+	while ((domain = ksm_domains_next(&ksm.domains, domain)))
+		cleared &= ksm_stable_clear(domain);
+	return cleared;
+}
+
+/**
+ * ksm_set_merge_across_cgroups - have all mms change their domain
+ * @across: whether pages of different memory cgroups may be merged
+ *
+ * The pass under way ends, since the mm that is being scanned has to change its
+ * domain as well before it is merged further.
+ *
+ * Context: may sleep; under ksm.lock.
+ * Return: 0, or -EBUSY if something is shared.
+ */
+int ksm_set_merge_across_cgroups(bool across)
+{
+	if (ksm_settings.controls.merge_across_cgroups == across)
+		return 0;
+	if (!ksm_nothing_shared())
+		return -EBUSY;
+	WRITE_ONCE(ksm_settings.controls.merge_across_cgroups, across);
+	ksm_scan_abort(&ksm.scan);
+	ksm_wake();
+	return 0;
 }
 
 /**
@@ -252,7 +285,7 @@ bool ksm_nothing_shared(void)
  */
 void ksm_get_figures(struct ksm_figures *figures)
 {
-	ksm_domain_figures(&ksm.domain, figures);
+	ksm_domains_figures(&ksm.domains, figures);
 	figures->full_scans = READ_ONCE(ksm.scan.seqnr);
 }
 
@@ -277,9 +310,11 @@ void ksm_offline_begin(void)
  */
 void ksm_offline_end(unsigned long start_pfn, unsigned long end_pfn)
 {
+	struct ksm_domain *domain = NULL;
+
 	mutex_lock(&ksm.lock);
-	if (start_pfn < end_pfn)
-		ksm_stable_forget_pfns(&ksm.domain, start_pfn, end_pfn);
+	while (start_pfn < end_pfn && (domain = ksm_domains_next(&ksm.domains, domain)))
+		ksm_stable_forget_pfns(domain, start_pfn, end_pfn);
 	WRITE_ONCE(ksm.offlining, false);
 	mutex_unlock(&ksm.lock);
 	wake_up_all(&ksm.offline_wait);
@@ -294,8 +329,8 @@ static int __init ksm_init_tables(void)
 	err = ksm_record_init();
 	err = err ?: ksm_stable_init();
 	err = err ?: ksm_mm_slot_init();
-	err = err ?: ksm_domain_init(&ksm.domain, &ksm.lock, &ksm_settings.controls, &ksm.key);
-	return err ?: ksm_scan_init(&ksm.scan, &ksm_settings, &ksm_slots, &ksm.domain);
+	err = err ?: ksm_domains_init(&ksm.domains, &ksm.lock, &ksm_settings.controls, &ksm.key);
+	return err ?: ksm_scan_init(&ksm.scan, &ksm_settings, &ksm_slots, &ksm.domains);
 }
 
 /* An allocation failure this early is fatal anyway, so nothing is cleaned up. */

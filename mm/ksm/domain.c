@@ -43,6 +43,7 @@ int ksm_domain_init(struct ksm_domain *domain, struct mutex *lock,
 	int err;
 
 	*domain = (struct ksm_domain){
+		.link = LIST_HEAD_INIT(domain->link),
 		.lock = lock,
 		.controls = controls,
 		.key = key,

@@ -32,12 +32,14 @@
 #include "unstable.h"
 
 struct ksm_merge;
+struct mem_cgroup;
 
 /**
  * struct ksm_controls - files of /sys/kernel/mm/ksm that merging depends on
  * @prune_millisecs: shortest time between two searches of a chain for stale nodes
  * @max_page_sharing: most rmap_items that ksmd gives a stable node
  * @merge_across_nodes: pages of different NUMA nodes may be merged
+ * @merge_across_cgroups: pages of different memory cgroups may be merged
  * @use_zero_pages: zeroed pages are replaced by the zero page
  * @smart_scan: pages that do not change are skipped
  */
@@ -45,6 +47,7 @@ struct ksm_controls {
 	unsigned int prune_millisecs;
 	int max_page_sharing;
 	bool merge_across_nodes;
+	bool merge_across_cgroups;
 	bool use_zero_pages;
 	bool smart_scan;
 };
@@ -77,6 +80,11 @@ struct ksm_counters {
 
 /**
  * struct ksm_domain - memory whose pages may be merged with each other
+ * @link: in ksm_domains.list
+ * @memcg: the memory cgroup that the domain is for, with a reference; NULL for the
+ *         common domain
+ * @id: 0 for the common domain, else the number of the cgroup among memory cgroups
+ * @nr_slots: mm_slots of the domain; changes under ksm_slots.lock
  * @lock: ksm.lock
  * @controls: the controls in force
  * @key: the secret that fingerprints depend on
@@ -86,9 +94,14 @@ struct ksm_counters {
  * @unstable: the index of pages that are not shared
  * @filter: the tags that more than one page has
  * @counters: its figures
- * @merge: what a merge works with, allocated by the first
+ * @merge: what a merge works with, in the domain that is scanned; allocated by the
+ *         first merge
  */
 struct ksm_domain {
+	struct list_head link;
+	struct mem_cgroup *memcg;
+	unsigned int id;
+	unsigned int nr_slots;
 	struct mutex *lock;	/* see above */
 	const struct ksm_controls *controls;
 	const struct ksm_key *key;

@@ -25,6 +25,7 @@
 #include "page.h"
 #include "record.h"
 #include "stable.h"
+#include "unmerge.h"
 #include "visit.h"
 #include "vma.h"
 
@@ -55,7 +56,7 @@ static void rekey_shared(struct ksm_domain *domain, struct ksm_stable_node *node
 
 /*
  * A PTE maps a shared page that no scan has seen there: after a fork, or a swap-in.
- * It keeps the page whatever max_page_sharing says.
+ * It keeps the page whatever max_page_sharing says, if that is of its domain.
  */
 static void adopt_shared(struct ksm_domain *domain, struct ksm_record *record,
 			 const struct ksm_target *target)
@@ -76,14 +77,18 @@ static void adopt_shared(struct ksm_domain *domain, struct ksm_record *record,
 		return;
 	}
 	node = ksm_folio_node(folio);
-	if (node) {
+	if (node && node->domain == domain->id) {
 		ksm_item_fill(item, target->vma, target->address);
 		ksm_record_share(domain, record, node, item);
 		rekey_shared(domain, node, folio);
+		node = NULL;
 	} else {
 		ksm_item_free(item);
 	}
 	folio_unlock(folio);
+	/* Should that fail, the next scan of the page tries again. */
+	if (node)
+		ksm_break_range(target->vma, target->address, target->address + PAGE_SIZE);
 }
 
 /* Pages that PTEs map, all under one hold of the page table lock. */

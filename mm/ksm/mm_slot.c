@@ -17,6 +17,7 @@
 #include <linux/slab.h>
 #include <trace/events/ksm.h>
 
+#include "domain.h"
 #include "slots.h"
 #include "unmerge.h"
 #include "vma.h"
@@ -123,6 +124,7 @@ void ksm_slots_end(struct ksm_slots *slots)
 	spin_lock(&slots->lock);
 	slots->cursor = NULL;
 	slots->unmerging = false;
+	slots->moving = false;
 	spin_unlock(&slots->lock);
 }
 
@@ -131,6 +133,9 @@ static void slot_unlink(struct ksm_slots *slots, struct ksm_mm_slot *slot)
 	lockdep_assert_held(&slots->lock);
 	hash_del(&slot->slot.hash);
 	list_del(&slot->slot.mm_node);
+	/* Nobody but ksmd frees a domain, and ksmd adds slots to it. */
+	if (slot->domain)
+		WRITE_ONCE(slot->domain->nr_slots, slot->domain->nr_slots - 1);
 }
 
 static void slot_free(struct ksm_mm_slot *slot)
@@ -160,11 +165,75 @@ void ksm_slots_leave(struct ksm_slots *slots, bool forget)
 
 	spin_lock(&slots->lock);
 	slots->cursor = slot_after(slots, &slot->slot.mm_node);
+	slots->moving = false;
 	if (forget)
 		slot_unlink(slots, slot);
 	spin_unlock(&slots->lock);
 	if (forget)
 		slot_free(slot);
+}
+
+/**
+ * ksm_slots_begin_move - let the mm under the cursor map no further shared pages
+ * @slots: the slots
+ *
+ * Pages that are read from swap are copied until the cursor leaves the slot, or
+ * ksm_slots_move() is called.
+ *
+ * Context: under ksm.lock.
+ */
+void ksm_slots_begin_move(struct ksm_slots *slots)
+{
+	spin_lock(&slots->lock);
+	slots->moving = true;
+	spin_unlock(&slots->lock);
+}
+
+/**
+ * ksm_slots_move - put the slot under the cursor into another domain
+ * @slots: the slots
+ * @domain: the domain; the slot has no records in the one where it was
+ *
+ * Context: under ksm.lock.
+ */
+void ksm_slots_move(struct ksm_slots *slots, struct ksm_domain *domain)
+{
+	struct ksm_mm_slot *slot = slots->cursor;
+
+	VM_WARN_ON_ONCE(slot->leaves);
+	spin_lock(&slots->lock);
+	if (slot->domain)
+		WRITE_ONCE(slot->domain->nr_slots, slot->domain->nr_slots - 1);
+	slot->domain = domain;
+	WRITE_ONCE(domain->nr_slots, domain->nr_slots + 1);
+	slots->moving = false;
+	spin_unlock(&slots->lock);
+}
+
+/**
+ * ksm_slots_may_share - whether an mm may map shared pages of a domain
+ * @slots: the slots
+ * @mm: the mm
+ * @id: the number of the domain
+ *
+ * Until the scan comes to a forked mm, it is in the domain of its parent.
+ *
+ * Context: any; takes ksm_slots.lock.
+ * Return: false if the mm is in another domain, or is about to be.
+ */
+bool ksm_slots_may_share(struct ksm_slots *slots, struct mm_struct *mm, unsigned int id)
+{
+	struct ksm_mm_slot *slot;
+	struct mm_slot *found;
+	bool may = false;
+
+	spin_lock(&slots->lock);
+	found = mm_slot_lookup(slot_hash, mm);
+	slot = found ? mm_slot_entry(found, struct ksm_mm_slot, slot) : NULL;
+	if (slot && !(slots->moving && slot == slots->cursor))
+		may = !slot->domain || slot->domain->id == id;
+	spin_unlock(&slots->lock);
+	return may;
 }
 
 /**

@@ -18,6 +18,7 @@
 
 #include "../internal.h"
 #include "core.h"
+#include "slots.h"
 #include "stable.h"
 
 /**
@@ -206,6 +207,16 @@ void folio_migrate_ksm(struct folio *newfolio, struct folio *folio)
 }
 #endif /* CONFIG_MIGRATION */
 
+/* The lock of the folio keeps its node. */
+static bool in_domain(const struct folio *folio, struct mm_struct *mm)
+{
+	const struct ksm_stable_node *node = ksm_folio_node(folio);
+
+	if (!node || READ_ONCE(ksm_settings.controls.merge_across_cgroups))
+		return node;
+	return ksm_slots_may_share(&ksm_slots, mm, node->domain);
+}
+
 /* Whether a page from swap can be mapped here as it is. */
 static bool may_map_directly(struct folio *folio, struct vm_area_struct *vma,
 			     unsigned long address)
@@ -215,8 +226,8 @@ static bool may_map_directly(struct folio *folio, struct vm_area_struct *vma,
 	if (folio_test_large(folio))
 		return true;
 	if (folio_test_ksm(folio))
-		return ksm_folio_node(folio) && (vma->vm_flags & VM_MERGEABLE) &&
-		       !ksm_unmerging();
+		return (vma->vm_flags & VM_MERGEABLE) && !ksm_unmerging() &&
+		       in_domain(folio, vma->vm_mm);
 	if (!anon_vma)
 		return true;
 	return folio->index == linear_page_index(vma, address) &&

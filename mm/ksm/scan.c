@@ -20,7 +20,8 @@
 #include <linux/swap.h>
 #include <trace/events/ksm.h>
 
-#include "domain.h"
+#include "domains.h"
+#include "move.h"
 #include "scan.h"
 #include "settings.h"
 #include "slots.h"
@@ -44,18 +45,18 @@
  * @scan: filled in
  * @settings: the settings in force
  * @slots: the mms
- * @domain: the trees
+ * @domains: all domains
  *
  * Context: once, at boot.
  * Return: 0, or -ENOMEM.
  */
 int __init ksm_scan_init(struct ksm_scan *scan, struct ksm_settings *settings,
-			 struct ksm_slots *slots, struct ksm_domain *domain)
+			 struct ksm_slots *slots, struct ksm_domains *domains)
 {
 	scan->settings = settings;
 	scan->slots = slots;
-	scan->domain = domain;
-	scan->walk.domain = domain;
+	scan->domains = domains;
+	scan->walk.domain = &domains->common;
 	ksm_priority_init(&scan->priority);
 	scan->walk.candidate = kcalloc(KSM_LEAF_PAGES, sizeof(*scan->walk.candidate),
 				       GFP_KERNEL);
@@ -67,14 +68,26 @@ static struct mm_struct *cursor_mm(const struct ksm_scan *scan)
 	return scan->slots->cursor->slot.mm;
 }
 
+/* Use the mm under the cursor in the domain where it is. */
+static void begin_slot(struct ksm_scan *scan)
+{
+	struct ksm_mm_slot *slot = scan->slots->cursor;
+
+	scan->found_vma = false;
+	scan->exiting = false;
+	ksm_scan_use_domain(scan, slot->domain ?: &scan->domains->common);
+	ksm_walk_begin(&scan->walk, slot);
+}
+
 /* Begin with the mm under the cursor, if there is one. */
 static void enter_slot(struct ksm_scan *scan)
 {
-	scan->found_vma = false;
-	scan->exiting = false;
-	scan->stage = scan->slots->cursor ? KSM_STAGE_SCAN : KSM_STAGE_NONE;
-	if (scan->slots->cursor)
-		ksm_walk_begin(&scan->walk, scan->slots->cursor);
+	if (!scan->slots->cursor) {
+		scan->stage = KSM_STAGE_NONE;
+		return;
+	}
+	begin_slot(scan);
+	ksm_move_begin(scan);
 }
 
 /* Returns true at the end of the address space, false if there is more. */
@@ -130,6 +143,7 @@ static void leave_unused_slot(struct ksm_scan *scan, struct mm_struct *mm)
 /* Forget what is left, and move the cursor to the next mm. */
 static void leave_slot(struct ksm_scan *scan)
 {
+	struct ksm_domain *domain = scan->walk.domain;
 	struct mm_struct *mm = cursor_mm(scan);
 
 	scan->walk.budget.deadline = local_clock() + KSM_STEP_NSEC;
@@ -139,36 +153,67 @@ static void leave_slot(struct ksm_scan *scan)
 		ksm_slots_leave(scan->slots, scan->exiting);
 	else
 		leave_unused_slot(scan, mm);
+	ksm_scan_free_unused(scan, domain);
 	enter_slot(scan);
 }
 
 static bool filter_needs_rebuild(const struct ksm_scan *scan)
 {
 	return scan->seqnr % KSM_PASSES_PER_REBUILD == 0 &&
-	       ksm_filter_saturated(&scan->domain->filter);
+	       ksm_filter_saturated(&scan->reaped->filter);
+}
+
+static void reap_next(struct ksm_scan *scan)
+{
+	struct ksm_domain *domain = scan->reaped;
+
+	scan->reaped = ksm_domains_next(scan->domains, domain);
+	scan->stage = KSM_STAGE_REAP;
+	ksm_scan_free_unused(scan, domain);
+	if (!scan->reaped)
+		enter_slot(scan);
+}
+
+static void reap_step(struct ksm_scan *scan)
+{
+	struct ksm_domain *domain = scan->reaped;
+
+	if (ksm_stable_reap_step(domain) ||
+	    (ksm_domain_needs_adjust(domain) && ksm_domain_adjust_step(domain)))
+		return;
+	/* A rebuild may have been left when a pass was aborted. */
+	if (domain->filter.rebuild != KSM_REBUILD_NONE || filter_needs_rebuild(scan)) {
+		ksm_domain_filter_begin_rebuild(domain);
+		scan->stage = KSM_STAGE_FILTER;
+	} else {
+		reap_next(scan);
+	}
 }
 
 /* One bounded step of a pass. */
 static void scan_step(struct ksm_scan *scan)
 {
-	struct ksm_domain *domain = scan->domain;
+	struct ksm_domain *domain = scan->walk.domain;
 
 	if (ksm_domain_needs_adjust(domain))
 		ksm_domain_adjust_step(domain);
 	switch (scan->stage) {
 	case KSM_STAGE_REAP:
-		if (ksm_stable_reap_step(domain))
-			break;
-		if (filter_needs_rebuild(scan)) {
-			ksm_domain_filter_begin_rebuild(domain);
-			scan->stage = KSM_STAGE_FILTER;
-		} else {
-			enter_slot(scan);
-		}
+		reap_step(scan);
 		break;
 	case KSM_STAGE_FILTER:
-		if (!ksm_domain_filter_rebuild_step(domain))
-			enter_slot(scan);
+		if (!ksm_domain_filter_rebuild_step(scan->reaped))
+			reap_next(scan);
+		break;
+	case KSM_STAGE_BREAK:
+		ksm_move_break(scan, local_clock() + KSM_STEP_NSEC);
+		break;
+	case KSM_STAGE_FORGET:
+		ksm_move_forget(scan, local_clock() + KSM_STEP_NSEC);
+		break;
+	case KSM_STAGE_SKIP:
+		ksm_slots_leave(scan->slots, false);
+		enter_slot(scan);
 		break;
 	case KSM_STAGE_SCAN:
 		scan_mm(scan);
@@ -189,6 +234,8 @@ static void scan_step(struct ksm_scan *scan)
  */
 static bool begin_pass(struct ksm_scan *scan)
 {
+	struct ksm_counters sum;
+
 	/* What is linked before the cursor from here on belongs to the next pass. */
 	WRITE_ONCE(scan->slots->changed, false);
 	ksm_slots_begin(scan->slots, false);
@@ -196,27 +243,29 @@ static bool begin_pass(struct ksm_scan *scan)
 		return false;
 	scan->cpu_time = task_sched_runtime(current);
 	ksm_advisor_start(&scan->settings->advisor, ktime_get_ns(), scan->cpu_time);
-	scan->changed = scan->domain->counters.changed;
-	trace_ksm_start_scan(scan->seqnr, scan->domain->counters.records);
+	ksm_domains_sum(scan->domains, &sum);
+	scan->changed = sum.changed;
+	trace_ksm_start_scan(scan->seqnr, sum.records);
 	lru_add_drain_all();
 	scan->walk.seqnr = scan->seqnr;
+	scan->reaped = ksm_domains_next(scan->domains, NULL);
 	scan->stage = KSM_STAGE_REAP;
 	return true;
 }
 
 static void end_pass(struct ksm_scan *scan)
 {
-	const struct ksm_counters *counters = &scan->domain->counters;
 	u64 cpu_time = task_sched_runtime(current);
 	struct ksm_advice advice;
+	struct ksm_counters sum;
 
+	ksm_domains_sum(scan->domains, &sum);
 	if (ksm_advisor_stop(&scan->settings->advisor, ktime_get_ns(), cpu_time, &advice))
 		trace_ksm_advisor(advice.scan_time, advice.pages_to_scan,
 				  advice.cpu_percent);
 	scan->back_off = ksm_back_off_millisecs(cpu_time - scan->cpu_time,
-						counters->changed - scan->changed,
-						counters->records);
-	trace_ksm_stop_scan(scan->seqnr, counters->records);
+						sum.changed - scan->changed, sum.records);
+	trace_ksm_stop_scan(scan->seqnr, sum.records);
 	WRITE_ONCE(scan->seqnr, scan->seqnr + 1);
 }
 
@@ -260,7 +309,7 @@ void ksm_scan_batch(struct ksm_scan *scan, unsigned int nr_pages)
 {
 	u64 began;
 
-	ksm_domain_assert_locked(scan->domain);
+	ksm_domains_assert_locked(scan->domains);
 	update_priority(scan, local_clock());
 	began = scan->priority.cpu_time;
 	if (!scan->cut_short)
@@ -285,6 +334,19 @@ void ksm_scan_batch(struct ksm_scan *scan, unsigned int nr_pages)
 	}
 }
 
+/**
+ * ksm_scan_abort - end the pass under way
+ * @scan: the pass; the next batch begins one with the first mm
+ *
+ * Context: under ksm.lock, no mmap_lock held.
+ */
+void ksm_scan_abort(struct ksm_scan *scan)
+{
+	ksm_domains_assert_locked(scan->domains);
+	ksm_slots_end(scan->slots);
+	scan->stage = KSM_STAGE_NONE;
+}
+
 static int unmerge_vmas(struct mm_struct *mm)
 {
 	struct vm_area_struct *vma;
@@ -305,7 +367,7 @@ static int unmerge_mm(struct ksm_scan *scan)
 	bool exiting;
 	int err = 0;
 
-	enter_slot(scan);
+	begin_slot(scan);
 	mmap_read_lock(mm);
 	exiting = ksm_mm_exiting(mm);
 	if (!exiting)
@@ -326,9 +388,29 @@ static int unmerge_all(struct ksm_scan *scan)
 	scan->walk.budget.deadline = 0;
 	for (ksm_slots_begin(scan->slots, true); scan->slots->cursor && !err; cond_resched())
 		err = unmerge_mm(scan);
-	ksm_slots_end(scan->slots);
-	scan->stage = KSM_STAGE_NONE;
+	ksm_scan_abort(scan);
 	return err;
+}
+
+static bool clear_all(struct ksm_scan *scan)
+{
+	struct ksm_domain *domain = NULL;
+	bool cleared = true;
+
+	while ((domain = ksm_domains_next(scan->domains, domain)))
+		cleared &= ksm_stable_clear(domain);
+	return cleared;
+}
+
+static void reset_all(struct ksm_scan *scan)
+{
+	struct ksm_domain *domain, *next;
+
+	for (domain = ksm_domains_next(scan->domains, NULL); domain; domain = next) {
+		next = ksm_domains_next(scan->domains, domain);
+		ksm_domain_reset(domain);
+		ksm_scan_free_unused(scan, domain);
+	}
 }
 
 /**
@@ -340,10 +422,9 @@ static int unmerge_all(struct ksm_scan *scan)
  */
 int ksm_scan_unmerge(struct ksm_scan *scan)
 {
-	struct ksm_domain *domain = scan->domain;
 	int err;
 
-	ksm_domain_assert_locked(domain);
+	ksm_domains_assert_locked(scan->domains);
 	err = unmerge_all(scan);
 	if (err)
 		return err;
@@ -351,13 +432,13 @@ int ksm_scan_unmerge(struct ksm_scan *scan)
 	 * Pages of processes that exit may still be mapped.  But a page that was
 	 * read from swap meanwhile may be mapped where the walk had passed.
 	 */
-	if (!ksm_stable_clear(domain)) {
+	if (!clear_all(scan)) {
 		err = unmerge_all(scan);
 		if (err)
 			return err;
-		ksm_stable_clear(domain);
+		clear_all(scan);
 	}
-	ksm_domain_reset(domain);
+	reset_all(scan);
 	WRITE_ONCE(scan->seqnr, 0);
 	return 0;
 }

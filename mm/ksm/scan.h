@@ -10,6 +10,7 @@
 #include "priority.h"
 #include "walk.h"
 
+struct ksm_domains;
 struct ksm_settings;
 struct ksm_slots;
 
@@ -21,14 +22,21 @@ struct ksm_slots;
  * @KSM_STAGE_NONE: between two passes
  * @KSM_STAGE_REAP: stable nodes without a page are being freed
  * @KSM_STAGE_FILTER: the filter is being rebuilt
+ * @KSM_STAGE_BREAK: the mm under the cursor is in a new domain, and gets copies of
+ *                   the pages that it shares in others
+ * @KSM_STAGE_FORGET: what is known of its pages in the old domain is being forgotten
  * @KSM_STAGE_SCAN: the mm under the cursor is being scanned
+ * @KSM_STAGE_SKIP: it cannot be scanned in this pass
  * @KSM_STAGE_LEAVE: what is known of pages behind its last VMA is being forgotten
  */
 enum ksm_stage {
 	KSM_STAGE_NONE,
 	KSM_STAGE_REAP,
 	KSM_STAGE_FILTER,
+	KSM_STAGE_BREAK,
+	KSM_STAGE_FORGET,
 	KSM_STAGE_SCAN,
+	KSM_STAGE_SKIP,
 	KSM_STAGE_LEAVE,
 };
 
@@ -36,14 +44,16 @@ enum ksm_stage {
  * struct ksm_scan - a pass over all mms
  * @settings: the settings in force
  * @slots: the mms, and the cursor on the one that is being scanned
- * @domain: the trees
+ * @domains: all domains
  * @stage: how far the pass has got
- * @walk: how far the scan of the mm has got
+ * @reaped: in %KSM_STAGE_REAP and %KSM_STAGE_FILTER, the domain that is tidied up
+ * @target: in %KSM_STAGE_BREAK and %KSM_STAGE_FORGET, the new domain of the mm
+ * @walk: how far the scan of the mm has got, and its domain
  * @found_vma: the mm has a mergeable VMA
  * @exiting: the mm exits
  * @cut_short: the last batch ended by time, and its budget is not used up
  * @seqnr: passes completed
- * @changed: counters.changed when this pass began
+ * @changed: the sum of counters.changed when this pass began
  * @cpu_time: CPU time of ksmd when this pass began, in nanoseconds
  * @back_off: pause after this pass, in milliseconds
  * @priority: the priority of ksmd
@@ -51,8 +61,10 @@ enum ksm_stage {
 struct ksm_scan {
 	struct ksm_settings *settings;
 	struct ksm_slots *slots;
-	struct ksm_domain *domain;
+	struct ksm_domains *domains;
 	enum ksm_stage stage;
+	struct ksm_domain *reaped;
+	struct ksm_domain *target;
 	struct ksm_walk walk;
 	bool found_vma;
 	bool exiting;
@@ -65,8 +77,9 @@ struct ksm_scan {
 };
 
 int ksm_scan_init(struct ksm_scan *scan, struct ksm_settings *settings,
-		  struct ksm_slots *slots, struct ksm_domain *domain);
+		  struct ksm_slots *slots, struct ksm_domains *domains);
 void ksm_scan_batch(struct ksm_scan *scan, unsigned int nr_pages);
+void ksm_scan_abort(struct ksm_scan *scan);
 int ksm_scan_unmerge(struct ksm_scan *scan);
 
 #endif /* _MM_KSM_SCAN_H */

@@ -11,6 +11,7 @@
 
 #include "../mm_slot.h"
 
+struct ksm_domain;
 struct ksm_leaf;
 
 /**
@@ -18,19 +19,23 @@ struct ksm_leaf;
  * @slot: link from the mm, and into the list of all slots
  * @leaves: its leaves, in the order of addresses
  * @leaf_bytes: memory in @leaves
+ * @domain: the domain of its pages, NULL until the scan has come to it
  */
 struct ksm_mm_slot {
 	struct mm_slot slot;
 	struct ksm_leaf *leaves;
 	unsigned long leaf_bytes;
+	struct ksm_domain *domain;
 };
 
 /**
  * struct ksm_slots - all mm_slots
- * @lock: guards @list, the hash table of slots, @cursor and @unmerging
+ * @lock: guards @list, the hash table of slots, @cursor, @unmerging, @moving, and
+ *        which domain each slot is in
  * @list: the slots, in the order of scanning
  * @cursor: the slot that is scanned or unmerged, NULL between passes
  * @unmerging: every slot is being unmerged, and so has to be each new one
+ * @moving: the slot at the cursor is about to change its domain
  * @changed: there is something new to scan; set without a lock
  * @wait: where ksmd waits for @changed
  */
@@ -39,6 +44,7 @@ struct ksm_slots {
 	struct list_head list;
 	struct ksm_mm_slot *cursor;
 	bool unmerging;
+	bool moving;
 	bool changed;
 	wait_queue_head_t wait;
 };
@@ -52,5 +58,8 @@ unsigned long ksm_mm_leaf_bytes(struct ksm_slots *slots, struct mm_struct *mm);
 void ksm_slots_begin(struct ksm_slots *slots, bool unmerging);
 void ksm_slots_end(struct ksm_slots *slots);
 void ksm_slots_leave(struct ksm_slots *slots, bool forget);
+void ksm_slots_begin_move(struct ksm_slots *slots);
+void ksm_slots_move(struct ksm_slots *slots, struct ksm_domain *domain);
+bool ksm_slots_may_share(struct ksm_slots *slots, struct mm_struct *mm, unsigned int id);
 
 #endif /* _MM_KSM_SLOTS_H */

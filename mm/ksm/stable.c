@@ -222,6 +222,7 @@ void ksm_node_note_keys(struct ksm_filter *filter, const struct ksm_stable_node 
 void ksm_stable_insert(struct ksm_domain *domain, struct ksm_stable_node *node,
 		       struct folio *folio, u64 key, u64 sample)
 {
+	node->domain = domain->id;
 	node->nid = ksm_page_nid(domain, &folio->page);
 	node->key = key;
 	node->sample = sample;

@@ -45,6 +45,7 @@ struct ksm_rmap_item {
  * @nr_items: length of @items
  * @nid: NUMA node whose pages may share this one, 0 for all
  * @in_tree: @rb is linked
+ * @domain: number of the domain
  */
 struct ksm_stable_node {
 	struct rb_node rb;
@@ -58,6 +59,7 @@ struct ksm_stable_node {
 	int nr_items;
 	int nid;
 	bool in_tree;
+	unsigned int domain;
 };
 
 /* What ksm_stable_folio() does about the lock of the folio. */

@@ -8,7 +8,7 @@
 
 #include <linux/ksm.h>
 
-#include "domain.h"
+#include "domains.h"
 #include "slots.h"
 #include "stable.h"
 #include "stats.h"
@@ -22,44 +22,58 @@ static unsigned long metadata_bytes(const struct ksm_domain *domain)
 	const struct ksm_counters *counters = &domain->counters;
 	unsigned long mappings = READ_ONCE(counters->shared) + READ_ONCE(counters->sharing);
 
-	return READ_ONCE(counters->leaf_bytes) +
+	return ksm_domain_size(domain) + READ_ONCE(counters->leaf_bytes) +
 	       mappings * sizeof(struct ksm_rmap_item) +
 	       READ_ONCE(counters->shared) * sizeof(struct ksm_stable_node) +
 	       ksm_unstable_bytes(&domain->unstable) + ksm_filter_bytes(&domain->filter);
 }
 
 /* Pages in no tree: new, changing, or not to be merged. */
-static unsigned long pages_volatile(const struct ksm_figures *figures, unsigned long known)
+static unsigned long pages_volatile(const struct ksm_domain *domain)
 {
-	unsigned long placed = figures->pages_shared + figures->pages_sharing +
-			       figures->pages_unshared;
+	const struct ksm_counters *counters = &domain->counters;
+	unsigned long known = READ_ONCE(counters->records);
+	unsigned long placed = READ_ONCE(counters->shared) + READ_ONCE(counters->sharing) +
+			       READ_ONCE(domain->unstable.nr);
 
 	return known > placed ? known - placed : 0;
 }
 
-/**
- * ksm_domain_figures - read the figures of a domain
- * @domain: the domain
- * @figures: filled in, except for full_scans
- *
- * Context: any.  No lock is taken: the figures may not fit each other.
- */
-void ksm_domain_figures(const struct ksm_domain *domain, struct ksm_figures *figures)
+static void add_domain(struct ksm_figures *figures, const struct ksm_domain *domain)
 {
 	const struct ksm_counters *counters = &domain->counters;
 
-	figures->pages_scanned = READ_ONCE(counters->scanned);
-	figures->pages_skipped = READ_ONCE(counters->skipped);
-	figures->pages_shared = READ_ONCE(counters->shared);
-	figures->pages_sharing = READ_ONCE(counters->sharing);
-	figures->pages_unshared = READ_ONCE(domain->unstable.nr);
-	figures->pages_volatile = pages_volatile(figures, READ_ONCE(counters->records));
-	figures->ksm_zero_pages = atomic_long_read(&ksm_zero_pages);
-	figures->stable_node_chains = READ_ONCE(counters->chains);
-	figures->stable_node_dups = READ_ONCE(counters->dups);
-	figures->general_profit =
-		(figures->pages_sharing + figures->ksm_zero_pages) * PAGE_SIZE -
-		metadata_bytes(domain);
+	figures->pages_scanned += READ_ONCE(counters->scanned);
+	figures->pages_skipped += READ_ONCE(counters->skipped);
+	figures->pages_shared += READ_ONCE(counters->shared);
+	figures->pages_sharing += READ_ONCE(counters->sharing);
+	figures->pages_unshared += READ_ONCE(domain->unstable.nr);
+	figures->pages_volatile += pages_volatile(domain);
+	figures->stable_node_chains += READ_ONCE(counters->chains);
+	figures->stable_node_dups += READ_ONCE(counters->dups);
+	figures->general_profit -= metadata_bytes(domain);
+}
+
+/**
+ * ksm_domains_figures - add up the figures of all domains
+ * @domains: the domains
+ * @figures: filled in, except for full_scans
+ *
+ * Context: any.  ksm.lock is not taken: the figures may not fit each other.
+ */
+void ksm_domains_figures(struct ksm_domains *domains, struct ksm_figures *figures)
+{
+	const struct ksm_domain *domain;
+
+	*figures = (struct ksm_figures){
+		.ksm_zero_pages = atomic_long_read(&ksm_zero_pages),
+	};
+	spin_lock(&domains->lock);
+	list_for_each_entry(domain, &domains->list, link)
+		add_domain(figures, domain);
+	spin_unlock(&domains->lock);
+	figures->general_profit +=
+		(figures->pages_sharing + figures->ksm_zero_pages) * PAGE_SIZE;
 }
 
 /**

@@ -5,7 +5,7 @@
 #ifndef _MM_KSM_STATS_H
 #define _MM_KSM_STATS_H
 
-struct ksm_domain;
+struct ksm_domains;
 
 /**
  * struct ksm_figures - what the read-only files of /sys/kernel/mm/ksm show
@@ -35,6 +35,6 @@ struct ksm_figures {
 	long general_profit;
 };
 
-void ksm_domain_figures(const struct ksm_domain *domain, struct ksm_figures *figures);
+void ksm_domains_figures(struct ksm_domains *domains, struct ksm_figures *figures);
 
 #endif /* _MM_KSM_STATS_H */

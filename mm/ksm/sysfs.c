@@ -8,6 +8,7 @@
 #include <linux/init.h>
 #include <linux/kobject.h>
 #include <linux/kstrtox.h>
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/string.h>
 #include <linux/sysfs.h>
@@ -242,6 +243,34 @@ static ssize_t merge_across_nodes_store(struct kobject *kobj,
 KSM_ATTR_RW(merge_across_nodes);
 #endif
 
+#ifdef CONFIG_MEMCG
+static ssize_t merge_across_cgroups_show(struct kobject *kobj,
+					 struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%u\n",
+			  READ_ONCE(ksm_settings.controls.merge_across_cgroups));
+}
+
+static ssize_t merge_across_cgroups_store(struct kobject *kobj,
+					  struct kobj_attribute *attr,
+					  const char *buf, size_t count)
+{
+	unsigned int value;
+	int err;
+
+	/* Without memory cgroups nothing tells processes apart. */
+	if (kstrtouint(buf, 10, &value) || value > 1 || (!value && mem_cgroup_disabled()))
+		return -EINVAL;
+	err = ksm_lock_killable();
+	if (err)
+		return err;
+	err = ksm_set_merge_across_cgroups(value);
+	ksm_unlock();
+	return err ?: count;
+}
+KSM_ATTR_RW(merge_across_cgroups);
+#endif
+
 static ssize_t max_page_sharing_show(struct kobject *kobj,
 				     struct kobj_attribute *attr, char *buf)
 {
@@ -311,6 +340,9 @@ static struct attribute *ksm_attrs[] = {
 	&sleep_millisecs_attr.attr,
 #ifdef CONFIG_NUMA
 	&merge_across_nodes_attr.attr,
+#endif
+#ifdef CONFIG_MEMCG
+	&merge_across_cgroups_attr.attr,
 #endif
 	&use_zero_pages_knob.attr.attr,
 	&max_page_sharing_attr.attr,

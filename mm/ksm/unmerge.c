@@ -14,17 +14,21 @@
 #include <linux/mmu_notifier.h>
 #include <linux/pagewalk.h>
 #include <linux/rmap.h>
+#include <linux/sched/clock.h>
 #include <linux/sched/signal.h>
 #include <linux/swap.h>
 #include <linux/swapops.h>
 
+#include "domain.h"
 #include "replace.h"
+#include "stable.h"
 #include "unmerge.h"
 #include "vma.h"
 
 /**
  * struct ksm_unmerge - a piece of a range
  * @vma: the VMA
+ * @keep: shared pages of this domain and zero pages stay; NULL if none do
  * @next: first address that the piece does not cover
  * @migrating: a shared page at @next migrates
  * @nr: elements of @at in use
@@ -32,32 +36,46 @@
  */
 struct ksm_unmerge {
 	struct vm_area_struct *vma;
+	const struct ksm_domain *keep;
 	unsigned long next;
 	bool migrating;
 	unsigned int nr;
 	struct ksm_replacement at[KSM_BATCH_PAGES];
 };
 
-static bool is_migrating(pte_t pte)
+/* ksm.lock keeps the node of a page that a PTE maps. */
+static bool is_shared(const struct ksm_unmerge *piece, const struct folio *folio)
+{
+	const struct ksm_stable_node *node;
+
+	if (!folio_test_ksm(folio))
+		return false;
+	if (!piece->keep)
+		return true;
+	node = ksm_folio_node(folio);
+	return !node || node->domain != piece->keep->id;
+}
+
+static bool is_migrating(const struct ksm_unmerge *piece, pte_t pte)
 {
 	if (pte_none(pte) || pte_present(pte) ||
 	    !is_migration_entry(pte_to_swp_entry(pte)))
 		return false;
-	return folio_test_ksm(pfn_swap_entry_folio(pte_to_swp_entry(pte)));
+	return is_shared(piece, pfn_swap_entry_folio(pte_to_swp_entry(pte)));
 }
 
 /* The shared page that a PTE maps, or the zero page where KSM has mapped it. */
-static struct page *shared_page(struct vm_area_struct *vma, unsigned long address,
+static struct page *shared_page(const struct ksm_unmerge *piece, unsigned long address,
 				pte_t pte)
 {
 	struct page *page;
 
 	if (!pte_present(pte))
 		return NULL;
-	page = vm_normal_page(vma, address, pte);
+	page = vm_normal_page(piece->vma, address, pte);
 	if (!page)
-		return is_ksm_zero_pte(pte) ? pte_page(pte) : NULL;
-	return PageKsm(page) ? page : NULL;
+		return is_ksm_zero_pte(pte) && !piece->keep ? pte_page(pte) : NULL;
+	return is_shared(piece, page_folio(page)) ? page : NULL;
 }
 
 static void add_shared(struct ksm_unmerge *piece, unsigned long address,
@@ -84,9 +102,9 @@ static int find_in_table(pmd_t *pmd, unsigned long address, unsigned long end,
 		return 1;
 	for (ptep = start; address < end; ptep++, address += PAGE_SIZE) {
 		pte_t pte = ptep_get(ptep);
-		struct page *page = shared_page(piece->vma, address, pte);
+		struct page *page = shared_page(piece, address, pte);
 
-		piece->migrating = is_migrating(pte);
+		piece->migrating = is_migrating(piece, pte);
 		if (piece->migrating || piece->nr == KSM_BATCH_PAGES)
 			break;
 		if (page)
@@ -238,6 +256,14 @@ static int unmerge_by_fault(struct ksm_unmerge *piece)
 	return 0;
 }
 
+static int break_piece(struct ksm_unmerge *piece, unsigned long start, unsigned long end)
+{
+	walk_page_range_vma(piece->vma, start, end, &find_ops, piece);
+	if (piece->nr)
+		return unmerge_piece(piece);
+	return piece->migrating ? unmerge_by_fault(piece) : 0;
+}
+
 /**
  * ksm_break_range - give copies of shared pages to the mm that maps them
  * @vma: a mergeable VMA
@@ -261,13 +287,37 @@ int ksm_break_range(struct vm_area_struct *vma, unsigned long start,
 
 		if (signal_pending(current))
 			return -ERESTARTSYS;
-		walk_page_range_vma(vma, start, end, &find_ops, &piece);
-		if (piece.nr)
-			err = unmerge_piece(&piece);
-		else if (piece.migrating)
-			err = unmerge_by_fault(&piece);
+		err = break_piece(&piece, start, end);
 		start = piece.next;
 		cond_resched();
+	}
+	return err;
+}
+
+/**
+ * ksm_break_foreign - give copies of shared pages of other domains to an mm
+ * @vma: a mergeable VMA
+ * @address: where to begin; set to where to go on
+ * @keep: the domain whose shared pages stay, as zero pages do
+ * @deadline: local_clock() at which to pause
+ *
+ * Context: may sleep; under ksm.lock, mmap_lock held.
+ * Return: 0, with *@address at the end of @vma if it is done; or -ENOMEM.
+ */
+int ksm_break_foreign(struct vm_area_struct *vma, unsigned long *address,
+		      const struct ksm_domain *keep, u64 deadline)
+{
+	int err = 0;
+
+	ksm_domain_assert_locked(keep);
+	mmap_assert_locked(vma->vm_mm);
+	while (!err && *address < vma->vm_end && local_clock() < deadline) {
+		struct ksm_unmerge piece = {
+			.vma = vma, .keep = keep, .next = vma->vm_end,
+		};
+
+		err = break_piece(&piece, *address, vma->vm_end);
+		*address = piece.next;
 	}
 	return err;
 }

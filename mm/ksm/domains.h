@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Kernel Samepage Merging: all domains.
+ */
+#ifndef _MM_KSM_DOMAINS_H
+#define _MM_KSM_DOMAINS_H
+
+#include <linux/list.h>
+#include <linux/spinlock.h>
+#include <linux/xarray.h>
+
+#include "domain.h"
+
+struct ksm_mm_slot;
+
+/**
+ * struct ksm_domains - all domains
+ * @common: the domain of all mms while merge_across_cgroups is 1
+ * @lock: guards @list against readers without ksm.lock; taken to change it
+ * @list: the domains, @common first
+ * @by_id: those of memory cgroups, by their number
+ */
+struct ksm_domains {
+	struct ksm_domain common;
+	spinlock_t lock;	/* see above */
+	struct list_head list;
+	struct xarray by_id;
+};
+
+int ksm_domains_init(struct ksm_domains *domains, struct mutex *lock,
+		     const struct ksm_controls *controls, const struct ksm_key *key);
+struct ksm_domain *ksm_domains_of(struct ksm_domains *domains, struct ksm_mm_slot *slot);
+struct ksm_domain *ksm_domains_next(struct ksm_domains *domains, struct ksm_domain *domain);
+bool ksm_domain_unused(const struct ksm_domain *domain);
+void ksm_domains_free(struct ksm_domains *domains, struct ksm_domain *domain);
+void ksm_domains_sum(struct ksm_domains *domains, struct ksm_counters *sum);
+size_t ksm_domain_size(const struct ksm_domain *domain);
+
+/* memcg.c */
+#ifdef CONFIG_MEMCG
+struct mem_cgroup *ksm_mm_memcg(struct mm_struct *mm);
+unsigned int ksm_memcg_id(const struct mem_cgroup *memcg);
+#else
+static inline struct mem_cgroup *ksm_mm_memcg(struct mm_struct *mm)
+{
+	return NULL;
+}
+
+static inline unsigned int ksm_memcg_id(const struct mem_cgroup *memcg)
+{
+	return 0;
+}
+#endif
+
+static inline void ksm_domains_assert_locked(const struct ksm_domains *domains)
+{
+	ksm_domain_assert_locked(&domains->common);
+}
+
+#endif /* _MM_KSM_DOMAINS_H */
