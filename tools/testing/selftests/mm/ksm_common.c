@@ -329,19 +329,28 @@ pid_t ksm_ksmd(void)
 	return ksmd;
 }
 
-static bool ksmd_asleep(void *arg)
+/* The letter for the state of a process; '?' if there is no such process. */
+char ksm_state(pid_t pid)
 {
 	char path[64], state = '?';
 	FILE *file;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", ksm_ksmd());
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	file = fopen(path, "r");
 	if (!file)
-		ksm_skip("ksmd is not in /proc");
+		return state;
 	if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
 		state = '?';
 	fclose(file);
-	return state == 'S';
+	return state;
+}
+
+static bool ksmd_asleep(void *arg)
+{
+	(void)arg;
+	if (!ksm_ksmd())
+		ksm_skip("ksmd is not in /proc");
+	return ksm_state(ksm_ksmd()) == 'S';
 }
 
 /* A change of sleep_millisecs wakes ksmd only if ksmd sleeps. */

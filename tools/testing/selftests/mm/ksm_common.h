@@ -33,6 +33,9 @@
 #define KPF_THP_BIT		BIT_ULL(22)
 #define KPF_ZERO_PAGE_BIT	BIT_ULL(24)
 
+/* The memory cgroup of a case. */
+#define KSM_CGROUP		"/sys/fs/cgroup/ksm_selftest/"
+
 /* Long enough for a debug kernel on an emulated CPU. */
 #define KSM_PATIENCE_MS		60000L
 
@@ -82,6 +85,7 @@ long ksm_now_ms(void);
 bool ksm_poll(bool (*condition)(void *arg), void *arg);
 bool ksm_wait_figure(const char *name, long want);
 pid_t ksm_ksmd(void);
+char ksm_state(pid_t pid);
 void ksm_wait_asleep(void);
 void ksm_passes(unsigned int count);
 void ksm_one_pass(void);
@@ -111,6 +115,11 @@ bool ksm_flag_trusted(void);
 bool ksm_is_merged(const void *addr);
 size_t ksm_count_merged(const char *area, size_t pages);
 size_t ksm_count_flag(const char *area, size_t pages, uint64_t flag);
+int ksm_open_idle(void);
+bool ksm_idle(int fd, const void *addr);
+void ksm_set_idle(int fd, const void *addr);
+bool ksm_idle_tracked(int fd, const char *area, size_t pages);
+void ksm_flush_tlb(char *area, size_t pages);
 size_t ksm_count_soft_dirty(const char *area, size_t pages);
 void ksm_clear_soft_dirty(void);
 size_t ksm_distinct_merged(const char *area, size_t pages);
@@ -138,8 +147,10 @@ void ksm_child_kill(struct ksm_child *child);
 void ksm_child_pause(struct ksm_child *self);
 void ksm_wait_ok(pid_t pid);
 
-/* Swap and NUMA nodes. The ksm_need functions skip the case if there are none. */
+/* Swap, cgroups and NUMA nodes. The ksm_need functions skip the case if there are none. */
 void ksm_need_swap(void);
+void ksm_need_cgroup(void);
+void ksm_enter_cgroup(void);
 void ksm_need_reclaim(void);
 bool ksm_reclaim(const char *area, size_t pages);
 void ksm_need_nodes(int nodes[2]);

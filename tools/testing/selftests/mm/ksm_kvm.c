@@ -220,6 +220,66 @@ static void pinned_memory(void)
 	check_memory(&vm, memory, seeds);
 }
 
+/* How many pages of a file are idle, of those that follow the first page. */
+static size_t idle_of(int fd, const char *memory)
+{
+	size_t i, idle = 0;
+
+	for (i = 1; i < PAGES; i++)
+		idle += ksm_idle(fd, memory + i * psize());
+	return idle;
+}
+
+static void guest_reads_all(struct ksm_vm *vm)
+{
+	uint64_t word;
+	size_t i;
+
+	for (i = 0; i < PAGES; i++) {
+		guest_read(vm, i * psize(), sizeof(word), &word);
+		ksm_expect("a word of a file page", word, i ? 0 : SEED);
+	}
+}
+
+static char *map_file(void)
+{
+	int file = memfd_create("ksm_kvm", 0);
+	char *memory;
+
+	ksm_check(file >= 0 && !ftruncate(file, PAGES * psize()), "a file is made");
+	memory = mmap(NULL, PAGES * psize(), PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0);
+	ksm_check(memory != MAP_FAILED, "mmap of a file");
+	ksm_mergeable(memory, PAGES);
+	return memory;
+}
+
+/*
+ * The accessed bit of a guest's page table is cleared by ksmd, for all pages of a leaf.
+ * The first page is a page of the process, so that ksmd has a record in that leaf.
+ */
+static void file_pages(void)
+{
+	int fd = ksm_open_idle();
+	char *memory = map_file();
+	struct ksm_vm vm;
+	size_t i;
+
+	guest_start(&vm, memory);
+	guest_write(&vm, 0, sizeof(uint64_t), &(uint64_t){ SEED });
+	guest_reads_all(&vm);
+	if (!ksm_idle_tracked(fd, memory, PAGES))
+		ksm_skip("the pages of the file are at the end of memory");
+	ksm_set("smart_scan", 1);
+	ksm_passes(5);
+	ksm_expect_figures(0, 0, 1);
+	for (i = 1; i < PAGES; i++)
+		ksm_set_idle(fd, memory + i * psize());
+	ksm_expect("idle pages", idle_of(fd, memory), PAGES - 1);
+	guest_reads_all(&vm);
+	ksm_passes(10);
+	ksm_expect("idle pages that the guest has read", idle_of(fd, memory), 0);
+}
+
 static const struct ksm_case cases[] = {
 	{ "memory that a guest filled merges, and it reads it", memory_merges },
 	{ "what a guest writes is its own again", guest_writes },
@@ -227,6 +287,7 @@ static const struct ksm_case cases[] = {
 	{ "a guest sees its memory when that is unmerged", unmerged_below },
 	{ "what a running guest writes while that merges is not lost", running_guest },
 	{ "memory of a guest that is pinned for a device does not merge", pinned_memory },
+	{ "idle page tracking sees a file page that a guest reads", file_pages },
 };
 
 int main(void)

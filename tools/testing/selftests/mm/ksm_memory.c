@@ -191,6 +191,59 @@ bool ksm_is_merged(const void *addr)
 	       (ksm_flag_trusted() || ksm_mapcount(addr) > 1);
 }
 
+/* Idle page tracking. A page whose bit is still set was not used since it was set. */
+
+int ksm_open_idle(void)
+{
+	int fd = open("/sys/kernel/mm/page_idle/bitmap", O_RDWR);
+
+	if (fd < 0)
+		ksm_skip("there is no idle page tracking");
+	return fd;
+}
+
+bool ksm_idle(int fd, const void *addr)
+{
+	unsigned long pfn = ksm_pfn(addr);
+	uint64_t bits = 0;
+
+	pread(fd, &bits, sizeof(bits), pfn / 64 * sizeof(bits));
+	return bits & BIT_ULL(pfn % 64);
+}
+
+void ksm_set_idle(int fd, const void *addr)
+{
+	unsigned long pfn = ksm_pfn(addr);
+	uint64_t bits = BIT_ULL(pfn % 64);
+
+	pwrite(fd, &bits, sizeof(bits), pfn / 64 * sizeof(bits));
+}
+
+/* The bitmap has no bits for the last page frames if there are less than 64 of them. */
+bool ksm_idle_tracked(int fd, const char *area, size_t pages)
+{
+	uint64_t bits;
+	size_t i;
+
+	for (i = 0; i < pages; i++) {
+		ssize_t size = pread(fd, &bits, sizeof(bits),
+				     ksm_pfn(area + i * psize()) / 64 * sizeof(bits));
+
+		if (size < 0)
+			ksm_fail("the idle bitmap cannot be read: %s", strerror(errno));
+		if (!size)
+			return false;
+	}
+	return true;
+}
+
+/* The next use of a page sets its accessed bit, which the TLB would prevent. */
+void ksm_flush_tlb(char *area, size_t pages)
+{
+	mprotect(area, pages * psize(), PROT_NONE);
+	mprotect(area, pages * psize(), PROT_READ | PROT_WRITE);
+}
+
 size_t ksm_count_soft_dirty(const char *area, size_t pages)
 {
 	size_t i, count = 0;

@@ -349,6 +349,56 @@ static void killed_in_prctl(void)
 	killed_unmerging(&by_prctl);
 }
 
+/* Waits for the unmerge of another process to end. */
+static void waiting_child(struct ksm_child *self, void *arg)
+{
+	(void)arg;
+	ksm_child_pause(self);
+	ksm_try("run", "0");
+	ksm_child_pause(self);
+}
+
+/* Returns whether a writer of run was killed while it waited for another one. */
+static bool kill_waiting(void)
+{
+	struct ksm_child unmerging, waiting;
+	long faults;
+	bool waited;
+
+	ksm_child_start(&unmerging, unmerging_child, (void *)&by_run);
+	ksm_child_wait(&unmerging);
+	ksm_child_start(&waiting, waiting_child, NULL);
+	ksm_child_wait(&waiting);
+	ksm_settle();
+	faults = faults_of(unmerging.pid);
+	ksm_child_go(&unmerging);
+	while (!has_reported(&unmerging) && faults_of(unmerging.pid) == faults)
+		;
+	ksm_child_go(&waiting);
+	while (!has_reported(&unmerging) && ksm_state(waiting.pid) != 'D')
+		;
+	kill(waiting.pid, SIGKILL);
+	waitpid(waiting.pid, NULL, 0);
+	waited = !has_reported(&unmerging);
+	ksm_child_wait(&unmerging);
+	ksm_child_end(&unmerging);
+	close(waiting.in);
+	close(waiting.out);
+	return waited;
+}
+
+static void killed_waiting(void)
+{
+	unsigned int tries, hits = 0;
+
+	for (tries = 0; tries < ATTEMPTS && !hits; tries++) {
+		hits += kill_waiting();
+		ksm_unmerge_all();
+		ksm_expect_nothing();
+	}
+	ksm_check(hits, "a writer of run can be killed while it waits");
+}
+
 /* PTEs that map the zero page: nothing to unmerge, and no memory to pay for. */
 static char *populated_area(void)
 {
@@ -400,6 +450,7 @@ static const struct ksm_case cases[] = {
 	{ "a kill while run 2 is written", killed_writing_run },
 	{ "a kill in MADV_UNMERGEABLE", killed_advising },
 	{ "a kill while the prctl is turned off", killed_in_prctl },
+	{ "a kill while run is written and another write goes on", killed_waiting },
 	{ "a signal in MADV_UNMERGEABLE of memory that is not merged", unmerged_interrupted },
 };
 

@@ -3,7 +3,6 @@
  * Each statistic against what /proc/kpageflags, /proc/kpagecount and
  * /proc/PID/pagemap say of the pages themselves.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -259,87 +258,6 @@ static void resident_set_shows_mappings(void)
 	ksm_expect("Rss", strtol(after, NULL, 10), 100 * (psize() / 1024));
 }
 
-/* A page whose idle bit is still set was not used since it was set. */
-static uint64_t idle_bits(int fd, unsigned long pfn)
-{
-	uint64_t bits = 0;
-
-	pread(fd, &bits, sizeof(bits), pfn / 64 * sizeof(bits));
-	return bits & BIT_ULL(pfn % 64);
-}
-
-static void set_idle(int fd, unsigned long pfn)
-{
-	uint64_t bits = BIT_ULL(pfn % 64);
-
-	pwrite(fd, &bits, sizeof(bits), pfn / 64 * sizeof(bits));
-}
-
-static bool bitmap_has(int fd, char *area, size_t pages)
-{
-	uint64_t bits;
-	size_t i;
-
-	for (i = 0; i < pages; i++) {
-		ssize_t size = pread(fd, &bits, sizeof(bits),
-				     ksm_pfn(area + i * psize()) / 64 * sizeof(bits));
-
-		if (size < 0)
-			ksm_fail("the idle bitmap cannot be read: %s", strerror(errno));
-		if (!size)
-			return false;
-	}
-	return true;
-}
-
-/*
- * The bitmap is read 64 page frames at a time, and not where fewer are left at
- * the end of memory: pages that lie there are kept, and others taken.
- */
-static char *map_trackable(int fd, size_t pages)
-{
-	char *area;
-
-	do {
-		area = ksm_map(pages);
-		ksm_fill_unique(area, pages, SEED);
-	} while (!bitmap_has(fd, area, pages));
-	ksm_mergeable(area, pages);
-	return area;
-}
-
-/* Has the next use of the pages seen, however long the TLB remembers them. */
-static void flush_tlb(char *area, size_t pages)
-{
-	mprotect(area, pages * psize(), PROT_READ);
-	mprotect(area, pages * psize(), PROT_READ | PROT_WRITE);
-}
-
-/* With smart_scan ksmd clears accessed bits; who else asks has to find out. */
-static void idle_page_tracking(void)
-{
-	int fd = open("/sys/kernel/mm/page_idle/bitmap", O_RDWR);
-	size_t i, idle = 0;
-	char *area;
-
-	if (fd < 0)
-		ksm_skip("there is no idle page tracking");
-	area = map_trackable(fd, 20);
-	ksm_set("smart_scan", 1);
-	ksm_passes(5);
-	for (i = 0; i < 20; i++)
-		set_idle(fd, ksm_pfn(area + i * psize()));
-	flush_tlb(area, 20);
-	for (i = 0; i < 20; i++)
-		idle += !!idle_bits(fd, ksm_pfn(area + i * psize()));
-	ksm_expect("pages that count as idle", idle, 20);
-	ksm_check_unique(area, 20, SEED);
-	ksm_passes(10);
-	for (i = 0; i < 20; i++)
-		ksm_check(!idle_bits(fd, ksm_pfn(area + i * psize())),
-			  "a page that was used does not count as idle");
-}
-
 static const struct ksm_case cases[] = {
 	{ "bit 21 of kpageflags marks shared pages and no others", flag_is_exact },
 	{ "pages_shared is the number of distinct pages", distinct_pages },
@@ -353,7 +271,6 @@ static const struct ksm_case cases[] = {
 	{ "KSM line of smaps leaves zero pages out", smaps_leaves_zero_pages_out },
 	{ "mg in VmFlags", vmflag_mg },
 	{ "figures follow changes", follows_changes },
-	{ "idle page tracking sees what was used", idle_page_tracking },
 	{ "Rss counts mappings", resident_set_shows_mappings },
 };
 

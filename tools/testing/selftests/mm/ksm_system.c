@@ -22,7 +22,6 @@
 #include "ksm_common.h"
 
 #define CGROUP		"/sys/fs/cgroup/"
-#define CGROUP_OURS	CGROUP "ksm_selftest/"
 #define ZRAM_DEVICE	"/dev/zram0"
 #define ZRAM_DIR	"/sys/block/zram0/"
 
@@ -286,23 +285,38 @@ void ksm_need_swap(void)
 	ksm_shared->swap_is_ours = true;
 }
 
+/* Makes a memory cgroup. No process is in it yet. */
+void ksm_need_cgroup(void)
+{
+	ksm_write_file(CGROUP "cgroup.subtree_control", "+memory");
+	if (mkdir(KSM_CGROUP, 0755) && errno != EEXIST)
+		ksm_skip("no cgroup can be made in " CGROUP);
+	ksm_shared->cgroup_is_ours = true;
+	if (access(KSM_CGROUP "memory.max", W_OK))
+		ksm_skip("there is no memory controller in cgroups here");
+}
+
+/* Moves the calling process to the cgroup. */
+void ksm_enter_cgroup(void)
+{
+	char pid[KSM_TEXT];
+
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	if (ksm_write_file(KSM_CGROUP "cgroup.procs", pid))
+		ksm_skip("no process can be moved to a cgroup here");
+}
+
 /*
  * Moves the case to a memory cgroup of its own, for memory.reclaim. MADV_PAGEOUT does
  * not reclaim pages that are mapped more than once.
  */
 void ksm_need_reclaim(void)
 {
-	char pid[KSM_TEXT];
-
 	ksm_need_swap();
-	ksm_write_file(CGROUP "cgroup.subtree_control", "+memory");
-	if (mkdir(CGROUP_OURS, 0755) && errno != EEXIST)
-		ksm_skip("no cgroup can be made in " CGROUP);
-	ksm_shared->cgroup_is_ours = true;
-	snprintf(pid, sizeof(pid), "%d", getpid());
-	if (access(CGROUP_OURS "memory.reclaim", W_OK) ||
-	    ksm_write_file(CGROUP_OURS "cgroup.procs", pid))
+	ksm_need_cgroup();
+	if (access(KSM_CGROUP "memory.reclaim", W_OK))
 		ksm_skip("there is no memory.reclaim in cgroups here");
+	ksm_enter_cgroup();
 }
 
 struct range {
@@ -313,7 +327,7 @@ struct range {
 /* Reclaim skips pages that were used. Clear the accessed bits of the case. */
 static void age_pages(void)
 {
-	FILE *file = fopen(CGROUP_OURS "cgroup.procs", "r");
+	FILE *file = fopen(KSM_CGROUP "cgroup.procs", "r");
 	char path[64];
 	int pid;
 
@@ -332,7 +346,7 @@ static bool swapped_out(void *arg)
 
 	age_pages();
 	/* The write fails with EAGAIN if less than that was reclaimed. */
-	ksm_write_file(CGROUP_OURS "memory.reclaim", "256K");
+	ksm_write_file(KSM_CGROUP "memory.reclaim", "256K");
 	for (i = 0; i < range->pages; i++)
 		if (!(ksm_pagemap(range->area + i * psize()) & PM_SWAP))
 			return false;
@@ -350,7 +364,7 @@ bool ksm_reclaim(const char *area, size_t pages)
 void ksm_give_back_cgroup(void)
 {
 	if (ksm_shared->cgroup_is_ours)
-		rmdir(CGROUP_OURS);
+		rmdir(KSM_CGROUP);
 	ksm_shared->cgroup_is_ours = false;
 }
 

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * A batch of ksmd ends after 20 ms of CPU time, whatever there is to do. So a write to
+ * run, which waits for the end of the batch, is answered within two batches.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "ksm_common.h"
+
+#define SEED		0xb0a00
+#define BATCH_US	20000L
+#define WRITES		30
+/* Writes that may take longer, because other programs run on the machine. */
+#define LATE		(WRITES / 10)
+
+/* Microseconds that ksmd has run. */
+static long ksmd_us(void)
+{
+	unsigned long long ns = 0;
+	char path[64];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/schedstat", ksm_ksmd());
+	file = fopen(path, "r");
+	if (!file || fscanf(file, "%llu", &ns) != 1 || !ns)
+		ksm_skip("the CPU time of ksmd is not known");
+	fclose(file);
+	return ns / 1000;
+}
+
+static bool ksmd_works(void *arg)
+{
+	(void)arg;
+	return ksm_state(ksm_ksmd()) != 'S';
+}
+
+/* How many pages make up a quarter of the memory, at most @most. */
+static size_t quarter_of_memory(size_t most)
+{
+	char value[KSM_TEXT];
+	size_t pages;
+
+	ksm_check(ksm_field("/proc/meminfo", "MemAvailable", value, sizeof(value)),
+		  "/proc/meminfo has MemAvailable");
+	pages = strtoul(value, NULL, 10) / 4 * 1024 / psize();
+	return pages < most ? pages : most;
+}
+
+/* Each write begins while ksmd works, at a random moment. */
+static void expect_quick_writes(void)
+{
+	long longest = 0;
+	unsigned int i, late = 0;
+
+	ksm_set("run", 1);
+	for (i = 0; i < WRITES; i++) {
+		long us;
+
+		ksm_check(ksm_poll(ksmd_works, NULL), "ksmd works");
+		usleep(rand() % 5000);
+		us = ksmd_us();
+		ksm_set("run", 1);
+		us = ksmd_us() - us;
+		late += us > 2 * BATCH_US;
+		longest = us > longest ? us : longest;
+	}
+	ksft_print_msg("ksmd worked for at most %ld us while a write waited\n", longest);
+	if (late > LATE)
+		ksm_fail("%u of %u writes waited for more than two batches", late, WRITES);
+}
+
+/* Page tables stay when their pages are given up. */
+static void empty_tables(void)
+{
+	size_t i, nr = quarter_of_memory(1000000), pages = psize() / sizeof(long);
+	char *area = mmap(NULL, nr * pages * psize(), PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	ksm_check(area != MAP_FAILED, "mmap");
+	madvise(area, nr * pages * psize(), MADV_NOHUGEPAGE);
+	for (i = 0; i < nr; i++)
+		ksm_holds(area + i * pages * psize(), 0);
+	ksm_check(!madvise(area, nr * pages * psize(), MADV_DONTNEED), "MADV_DONTNEED");
+	/* Without a page of its own, a VMA has nothing to scan. */
+	ksm_fill(area, SEED);
+	ksm_mergeable(area, nr * pages);
+	ksft_print_msg("%zu page tables\n", nr);
+	ksm_set("pages_to_scan", 100);
+	expect_quick_writes();
+}
+
+static void unlimited_pages(void)
+{
+	size_t pages = quarter_of_memory(131072);
+	char *area = ksm_map_mergeable(pages);
+
+	ksm_fill_unique(area, pages, SEED);
+	ksm_set("pages_to_scan", 4294967295);
+	expect_quick_writes();
+	ksm_stop();
+	ksm_check_unique(area, pages, SEED);
+}
+
+/* The first pass makes a record of each page. */
+static void new_pages(void)
+{
+	size_t pages = quarter_of_memory(32768);
+	unsigned int i;
+
+	ksm_set("pages_to_scan", 4294967295);
+	for (i = 0; i < 3; i++) {
+		char *area = ksm_map_mergeable(pages);
+
+		ksm_fill_unique(area, pages, SEED);
+		expect_quick_writes();
+		munmap(area, pages * psize());
+	}
+}
+
+static const struct ksm_case cases[] = {
+	{ "a write to run beside page tables that map nothing", empty_tables },
+	{ "a write to run while pages_to_scan has no limit", unlimited_pages },
+	{ "a write to run while pages come and go", new_pages },
+};
+
+int main(void)
+{
+	return ksm_run_cases(cases, ARRAY_SIZE(cases));
+}
