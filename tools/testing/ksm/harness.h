@@ -26,6 +26,8 @@ extern const struct test record_tests[];
 extern const struct test cursor_tests[];
 extern const struct test stable_tests[];
 extern const struct test advisor_tests[];
+extern const struct test visit_tests[];
+extern const struct test priority_tests[];
 
 /* How often a random operation is to be tried out. */
 unsigned long rounds(unsigned long usual);

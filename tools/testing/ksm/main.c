@@ -30,6 +30,8 @@ static const struct {
 	{ "cursor", cursor_tests },
 	{ "stable", stable_tests },
 	{ "advisor", advisor_tests },
+	{ "visit", visit_tests },
+	{ "priority", priority_tests },
 };
 
 /* Seconds for one test. */

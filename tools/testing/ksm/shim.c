@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <linux/hugetlb.h>
 #include <linux/jiffies.h>
 #include <linux/memcontrol.h>
 #include <linux/random.h>
@@ -23,6 +24,7 @@ const u64 zero_page[PAGE_SIZE / sizeof(u64)];
 struct shim shim;
 struct folio frames[NR_FRAMES];
 unsigned long jiffies;
+struct task_struct ksmd;
 int nr_node_ids = 4;
 
 static u64 rnd_state;
@@ -90,6 +92,7 @@ void shim_reset(void)
 	shim.bytes = 0;
 	shim.largest = 0;
 	shim.warnings = 0;
+	shim.hugetlb = 0;
 	shim.race = NULL;
 	jiffies = 0;
 	lock.held = true;
@@ -261,6 +264,21 @@ void kfree(const void *object)
 		shim.bytes -= ksize(object);
 	}
 	free((void *)object);
+}
+
+unsigned long totalram_pages(void)
+{
+	return shim.ram;
+}
+
+unsigned long hugetlb_total_pages(void)
+{
+	return shim.hugetlb;
+}
+
+long si_mem_available(void)
+{
+	return shim.available;
 }
 
 struct folio *pfn_folio(unsigned long pfn)

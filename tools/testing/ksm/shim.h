@@ -32,6 +32,9 @@ void rnd_seed(u64 seed);
  * @bytes: memory from kcalloc() that is not freed
  * @largest: bytes of the largest allocation by kcalloc()
  * @warnings: warnings of the code under test
+ * @ram: pages of memory
+ * @hugetlb: those of them that are set aside for huge pages
+ * @available: those of them that are available
  * @race: called wherever the code under test may be preempted, with the folio
  *	  that it is about to look at, or NULL
  */
@@ -44,6 +47,9 @@ struct shim {
 	size_t bytes;
 	size_t largest;
 	long warnings;
+	unsigned long ram;
+	unsigned long hugetlb;
+	unsigned long available;
 	void (*race)(struct folio *folio);
 };
 

@@ -82,6 +82,9 @@ struct folio {
 	bool offline;
 };
 
+unsigned long totalram_pages(void);
+long si_mem_available(void);
+
 struct folio *pfn_folio(unsigned long pfn);
 bool folio_try_get(struct folio *folio);
 void folio_put(struct folio *folio);
