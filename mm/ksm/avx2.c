@@ -40,16 +40,9 @@ struct ksm_whole_page {
 	"vpxor " other ", %%ymm1, %%ymm1\n\t"		\
 	"vpor %%ymm1, %%ymm0, %%ymm0\n\t"
 
-/* @do for each of the eight vectors of a turn. */
-#define EIGHT_VECTORS(do, a, b)				\
-	do("(" a ")", "(" b ")")			\
-	do("0x20(" a ")", "0x20(" b ")")		\
-	do("0x40(" a ")", "0x40(" b ")")		\
-	do("0x60(" a ")", "0x60(" b ")")		\
-	do("0x80(" a ")", "0x80(" b ")")		\
-	do("0xa0(" a ")", "0xa0(" b ")")		\
-	do("0xc0(" a ")", "0xc0(" b ")")		\
-	do("0xe0(" a ")", "0xe0(" b ")")
+/* The assembler repeats what follows, up to .endr, for the vectors of one turn. */
+#define FOR_EACH_VECTOR					\
+	".irp at, 0x00, 0x20, 0x40, 0x60, 0x80, 0xa0, 0xc0, 0xe0\n\t"
 
 /* One line of a sample and its part of the secret. */
 #define ADD_LINE(line, secret)				\
@@ -81,7 +74,9 @@ u64 ksm_avx2_sum(const u64 *text, const u64 *secret)
 	BUILD_BUG_ON(sizeof(struct ksm_block) % KSM_TURN_BYTES);
 	asm volatile("vpxor %%ymm0, %%ymm0, %%ymm0\n"
 		     "1:\t"
-		     EIGHT_VECTORS(ADD_PRODUCTS, "%[text]", "%[secret]")
+		     FOR_EACH_VECTOR
+		     ADD_PRODUCTS("\\at(%[text])", "\\at(%[secret])")
+		     ".endr\n\t"
 		     "add %[turn], %[text]\n\t"
 		     "add %[turn], %[secret]\n\t"
 		     "cmp %[end], %[text]\n\t"
@@ -136,7 +131,9 @@ bool ksm_avx2_equal(const void *one, const void *other)
 
 	asm volatile("vpxor %%ymm0, %%ymm0, %%ymm0\n"
 		     "1:\t"
-		     EIGHT_VECTORS(ADD_DIFFERENCE, "%[a]", "%[b]")
+		     FOR_EACH_VECTOR
+		     ADD_DIFFERENCE("\\at(%[a])", "\\at(%[b])")
+		     ".endr\n\t"
 		     "add %[turn], %[a]\n\t"
 		     "add %[turn], %[b]\n\t"
 		     "cmp %[end], %[a]\n\t"

@@ -63,6 +63,7 @@ struct ksm_request {
  * @nr: requests that are carried out together: elements of @chosen and @at in use
  * @chosen: these requests
  * @at: likewise, as replace.c wants them
+ * @pass: the low bits of the number of the pass
  * @nr_locked: elements of @locked in use
  * @locked: shared pages whose lock is held
  * @full: the rest of the candidates have to wait for the next batch
