@@ -67,38 +67,35 @@ static void without_smart_scan(void)
 	ksm_check(rewrite(area, PASSES) > 10 * PAGES, "pages merge again at once");
 }
 
-static bool all_merged(void *area)
+static void check_all_merged(const char *area)
 {
-	return ksm_count_merged(area, 2 * PAGES) == 2 * PAGES;
+	ksm_expect("merged pages", ksm_count_merged(area, 2 * PAGES), 2 * PAGES);
 }
 
 static void calm_merges_again(void)
 {
 	char *area = map_pairs();
-	long passes;
 
 	ksm_set("smart_scan", 1);
 	ksm_set("run", 1);
 	rewrite(area, START);
-	passes = ksm_get("full_scans");
-	ksm_check(ksm_poll(all_merged, area), "pages that are no longer written to merge");
 	/* The pass under way, the wait, and two visits that see the page unchanged. */
-	ksm_check(ksm_get("full_scans") - passes <= 64 + 6, "they merge within the wait");
+	ksm_passes(64 + 6);
+	check_all_merged(area);
 }
 
 /* One write says nothing about the next. */
 static void one_write_costs_little(void)
 {
 	char *area = map_pairs();
-	long passes;
 
 	ksm_set("smart_scan", 1);
 	ksm_set("run", 1);
-	ksm_check(ksm_poll(all_merged, area), "all pages merge");
-	passes = ksm_get("full_scans");
+	ksm_passes(6);
+	check_all_merged(area);
 	write_all(area);
-	ksm_check(ksm_poll(all_merged, area), "all pages merge again");
-	ksm_check(ksm_get("full_scans") - passes <= 12, "they do so soon");
+	ksm_passes(12);
+	check_all_merged(area);
 }
 
 static const struct ksm_case cases[] = {

@@ -25,6 +25,11 @@ struct kmem_cache *kmem_cache_create(const char *name, unsigned int size,
 				     void (*ctor)(void *object));
 void kmem_cache_destroy(struct kmem_cache *cache);
 void *kmem_cache_zalloc(struct kmem_cache *cache, gfp_t gfp);
+
+static inline void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp)
+{
+	return kmem_cache_zalloc(cache, gfp);
+}
 void kmem_cache_free(struct kmem_cache *cache, void *object);
 void *kcalloc(size_t nr, size_t size, gfp_t gfp);
 void kfree(const void *object);
