@@ -90,6 +90,7 @@ struct process {
 	long long merged;		/* pages */
 	long long zero;			/* pages */
 	long long kernel_profit;	/* bytes, as in ksm_process_profit */
+	long long domain;		/* inode of a cgroup, 0 for all */
 	int marked, by_prctl;		/* 1, 0, or -1 if the kernel does not tell */
 	long long saved, cost, profit;	/* bytes */
 	struct smaps_totals smaps;

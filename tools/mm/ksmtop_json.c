@@ -47,6 +47,7 @@ static void json_process(const struct process *process, const struct machine *ma
 	json_number("saved_bytes", process->saved);
 	json_number("cost_bytes", process->cost);
 	json_number("profit_bytes", process->profit);
+	json_number("domain", process->domain);
 	json_text("state", state_word(process->state), ",");
 	json_text("note", process_note(process, machine), "");
 }

@@ -191,6 +191,8 @@ static void take_ksm_line(struct process *process, const char *line)
 		process->merged = atoll(value);
 	else if (!strcmp(name, "ksm_process_profit"))
 		process->kernel_profit = atoll(value);
+	else if (!strcmp(name, "ksm_domain"))
+		process->domain = atoll(value);
 	else if (!strcmp(name, "ksm_merge_any"))
 		process->by_prctl = !strcmp(value, "yes");
 	else if (!strcmp(name, "ksm_mergeable"))
@@ -207,6 +209,7 @@ static void read_ksm_stat(const char *root, const char *pid, struct process *pro
 	process->merged = UNKNOWN;
 	process->zero = UNKNOWN;
 	process->kernel_profit = UNKNOWN;
+	process->domain = UNKNOWN;
 	process->marked = -1;
 	process->by_prctl = -1;
 	file = open_file(root, "/proc/%s/ksm_stat", pid);
