@@ -6,6 +6,9 @@
  * with which the next pass should take the target time, smoothed by how much
  * the scan time has been changing, and within bounds for the CPU share and the
  * batch itself.
+ *
+ * The pressure advisor looks at the memory that is available, several times a second,
+ * and picks the share of a CPU that ksmd may take.
  */
 
 #include <linux/limits.h>
@@ -19,6 +22,11 @@
 #define KSM_ADVISOR_MIN_CPU	10
 /* Weight of the newest value in the moving average, in percent. */
 #define KSM_ADVISOR_WEIGHT	30
+
+/* What ksmd may take of a CPU while memory is plentiful, in thousandths. */
+#define KSM_PLENTIFUL_SHARE	5U
+/* All of a CPU. */
+#define KSM_WHOLE_CPU		1000U
 
 /* A rest is so many times as long as the pass before has kept a CPU busy. */
 #define KSM_REST_RATIO		10
@@ -39,6 +47,9 @@ void ksm_advisor_init(struct ksm_advisor *advisor)
 		.min_pages_to_scan = 500,
 		.max_pages_to_scan = 30000,
 		.target_scan_time = 200,
+		.start_available = 20,
+		.full_available = 5,
+		.plentiful = true,
 	};
 }
 
@@ -57,6 +68,8 @@ void ksm_advisor_set_mode(struct ksm_advisor *advisor, enum ksm_advisor_mode mod
 	advisor->start = 0;
 	advisor->scan_time = 0;
 	advisor->change = 0;
+	advisor->share = 0;
+	advisor->plentiful = true;
 	/* A batch of no pages would never get to the end of a pass. */
 	advisor->pages_to_scan = mode == KSM_ADVISOR_NONE ? KSM_PAGES_TO_SCAN :
 				 clamp(READ_ONCE(advisor->min_pages_to_scan), 1UL, UINT_MAX);
@@ -134,6 +147,92 @@ bool ksm_advisor_stop(struct ksm_advisor *advisor, u64 now, u64 cpu_time,
 	advisor->scan_time = seconds;
 	WRITE_ONCE(advisor->pages_to_scan, advice->pages_to_scan);
 	return true;
+}
+
+static unsigned int most_share(const struct ksm_advisor *advisor)
+{
+	return clamp(READ_ONCE(advisor->max_cpu), 1UL, 100UL) * (KSM_WHOLE_CPU / 100);
+}
+
+/* A value between @least and @most, by how far @at is from @from to @to. */
+static u64 between(u64 least, u64 most, u64 at, u64 from, u64 to)
+{
+	if (at >= to)
+		return most;
+	if (at <= from)
+		return least;
+	return least + div64_u64((most - least) * (at - from), to - from);
+}
+
+/* Shares grow from the least at start_available to the most at full_available. */
+static unsigned int choose_share(const struct ksm_advisor *advisor,
+				 const struct ksm_memory *memory)
+{
+	const u64 available = (u64)memory->available * 100;
+	const u64 start = (u64)READ_ONCE(advisor->start_available) * memory->total;
+	const u64 full = min((u64)READ_ONCE(advisor->full_available) * memory->total, start);
+	const unsigned int most = most_share(advisor);
+
+	if (memory->cgroup_short || available <= full)
+		return most;
+	if (available >= start)
+		return min(KSM_PLENTIFUL_SHARE, most);
+	return between(min(KSM_PLENTIFUL_SHARE, most), most, start - available, 0,
+		       start - full);
+}
+
+/* Batches grow with the share: short ones keep a slow scan even. */
+static unsigned int choose_pages(const struct ksm_advisor *advisor, unsigned int share)
+{
+	const u64 most = clamp(READ_ONCE(advisor->max_pages_to_scan), 1UL, UINT_MAX);
+	const u64 least = clamp(READ_ONCE(advisor->min_pages_to_scan), 1UL, most);
+
+	return between(least, most, share, KSM_PLENTIFUL_SHARE,
+		       max(most_share(advisor), KSM_PLENTIFUL_SHARE + 1));
+}
+
+/**
+ * ksm_advisor_decide - choose the share of a CPU that ksmd takes
+ * @advisor: the advisor, in mode pressure
+ * @memory: how much memory there is now
+ * @advice: filled in
+ *
+ * Context: under ksm.lock.
+ * Return: true if the decision differs from the one before.
+ */
+bool ksm_advisor_decide(struct ksm_advisor *advisor, const struct ksm_memory *memory,
+			struct ksm_advice *advice)
+{
+	const u64 start = (u64)READ_ONCE(advisor->start_available) * memory->total;
+	const bool plentiful = (u64)memory->available * 100 > start;
+	const unsigned int share = choose_share(advisor, memory);
+	const unsigned int pages = choose_pages(advisor, share);
+	const bool differs = share != advisor->share || plentiful != advisor->plentiful ||
+			     pages != advisor->pages_to_scan;
+
+	*advice = (struct ksm_advice){
+		.cpu_percent = share / (KSM_WHOLE_CPU / 100),
+		.pages_to_scan = pages,
+	};
+	advisor->share = share;
+	WRITE_ONCE(advisor->plentiful, plentiful);
+	WRITE_ONCE(advisor->pages_to_scan, pages);
+	return differs;
+}
+
+/**
+ * ksm_advisor_pause - how long ksmd sleeps to keep to its share
+ * @advisor: the advisor, in mode pressure
+ * @busy: CPU time that ksmd has taken, in nanoseconds
+ *
+ * Context: ksmd.
+ * Return: nanoseconds.
+ */
+u64 ksm_advisor_pause(const struct ksm_advisor *advisor, u64 busy)
+{
+	const unsigned int share = max(advisor->share, 1U);
+
+	return div_u64(busy * (KSM_WHOLE_CPU - share), share);
 }
 
 /**

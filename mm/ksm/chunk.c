@@ -327,6 +327,12 @@ static void visit_unshared(struct ksm_chunk *chunk, struct ksm_record *record,
 		add_candidate(chunk->walk, record, sample, visit == KSM_VISIT_SETTLED);
 }
 
+static void count_skipped(struct ksm_chunk *chunk)
+{
+	chunk->nr_skipped++;
+	chunk->walk->budget.skips--;
+}
+
 /* Returns true if the page is to be skipped in this pass. */
 static bool skip_page(struct ksm_chunk *chunk, struct ksm_record *record, enum ksm_use use)
 {
@@ -342,8 +348,7 @@ static bool skip_page(struct ksm_chunk *chunk, struct ksm_record *record, enum k
 	if (!record->skips)
 		return false;
 	record->skips--;
-	chunk->nr_skipped++;
-	chunk->walk->budget.skips--;
+	count_skipped(chunk);
 	return true;
 }
 
@@ -357,6 +362,10 @@ static void visit_page(struct ksm_chunk *chunk, struct ksm_record *record)
 	if (!page) {
 		if (record->state != KSM_NONE)
 			visit_missing(walk, record);
+		return;
+	}
+	if (walk->only_new && record->state == KSM_UNSHARED) {
+		count_skipped(chunk);
 		return;
 	}
 	if (chunk->smart && record->state != KSM_SHARED && record->state != KSM_NONE) {

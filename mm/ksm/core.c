@@ -9,6 +9,7 @@
 #include <linux/oom.h>
 #include <linux/random.h>
 #include <linux/sched.h>
+#include <linux/sched/cputime.h>
 
 #define CREATE_TRACE_POINTS
 #include <trace/events/ksm.h>
@@ -21,6 +22,13 @@
 #include "slots.h"
 #include "stable.h"
 #include "stats.h"
+
+/* How often memory is looked at in mode pressure while ksmd sleeps. */
+#define KSM_DECIDE_MSEC		200U
+/* The shortest pause between two passes in this mode. */
+#define KSM_PASS_PAUSE_MSEC	100U
+/* The longest back-off in this mode while memory is short. */
+#define KSM_SHORT_BACK_OFF_MSEC	500U
 
 /**
  * struct ksm - the state of KSM
@@ -109,6 +117,7 @@ void ksm_wake(void)
 static void ksmd_sleep(bool between_passes)
 {
 	unsigned int millisecs = READ_ONCE(ksm_settings.sleep_millisecs);
+	const enum ksm_advisor_mode mode = READ_ONCE(ksm_settings.advisor.mode);
 	unsigned long pause = msecs_to_jiffies(millisecs);
 
 	if (between_passes && !pause)
@@ -117,7 +126,8 @@ static void ksmd_sleep(bool between_passes)
 	if (ksm.scan.cut_short)
 		pause = min(pause, msecs_to_jiffies(KSM_BATCH_MSEC));
 	wait_event_freezable_timeout(ksm_slots.wait,
-				     millisecs != READ_ONCE(ksm_settings.sleep_millisecs),
+				     millisecs != READ_ONCE(ksm_settings.sleep_millisecs) ||
+			     mode != READ_ONCE(ksm_settings.advisor.mode),
 				     pause);
 }
 
@@ -151,18 +161,71 @@ static bool ksmd_batch(void)
 		return true;
 	if (!ksm.has_secret)
 		draw_secret();
+	ksm_scan_decide(&ksm.scan);
 	ksm_scan_batch(&ksm.scan, READ_ONCE(ksm_settings.advisor.pages_to_scan));
 	between_passes = !ksm_slots.cursor;
 	ksm_unlock();
 	return between_passes;
 }
 
+/* In mode pressure: the pause after a batch that took @busy ns of CPU time, in ns. */
+static u64 pressure_pause(u64 busy, bool between_passes)
+{
+	const struct ksm_advisor *advisor = &ksm_settings.advisor;
+	u64 pause = ksm_advisor_pause(advisor, busy);
+	unsigned int least = ksm.scan.back_off;
+
+	if (!between_passes)
+		return pause;
+	if (!advisor->plentiful)
+		least = min(least, KSM_SHORT_BACK_OFF_MSEC);
+	if (READ_ONCE(ksm_slots.changed))
+		least = 0;
+	return max_t(u64, pause, max(least, KSM_PASS_PAUSE_MSEC) * (u64)NSEC_PER_MSEC);
+}
+
+static bool under_pressure_mode(void)
+{
+	return READ_ONCE(ksm_settings.advisor.mode) == KSM_ADVISOR_PRESSURE;
+}
+
+/*
+ * Sleep for as long as the share of a CPU demands that ksmd may take.  Memory can get
+ * short meanwhile, so the share is decided on again and again.
+ */
+static void ksmd_pace(u64 cpu_time, bool between_passes)
+{
+	const u64 began = ktime_get_ns();
+	u64 pause, elapsed;
+
+	while (under_pressure_mode() && ksmd_should_run() && !kthread_should_stop()) {
+		if (ksm_lock_killable())
+			return;
+		ksm_scan_decide(&ksm.scan);
+		ksm_unlock();
+		pause = pressure_pause(task_sched_runtime(current) - cpu_time,
+				       between_passes);
+		elapsed = ktime_get_ns() - began;
+		if (elapsed >= pause)
+			return;
+		pause = min_t(u64, pause - elapsed, KSM_DECIDE_MSEC * NSEC_PER_MSEC);
+		wait_event_freezable_timeout(ksm_slots.wait,
+					     !under_pressure_mode() || !ksmd_should_run(),
+					     max(nsecs_to_jiffies(pause), 1UL));
+	}
+}
+
 static void ksmd_work(void)
 {
+	const u64 cpu_time = task_sched_runtime(current);
 	bool between_passes = ksmd_batch();
 
 	if (!ksmd_should_run())
 		return;
+	if (under_pressure_mode()) {
+		ksmd_pace(cpu_time, between_passes);
+		return;
+	}
 	ksmd_sleep(between_passes);
 	if (between_passes)
 		ksmd_back_off();

@@ -18,11 +18,14 @@
 #include <trace/events/ksm.h>
 
 #include "domain.h"
+#include "pressure.h"
 #include "slots.h"
 #include "unmerge.h"
 #include "vma.h"
 
 #define KSM_SLOT_HASH_BITS	10
+/* Slots that one call of ksm_slots_any_short() visits. */
+#define KSM_SHORT_SLOTS		256U
 
 struct ksm_slots ksm_slots = {
 	.lock = __SPIN_LOCK_UNLOCKED(ksm_slots.lock),
@@ -88,6 +91,39 @@ unsigned long ksm_mm_leaf_bytes(struct ksm_slots *slots, struct mm_struct *mm)
 		bytes = READ_ONCE(mm_slot_entry(slot, struct ksm_mm_slot, slot)->leaf_bytes);
 	spin_unlock(&slots->lock);
 	return bytes;
+}
+
+/**
+ * ksm_slots_any_short - whether memory cgroups of some mms are short of memory
+ * @slots: the slots
+ * @bucket: where to begin; moved to where the next call is to begin
+ *
+ * A call visits some 256 mms, so that it is short.
+ *
+ * Context: ksmd; takes ksm_slots.lock.
+ * Return: true if one of those that were visited is short.
+ */
+bool ksm_slots_any_short(struct ksm_slots *slots, unsigned int *bucket)
+{
+	unsigned int buckets, visited = 0;
+	struct mm_slot *slot;
+	bool found = false;
+
+	for (buckets = 0; buckets < HASH_SIZE(slot_hash) && visited < KSM_SHORT_SLOTS &&
+	     !found; buckets++) {
+		struct hlist_head *head = slot_hash + *bucket % HASH_SIZE(slot_hash);
+
+		(*bucket)++;
+		if (hlist_empty(head))
+			continue;
+		spin_lock(&slots->lock);
+		hlist_for_each_entry(slot, head, hash) {
+			visited++;
+			found = found || ksm_mm_short(slot->mm);
+		}
+		spin_unlock(&slots->lock);
+	}
+	return found;
 }
 
 static struct ksm_mm_slot *slot_after(struct ksm_slots *slots, struct list_head *at)

@@ -79,6 +79,18 @@ static void begin_slot(struct ksm_scan *scan)
 	ksm_walk_begin(&scan->walk, slot);
 }
 
+/*
+ * While memory is plentiful, known pages are left alone, except those of an mm whose
+ * memory cgroup is short of memory.
+ */
+static void set_only_new(struct ksm_scan *scan)
+{
+	const struct ksm_advisor *advisor = &scan->settings->advisor;
+
+	scan->walk.only_new = advisor->mode == KSM_ADVISOR_PRESSURE && advisor->plentiful &&
+			      !(scan->pressure.cgroup_short && ksm_mm_short(cursor_mm(scan)));
+}
+
 /* Begin with the mm under the cursor, if there is one. */
 static void enter_slot(struct ksm_scan *scan)
 {
@@ -87,6 +99,7 @@ static void enter_slot(struct ksm_scan *scan)
 		return;
 	}
 	begin_slot(scan);
+	set_only_new(scan);
 	ksm_move_begin(scan);
 }
 
@@ -267,6 +280,31 @@ static void end_pass(struct ksm_scan *scan)
 						sum.changed - scan->changed, sum.records);
 	trace_ksm_stop_scan(scan->seqnr, sum.records);
 	WRITE_ONCE(scan->seqnr, scan->seqnr + 1);
+}
+
+/**
+ * ksm_scan_decide - have the pressure advisor decide, if it is on
+ * @scan: the pass
+ *
+ * Takes effect on the mm under the cursor too.
+ *
+ * Context: ksmd; under ksm.lock.
+ */
+void ksm_scan_decide(struct ksm_scan *scan)
+{
+	struct ksm_advisor *advisor = &scan->settings->advisor;
+	struct ksm_memory memory;
+	struct ksm_advice advice;
+
+	ksm_domains_assert_locked(scan->domains);
+	if (advisor->mode == KSM_ADVISOR_PRESSURE) {
+		ksm_pressure_read(&scan->pressure, scan->slots, &memory);
+		if (ksm_advisor_decide(advisor, &memory, &advice))
+			trace_ksm_advisor(advice.scan_time, advice.pages_to_scan,
+					  advice.cpu_percent);
+	}
+	if (scan->slots->cursor)
+		set_only_new(scan);
 }
 
 static void update_priority(struct ksm_scan *scan, u64 now)

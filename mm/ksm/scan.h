@@ -7,6 +7,7 @@
 
 #include <linux/types.h>
 
+#include "pressure.h"
 #include "priority.h"
 #include "walk.h"
 
@@ -57,6 +58,7 @@ enum ksm_stage {
  * @cpu_time: CPU time of ksmd when this pass began, in nanoseconds
  * @back_off: pause after this pass, in milliseconds
  * @priority: the priority of ksmd
+ * @pressure: what is known of memory pressure
  */
 struct ksm_scan {
 	struct ksm_settings *settings;
@@ -74,12 +76,14 @@ struct ksm_scan {
 	u64 cpu_time;
 	unsigned int back_off;
 	struct ksm_priority priority;
+	struct ksm_pressure pressure;
 };
 
 int ksm_scan_init(struct ksm_scan *scan, struct ksm_settings *settings,
 		  struct ksm_slots *slots, struct ksm_domains *domains);
 void ksm_scan_batch(struct ksm_scan *scan, unsigned int nr_pages);
 void ksm_scan_abort(struct ksm_scan *scan);
+void ksm_scan_decide(struct ksm_scan *scan);
 int ksm_scan_unmerge(struct ksm_scan *scan);
 
 #endif /* _MM_KSM_SCAN_H */

@@ -55,6 +55,7 @@ int ksm_mm_slot_init(void);
 void ksm_slots_set_changed(struct ksm_slots *slots);
 bool ksm_slots_empty(const struct ksm_slots *slots);
 unsigned long ksm_mm_leaf_bytes(struct ksm_slots *slots, struct mm_struct *mm);
+bool ksm_slots_any_short(struct ksm_slots *slots, unsigned int *bucket);
 void ksm_slots_begin(struct ksm_slots *slots, bool unmerging);
 void ksm_slots_end(struct ksm_slots *slots);
 void ksm_slots_leave(struct ksm_slots *slots, bool forget);

@@ -118,6 +118,63 @@ KSM_KNOB(advisor_min_pages_to_scan, ulong, ksm_settings.advisor.min_pages_to_sca
 KSM_KNOB(advisor_max_pages_to_scan, ulong, ksm_settings.advisor.max_pages_to_scan, 0);
 KSM_KNOB(advisor_target_scan_time, ulong, ksm_settings.advisor.target_scan_time, 1);
 
+static ssize_t advisor_start_available_show(struct kobject *kobj,
+					    struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%lu\n", READ_ONCE(ksm_settings.advisor.start_available));
+}
+
+static ssize_t advisor_full_available_show(struct kobject *kobj,
+					   struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%lu\n", READ_ONCE(ksm_settings.advisor.full_available));
+}
+
+/* The lock keeps advisor_full_available at or below advisor_start_available. */
+static ssize_t store_available(unsigned long *value, const char *buf, size_t count,
+			       const unsigned long *least, const unsigned long *most)
+{
+	ssize_t ret = count;
+	unsigned long given;
+	int err;
+
+	if (kstrtoul(buf, 10, &given))
+		return -EINVAL;
+	err = ksm_lock_killable();
+	if (err)
+		return err;
+	if (given >= *least && given <= *most)
+		WRITE_ONCE(*value, given);
+	else
+		ret = -EINVAL;
+	ksm_unlock();
+	return ret;
+}
+
+static ssize_t advisor_start_available_store(struct kobject *kobj,
+					     struct kobj_attribute *attr,
+					     const char *buf, size_t count)
+{
+	static const unsigned long most = 100;
+	struct ksm_advisor *advisor = &ksm_settings.advisor;
+
+	return store_available(&advisor->start_available, buf, count,
+			       &advisor->full_available, &most);
+}
+KSM_ATTR_RW(advisor_start_available);
+
+static ssize_t advisor_full_available_store(struct kobject *kobj,
+					    struct kobj_attribute *attr,
+					    const char *buf, size_t count)
+{
+	static const unsigned long least = 1;
+	struct ksm_advisor *advisor = &ksm_settings.advisor;
+
+	return store_available(&advisor->full_available, buf, count, &least,
+			       &advisor->start_available);
+}
+KSM_ATTR_RW(advisor_full_available);
+
 KSM_FIGURE_SHOW(full_scans, "%lu")
 KSM_ATTR_RO(full_scans);
 KSM_FIGURE_SHOW(pages_scanned, "%lu")
@@ -307,9 +364,15 @@ KSM_ATTR_RW(max_page_sharing);
 static ssize_t advisor_mode_show(struct kobject *kobj,
 				 struct kobj_attribute *attr, char *buf)
 {
-	if (READ_ONCE(ksm_settings.advisor.mode) == KSM_ADVISOR_SCAN_TIME)
-		return sysfs_emit(buf, "none [scan-time]\n");
-	return sysfs_emit(buf, "[none] scan-time\n");
+	switch (READ_ONCE(ksm_settings.advisor.mode)) {
+	case KSM_ADVISOR_SCAN_TIME:
+		return sysfs_emit(buf, "none [scan-time] pressure\n");
+	case KSM_ADVISOR_PRESSURE:
+		return sysfs_emit(buf, "none scan-time [pressure]\n");
+	case KSM_ADVISOR_NONE:
+		break;
+	}
+	return sysfs_emit(buf, "[none] scan-time pressure\n");
 }
 
 static ssize_t advisor_mode_store(struct kobject *kobj,
@@ -323,6 +386,8 @@ static ssize_t advisor_mode_store(struct kobject *kobj,
 		mode = KSM_ADVISOR_NONE;
 	else if (sysfs_streq(buf, "scan-time"))
 		mode = KSM_ADVISOR_SCAN_TIME;
+	else if (sysfs_streq(buf, "pressure"))
+		mode = KSM_ADVISOR_PRESSURE;
 	else
 		return -EINVAL;
 	err = ksm_lock_killable();
@@ -330,6 +395,7 @@ static ssize_t advisor_mode_store(struct kobject *kobj,
 		return err;
 	ksm_advisor_set_mode(&ksm_settings.advisor, mode);
 	ksm_unlock();
+	ksm_wake();
 	return count;
 }
 KSM_ATTR_RW(advisor_mode);
@@ -353,6 +419,8 @@ static struct attribute *ksm_attrs[] = {
 	&advisor_min_pages_to_scan_knob.attr.attr,
 	&advisor_max_pages_to_scan_knob.attr.attr,
 	&advisor_target_scan_time_knob.attr.attr,
+	&advisor_start_available_attr.attr,
+	&advisor_full_available_attr.attr,
 	&full_scans_attr.attr,
 	&pages_scanned_attr.attr,
 	&pages_skipped_attr.attr,

@@ -51,6 +51,7 @@ struct ksm_unit {
  * @pmd_unit: pages that a PMD maps, when their accessed bits were read
  * @leaf_unit: likewise pages of one leaf in secondary MMUs
  * @seqnr: number of the pass
+ * @only_new: pages are skipped that are merged, or in the index
  * @budget: when to pause
  * @nr_candidates: elements of @candidate in use
  * @candidate: pages of one leaf that may be merged
@@ -64,6 +65,7 @@ struct ksm_walk {
 	struct ksm_unit pmd_unit;
 	struct ksm_unit leaf_unit;
 	unsigned long seqnr;
+	bool only_new;
 	struct ksm_budget budget;
 	unsigned int nr_candidates;
 	struct ksm_candidate *candidate;

@@ -109,12 +109,38 @@ static void ksm_test_advisor_rest(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, ksm_back_off_millisecs(busy, ULONG_MAX, ULONG_MAX), 0U);
 }
 
+static void ksm_test_advisor_pressure(struct kunit *test)
+{
+	struct ksm_memory memory = { .available = 20001, .total = 100000 };
+	struct ksm_advisor advisor;
+	struct ksm_advice advice;
+
+	ksm_advisor_init(&advisor);
+	ksm_advisor_set_mode(&advisor, KSM_ADVISOR_PRESSURE);
+	KUNIT_EXPECT_TRUE(test, ksm_advisor_decide(&advisor, &memory, &advice));
+	KUNIT_EXPECT_EQ(test, advisor.share, 5);
+	KUNIT_EXPECT_TRUE(test, advisor.plentiful);
+	KUNIT_EXPECT_EQ(test, advice.pages_to_scan, 500UL);
+	KUNIT_EXPECT_FALSE(test, ksm_advisor_decide(&advisor, &memory, &advice));
+	memory.available = 12500;
+	KUNIT_EXPECT_TRUE(test, ksm_advisor_decide(&advisor, &memory, &advice));
+	KUNIT_EXPECT_EQ(test, advisor.share, 352);
+	KUNIT_EXPECT_FALSE(test, advisor.plentiful);
+	memory.available = 5000;
+	KUNIT_EXPECT_TRUE(test, ksm_advisor_decide(&advisor, &memory, &advice));
+	KUNIT_EXPECT_EQ(test, advice.cpu_percent, 70);
+	KUNIT_EXPECT_EQ(test, advice.pages_to_scan, 30000UL);
+	KUNIT_EXPECT_EQ(test, ksm_advisor_pause(&advisor, 7 * NSEC_PER_MSEC),
+			3 * NSEC_PER_MSEC);
+}
+
 static struct kunit_case ksm_advisor_cases[] = {
 	KUNIT_CASE(ksm_test_advisor_modes),
 	KUNIT_CASE(ksm_test_advisor_formula),
 	KUNIT_CASE(ksm_test_advisor_bounds),
 	KUNIT_CASE(ksm_test_advisor_extremes),
 	KUNIT_CASE(ksm_test_advisor_rest),
+	KUNIT_CASE(ksm_test_advisor_pressure),
 	{ }
 };
 

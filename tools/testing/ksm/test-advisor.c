@@ -32,6 +32,8 @@ static void test_defaults(void)
 	CHECK_EQ(advisor.min_pages_to_scan, 500);
 	CHECK_EQ(advisor.max_pages_to_scan, 30000);
 	CHECK_EQ(advisor.target_scan_time, 200);
+	CHECK_EQ(advisor.start_available, 20);
+	CHECK_EQ(advisor.full_available, 5);
 }
 
 static void test_off(void)
@@ -268,6 +270,115 @@ static void test_rest(void)
 	}
 }
 
+/* One percent of memory is 1000 pages. */
+static unsigned int share_at(struct ksm_advisor *advisor, unsigned long available)
+{
+	const struct ksm_memory memory = { .available = available, .total = 100000 };
+	struct ksm_advice advice;
+
+	ksm_advisor_decide(advisor, &memory, &advice);
+	CHECK_EQ(advice.scan_time, 0);
+	CHECK_EQ(advice.cpu_percent, advisor->share / 10);
+	CHECK_EQ(advice.pages_to_scan, advisor->pages_to_scan);
+	return advisor->share;
+}
+
+static void test_pressure(void)
+{
+	struct ksm_advisor advisor;
+	unsigned int before = 0;
+	unsigned long available;
+
+	ksm_advisor_init(&advisor);
+	ksm_advisor_set_mode(&advisor, KSM_ADVISOR_PRESSURE);
+	CHECK_EQ(share_at(&advisor, 100000), 5);
+	CHECK(advisor.plentiful);
+	CHECK_EQ(advisor.pages_to_scan, 500);
+	CHECK_EQ(share_at(&advisor, 20001), 5);
+	CHECK(advisor.plentiful);
+	CHECK_EQ(share_at(&advisor, 20000), 5);
+	CHECK(!advisor.plentiful);
+	/* Half way from 20 to 5 percent: half way from 5 to 700 thousandths. */
+	CHECK_EQ(share_at(&advisor, 12500), 352);
+	CHECK_EQ(share_at(&advisor, 5000), 700);
+	CHECK_EQ(advisor.pages_to_scan, 30000);
+	CHECK_EQ(share_at(&advisor, 0), 700);
+	for (available = 30000; available--; before = advisor.share)
+		CHECK_GE(share_at(&advisor, available), before);
+	advisor.full_available = advisor.start_available;
+	CHECK_EQ(share_at(&advisor, 20000), 700);
+	CHECK_EQ(share_at(&advisor, 20001), 5);
+}
+
+static void test_pressure_differs(void)
+{
+	struct ksm_memory memory = { .available = 50000, .total = 100000 };
+	struct ksm_advisor advisor;
+	struct ksm_advice advice;
+
+	ksm_advisor_init(&advisor);
+	ksm_advisor_set_mode(&advisor, KSM_ADVISOR_PRESSURE);
+	CHECK(ksm_advisor_decide(&advisor, &memory, &advice));
+	CHECK(!ksm_advisor_decide(&advisor, &memory, &advice));
+	memory.cgroup_short = true;
+	CHECK(ksm_advisor_decide(&advisor, &memory, &advice));
+	CHECK_EQ(advisor.share, 700);
+	/* The host is not short: only the memory of the cgroup is scanned again. */
+	CHECK(advisor.plentiful);
+	CHECK(!ksm_advisor_decide(&advisor, &memory, &advice));
+	ksm_advisor_set_mode(&advisor, KSM_ADVISOR_NONE);
+	CHECK_EQ(advisor.pages_to_scan, 100);
+	ksm_advisor_set_mode(&advisor, KSM_ADVISOR_PRESSURE);
+	CHECK(ksm_advisor_decide(&advisor, &memory, &advice));
+}
+
+/* The pause makes the CPU time the share of all time. */
+static void test_pressure_pause(void)
+{
+	struct ksm_advisor advisor;
+	unsigned int i;
+
+	ksm_advisor_init(&advisor);
+	for (i = 0; i < 10000; i++) {
+		u64 busy = rnd_below(100 * NSEC_PER_MSEC), all;
+
+		advisor.share = 1 + rnd_below(1000);
+		all = busy + ksm_advisor_pause(&advisor, busy);
+		CHECK_LE(all * advisor.share / 1000, busy);
+		CHECK_GE((all + 1) * advisor.share / 1000 + 1, busy);
+	}
+	advisor.share = 1000;
+	CHECK_EQ(ksm_advisor_pause(&advisor, NSEC_PER_SEC), 0);
+}
+
+static void test_pressure_extremes(void)
+{
+	struct ksm_advisor advisor;
+	unsigned long i;
+
+	ksm_advisor_init(&advisor);
+	ksm_advisor_set_mode(&advisor, KSM_ADVISOR_PRESSURE);
+	for (i = 0; i < rounds(100000); i++) {
+		struct ksm_memory memory = {
+			.available = rnd() >> 12,
+			.total = (rnd() >> 12) * !one_in(10),
+			.cgroup_short = one_in(4),
+		};
+		struct ksm_advice advice;
+
+		advisor.max_cpu = any_ulong();
+		advisor.min_pages_to_scan = any_ulong();
+		advisor.max_pages_to_scan = any_ulong();
+		advisor.start_available = 1 + rnd_below(100);
+		advisor.full_available = 1 + rnd_below(100);
+		ksm_advisor_decide(&advisor, &memory, &advice);
+		CHECK_GE(advisor.share, 1);
+		CHECK_LE(advisor.share, 1000);
+		CHECK_GE(advisor.pages_to_scan, 1);
+		CHECK_LE(advisor.pages_to_scan, advisor.max_pages_to_scan ?: 1);
+	}
+}
+
 const struct test advisor_tests[] = {
 	{ "defaults are those of the admin guide", test_defaults },
 	{ "no advice while it is off", test_off },
@@ -277,5 +388,9 @@ const struct test advisor_tests[] = {
 	{ "settles near the target time or at a bound", test_settles },
 	{ "extreme values", test_extremes },
 	{ "a rest is ten times the work, where little is new", test_rest },
+	{ "pressure: the share grows as memory gets short", test_pressure },
+	{ "pressure: a decision is reported when it differs", test_pressure_differs },
+	{ "pressure: pauses keep to the share", test_pressure_pause },
+	{ "pressure: extreme values", test_pressure_extremes },
 	{ }
 };

@@ -28,6 +28,7 @@ const char *const ksm_files[KSM_NR_FILES] = {
 	"stable_node_chains_prune_millisecs", "smart_scan", "advisor_mode",
 	"advisor_max_cpu", "advisor_min_pages_to_scan",
 	"advisor_max_pages_to_scan", "advisor_target_scan_time",
+	"advisor_start_available", "advisor_full_available",
 	/* From here on: figures. */
 	"full_scans", "pages_scanned", "pages_skipped", "pages_shared",
 	"pages_sharing", "pages_unshared", "pages_volatile", "ksm_zero_pages",
@@ -205,8 +206,12 @@ static void restore_knobs(void)
 	for (i = 1; i < KSM_NR_CONTROLS; i++)
 		if (strcmp(ksm_files[i], "advisor_mode"))
 			ksm_try(ksm_files[i], initial[i]);
+	/* One of them may not cross the other on its way. */
+	ksm_try("advisor_start_available", ksm_initial("advisor_start_available"));
 	if (strstr(ksm_initial("advisor_mode"), "[scan-time]"))
 		ksm_try("advisor_mode", "scan-time");
+	else if (strstr(ksm_initial("advisor_mode"), "[pressure]"))
+		ksm_try("advisor_mode", "pressure");
 	ksm_try("run", ksm_initial("run"));
 }
 
@@ -215,7 +220,7 @@ static void set_test_knobs(void)
 {
 	static const char *const values[KSM_NR_CONTROLS] = {
 		"2", "20000", "1", "1", "0", "256", "2000", "0", "none",
-		"70", "500", "30000", "200",
+		"70", "500", "30000", "200", "20", "5",
 	};
 	unsigned int i;
 
@@ -223,6 +228,7 @@ static void set_test_knobs(void)
 	ksm_try("advisor_mode", "none");
 	for (i = 1; i < KSM_NR_CONTROLS; i++)
 		ksm_try(ksm_files[i], values[i]);
+	ksm_try("advisor_start_available", "20");
 }
 
 static void on_signal(int signal)

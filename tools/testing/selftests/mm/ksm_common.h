@@ -39,8 +39,8 @@
 /* Long enough for a debug kernel on an emulated CPU. */
 #define KSM_PATIENCE_MS		60000L
 
-#define KSM_NR_FILES		24
-#define KSM_NR_CONTROLS		13
+#define KSM_NR_FILES		26
+#define KSM_NR_CONTROLS		15
 /* Bytes for the text of a file with a single value. */
 #define KSM_TEXT		64
 

@@ -61,6 +61,10 @@ static const struct knob knobs[] = {
 	  { { "18446744073709551616", -EINVAL } } },
 	{ "advisor_target_scan_time", "200", { "1", "200", "18446744073709551615" },
 	  { { "0", -EINVAL }, { "18446744073709551616", -EINVAL } } },
+	{ "advisor_start_available", "20", { "5", "6", "100", "20" },
+	  { { "0", -EINVAL }, { "4", -EINVAL }, { "101", -EINVAL } } },
+	{ "advisor_full_available", "5", { "1", "20", "5" },
+	  { { "0", -EINVAL }, { "21", -EINVAL }, { "101", -EINVAL } } },
 };
 
 /* The knob that the case at hand is about; the frame passes no argument. */
@@ -148,6 +152,8 @@ KNOB_CASE(advisor_max_cpu)
 KNOB_CASE(advisor_min_pages_to_scan)
 KNOB_CASE(advisor_max_pages_to_scan)
 KNOB_CASE(advisor_target_scan_time)
+KNOB_CASE(advisor_start_available)
+KNOB_CASE(advisor_full_available)
 
 static bool nodes_missing(const char *name)
 {
@@ -278,7 +284,7 @@ static void defaults(void)
 	for (i = 0; i < ARRAY_SIZE(knobs); i++)
 		if (strcmp(knobs[i].name, "run") && !nodes_missing(knobs[i].name))
 			check_default(knobs[i].name, knobs[i].def);
-	check_default("advisor_mode", "[none] scan-time");
+	check_default("advisor_mode", "[none] scan-time pressure");
 }
 
 static void run_reads_back(void)
@@ -327,11 +333,12 @@ static void boolean_words(void)
 
 static void advisor_text(void)
 {
-	expect_taken("advisor_mode", "scan-time", "none [scan-time]");
-	expect_taken("advisor_mode", "none", "[none] scan-time");
-	expect_taken("advisor_mode", "scan-time\n", "none [scan-time]");
-	expect_taken("advisor_mode", "scan-time", "none [scan-time]");
-	expect_taken("advisor_mode", "none\n", "[none] scan-time");
+	expect_taken("advisor_mode", "scan-time", "none [scan-time] pressure");
+	expect_taken("advisor_mode", "none", "[none] scan-time pressure");
+	expect_taken("advisor_mode", "scan-time\n", "none [scan-time] pressure");
+	expect_taken("advisor_mode", "scan-time", "none [scan-time] pressure");
+	expect_taken("advisor_mode", "pressure\n", "none scan-time [pressure]");
+	expect_taken("advisor_mode", "none\n", "[none] scan-time pressure");
 }
 
 static void advisor_refusals(void)
@@ -339,6 +346,7 @@ static void advisor_refusals(void)
 	expect_refused("advisor_mode", "scan_time", -EINVAL);
 	expect_refused("advisor_mode", "1", -EINVAL);
 	expect_refused("advisor_mode", "none scan-time", -EINVAL);
+	expect_refused("advisor_mode", "pressured", -EINVAL);
 	expect_refused("advisor_mode", "\n", -EINVAL);
 }
 
@@ -347,6 +355,8 @@ static void advisor_owns_pages_to_scan(void)
 	ksm_try("advisor_mode", "scan-time");
 	expect_refused("pages_to_scan", "100", -EINVAL);
 	expect_refused("pages_to_scan", "abc", -EINVAL);
+	ksm_try("advisor_mode", "pressure");
+	expect_refused("pages_to_scan", "100", -EINVAL);
 	ksm_try("advisor_mode", "none");
 	expect_taken("pages_to_scan", "1234", "1234");
 }
@@ -473,6 +483,8 @@ static const struct ksm_case cases[] = {
 	KNOB(advisor_min_pages_to_scan),
 	KNOB(advisor_max_pages_to_scan),
 	KNOB(advisor_target_scan_time),
+	KNOB(advisor_start_available),
+	KNOB(advisor_full_available),
 	{ "run reads back what was written", run_reads_back },
 	{ "an open file reads anew after a seek", read_again_after_seek },
 	{ "words for yes and no", boolean_words },

@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The pressure advisor: little CPU time and only new memory while memory is plentiful,
+ * and all that advisor_max_cpu allows once it is short.
+ *
+ * Whether memory is short is decided by advisor_start_available and
+ * advisor_full_available, so no case has to use it up.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "ksm_common.h"
+
+/* Fewer than may share one page. */
+#define PAGES	200
+#define SEED	0x9e550000
+
+/* Percent of memory that is available, for this test. */
+static long available(void)
+{
+	char total[KSM_TEXT], left[KSM_TEXT];
+
+	ksm_check(ksm_field("/proc/meminfo", "MemTotal:", total, sizeof(total)) &&
+		  ksm_field("/proc/meminfo", "MemAvailable:", left, sizeof(left)),
+		  "/proc/meminfo has MemTotal and MemAvailable");
+	return atol(left) * 100 / atol(total);
+}
+
+static void make_plentiful(void)
+{
+	if (available() < 10)
+		ksm_skip("memory is short here");
+	ksm_set("advisor_full_available", 1);
+	ksm_set("advisor_start_available", 2);
+}
+
+static void make_short(void)
+{
+	ksm_set("advisor_start_available", 100);
+	ksm_set("advisor_full_available", 100);
+}
+
+/* CPU time of ksmd, in milliseconds. */
+static long cpu_time(void)
+{
+	unsigned long user, system;
+	char path[64], text[512];
+	const char *at;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", ksm_ksmd());
+	ksm_check(ksm_read_file(path, text, sizeof(text)) > 0, "ksmd has a stat file");
+	at = strrchr(text, ')');
+	ksm_check(at && sscanf(at, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
+			       &user, &system) == 2, "the stat file has the CPU time");
+	return (user + system) * 1000 / sysconf(_SC_CLK_TCK);
+}
+
+static char *begin(void)
+{
+	char *area = ksm_map_mergeable(PAGES);
+
+	ksm_fill_same(area, PAGES, SEED);
+	ksm_set("smart_scan", 1);
+	if (ksm_try("advisor_mode", "pressure"))
+		ksm_fail("advisor_mode does not accept pressure");
+	return area;
+}
+
+static void merges_new_memory(void)
+{
+	char *area;
+
+	make_plentiful();
+	area = begin();
+	ksm_set("run", 1);
+	ksm_check(ksm_wait_figure("pages_sharing", PAGES - 1), "new memory merges");
+	ksm_check_same(area, PAGES, SEED);
+}
+
+static bool all_known(void *unused)
+{
+	return ksm_get("pages_unshared") == PAGES;
+}
+
+/* A change of known memory waits until memory is short, and then waits no longer. */
+static void leaves_known_memory(void)
+{
+	char *area;
+	long began;
+
+	make_plentiful();
+	area = begin();
+	ksm_set("smart_scan", 0);
+	ksm_fill_unique(area, PAGES, SEED);
+	ksm_set("run", 1);
+	ksm_check(ksm_poll(all_known, NULL), "all pages get known");
+	ksm_fill_same(area, PAGES, SEED);
+	sleep(3);
+	ksm_expect("pages merged while memory is plentiful", ksm_get("pages_sharing"), 0);
+	began = ksm_now_ms();
+	make_short();
+	ksm_check(ksm_wait_figure("pages_sharing", PAGES - 1), "short memory merges");
+	ksft_print_msg("all was merged %ld ms after memory got short\n",
+		       ksm_now_ms() - began);
+	ksm_check_same(area, PAGES, SEED);
+	/* It stays merged once memory is plentiful again. */
+	ksm_set("advisor_full_available", 1);
+	ksm_set("advisor_start_available", 2);
+	sleep(1);
+	ksm_expect("pages_sharing", ksm_get("pages_sharing"), PAGES - 1);
+}
+
+static void takes_little(void)
+{
+	const long millisecs = 10000;
+	long used;
+
+	make_plentiful();
+	begin();
+	ksm_set("run", 1);
+	ksm_check(ksm_wait_figure("pages_sharing", PAGES - 1), "new memory merges");
+	used = cpu_time();
+	usleep(millisecs * 1000);
+	used = cpu_time() - used;
+	ksft_print_msg("ksmd took %ld of %ld ms\n", used, millisecs);
+	ksm_check(used < millisecs / 100, "ksmd takes less than 1 percent of a CPU");
+}
+
+static void shows_decisions(void)
+{
+	make_plentiful();
+	begin();
+	ksm_set("advisor_min_pages_to_scan", 600);
+	ksm_set("advisor_max_pages_to_scan", 700);
+	ksm_set("run", 1);
+	ksm_check(ksm_wait_figure("pages_to_scan", 600), "batches are small at first");
+	make_short();
+	ksm_check(ksm_wait_figure("pages_to_scan", 700), "batches grow");
+	ksm_expect("write to pages_to_scan", ksm_try("pages_to_scan", "100"), -EINVAL);
+	ksm_try("advisor_mode", "none");
+	ksm_expect("pages_to_scan", ksm_get("pages_to_scan"), 100);
+}
+
+/* A sleep of ksmd in another mode ends when the mode changes. */
+static void mode_takes_effect(void)
+{
+	make_short();
+	ksm_set("sleep_millisecs", 4000000);
+	ksm_fill_same(ksm_map_mergeable(PAGES), PAGES, SEED);
+	ksm_set("run", 1);
+	ksm_wait_asleep();
+	ksm_fill_same(ksm_map_mergeable(PAGES), PAGES, SEED + 1);
+	ksm_try("advisor_mode", "pressure");
+	ksm_check(ksm_wait_figure("pages_sharing", 2 * PAGES - 2), "ksmd wakes up and merges");
+}
+
+static const struct ksm_case cases[] = {
+	{ "new memory merges while memory is plentiful", merges_new_memory },
+	{ "known memory waits until memory is short", leaves_known_memory },
+	{ "ksmd takes less than 1 percent of a CPU", takes_little },
+	{ "the decision shows in pages_to_scan", shows_decisions },
+	{ "a change of the mode ends a sleep", mode_takes_effect },
+};
+
+int main(void)
+{
+	return ksm_run_cases(cases, ARRAY_SIZE(cases));
+}
