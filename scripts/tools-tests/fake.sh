@@ -30,9 +30,10 @@ fake_machine()
 		merge_across_cgroups 1 \
 		use_zero_pages 0 max_page_sharing 256 smart_scan 1 \
 		stable_node_chains_prune_millisecs 2000 \
-		advisor_mode '[none] scan-time' advisor_max_cpu 70 \
+		advisor_mode '[none] scan-time pressure' advisor_max_cpu 70 \
 		advisor_min_pages_to_scan 500 advisor_max_pages_to_scan 30000 \
 		advisor_target_scan_time 200 \
+		advisor_start_available 20 advisor_full_available 5 \
 		full_scans 12 pages_scanned 500000 pages_skipped 1000 \
 		pages_shared 10000 pages_sharing 30000 pages_unshared 500 \
 		pages_volatile 20 ksm_zero_pages 1280 stable_node_chains 0 \

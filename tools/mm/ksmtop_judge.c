@@ -148,8 +148,8 @@ static enum state machine_state(const struct machine *machine)
 	if (machine->ksm[KSM_RUN] == 2)
 		return STATE_UNMERGED;
 	if (machine->ksm[KSM_PAGES_TO_SCAN] == 0)
-		return strcmp(machine->advisor, "scan-time") ? STATE_NO_PAGES :
-							       STATE_ADVISOR_IDLE;
+		return !machine->advisor[0] || !strcmp(machine->advisor, "none") ?
+		       STATE_NO_PAGES : STATE_ADVISOR_IDLE;
 	return STATE_NOTHING;
 }
 
