@@ -104,6 +104,7 @@ void ksm_fill_unique(char *area, size_t pages, uint64_t seed);
 bool ksm_holds(const char *page, uint64_t seed);
 void ksm_check_same(const char *area, size_t pages, uint64_t seed);
 void ksm_check_unique(const char *area, size_t pages, uint64_t seed);
+bool ksm_access_refused(char *byte, bool write_it);
 char *ksm_merged_area(size_t pages, uint64_t seed);
 
 /* What the kernel reports about a page or a process. Pid 0 is the caller. */

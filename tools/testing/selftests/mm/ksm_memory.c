@@ -122,6 +122,28 @@ char *ksm_merged_area(size_t pages, uint64_t seed)
 	return area;
 }
 
+/*
+ * Whether an access is refused. The kernel makes it for the process, and returns an
+ * error where the process itself would get a signal.
+ */
+bool ksm_access_refused(char *byte, bool write_it)
+{
+	char value = 1;
+	ssize_t done;
+	int ends[2];
+
+	ksm_check(!pipe(ends), "pipe");
+	if (write_it) {
+		ksm_check(write(ends[1], &value, 1) == 1, "writing to a pipe");
+		done = read(ends[0], byte, 1);
+	} else {
+		done = write(ends[1], byte, 1);
+	}
+	close(ends[0]);
+	close(ends[1]);
+	return done < 0 && errno == EFAULT;
+}
+
 /* Pages. */
 
 static uint64_t read_entry(const char *path, uint64_t index)
