@@ -168,6 +168,10 @@ extern unsigned int worker;
 
 void check_read(const struct area *area, size_t i, const uint64_t *found);
 void check_page(const struct area *area, size_t i);
+void check_area(const struct area *area);
+void content_of(uint64_t *page, const struct content *content);
+struct area *any_place(void);
+struct area *any_area(void);
 uint64_t any_seed(void);
 void fill_page(struct area *area, size_t i, uint64_t seed);
 const struct content *choose_word(struct area *area, size_t i);
