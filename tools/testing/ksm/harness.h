@@ -25,6 +25,7 @@ extern const struct test unstable_tests[];
 extern const struct test record_tests[];
 extern const struct test cursor_tests[];
 extern const struct test stable_tests[];
+extern const struct test stable_random_tests[];
 extern const struct test advisor_tests[];
 extern const struct test visit_tests[];
 extern const struct test priority_tests[];

@@ -29,6 +29,7 @@ static const struct {
 	{ "record", record_tests },
 	{ "cursor", cursor_tests },
 	{ "stable", stable_tests },
+	{ "stable-random", stable_random_tests },
 	{ "advisor", advisor_tests },
 	{ "visit", visit_tests },
 	{ "priority", priority_tests },
