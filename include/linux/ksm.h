@@ -28,6 +28,7 @@ void ksm_add_vma(struct vm_area_struct *vma);
 int ksm_enable_merge_any(struct mm_struct *mm);
 int ksm_disable_merge_any(struct mm_struct *mm);
 int ksm_disable(struct mm_struct *mm);
+int ksm_exec_secure(struct mm_struct *mm);
 
 struct folio *ksm_might_need_to_copy(struct folio *folio, struct vm_area_struct *vma,
 				     unsigned long addr);
@@ -187,6 +188,11 @@ static inline void ksm_might_unmap_zero_page(struct mm_struct *mm, pte_t pte) { 
 static inline void ksm_might_copy_zero_page(struct mm_struct *mm, pte_t pte) { }
 static inline void ksm_mm_init(struct mm_struct *mm) { }
 static inline void ksm_memcg_offline(struct cgroup_subsys_state *css) { }
+
+static inline int ksm_exec_secure(struct mm_struct *mm)
+{
+	return 0;
+}
 
 static inline int ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm)
 {

@@ -264,6 +264,24 @@ static int break_piece(struct ksm_unmerge *piece, unsigned long start, unsigned 
 	return piece->migrating ? unmerge_by_fault(piece) : 0;
 }
 
+static int break_range(struct vm_area_struct *vma, unsigned long start,
+		       unsigned long end, bool killable)
+{
+	int err = 0;
+
+	mmap_assert_locked(vma->vm_mm);
+	while (!err && start < end && !ksm_mm_exiting(vma->vm_mm)) {
+		struct ksm_unmerge piece = { .vma = vma, .next = end };
+
+		if (killable ? fatal_signal_pending(current) : signal_pending(current))
+			return -ERESTARTSYS;
+		err = break_piece(&piece, start, end);
+		start = piece.next;
+		cond_resched();
+	}
+	return err;
+}
+
 /**
  * ksm_break_range - give copies of shared pages to the mm that maps them
  * @vma: a mergeable VMA
@@ -279,19 +297,19 @@ static int break_piece(struct ksm_unmerge *piece, unsigned long start, unsigned 
 int ksm_break_range(struct vm_area_struct *vma, unsigned long start,
 		    unsigned long end)
 {
-	int err = 0;
+	return break_range(vma, start, end, false);
+}
 
-	mmap_assert_locked(vma->vm_mm);
-	while (!err && start < end && !ksm_mm_exiting(vma->vm_mm)) {
-		struct ksm_unmerge piece = { .vma = vma, .next = end };
-
-		if (signal_pending(current))
-			return -ERESTARTSYS;
-		err = break_piece(&piece, start, end);
-		start = piece.next;
-		cond_resched();
-	}
-	return err;
+/**
+ * ksm_break_vma_killable - give copies of the shared pages of a VMA to its mm
+ * @vma: a mergeable VMA
+ *
+ * Context: as for ksm_break_range().
+ * Return: 0, -ENOMEM, or -ERESTARTSYS where a fatal signal has arrived.
+ */
+int ksm_break_vma_killable(struct vm_area_struct *vma)
+{
+	return break_range(vma, vma->vm_start, vma->vm_end, true);
 }
 
 /**

@@ -3,6 +3,7 @@
  * exec: the prctl stays, advice does not, and an exec that fails leaves nothing behind.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <glob.h>
 #include <sched.h>
 #include <signal.h>
@@ -11,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,7 +23,13 @@
 
 /* Arguments with which this program runs itself. */
 #define EXEC_ASK	"--tell-memory-merge"
+#define EXEC_ASK_ALL	"--tell-all-marks"
 #define EXEC_MERGE	"--merge-an-area"
+
+/* What the new program tells. */
+#define ASK_PRCTL	1
+#define ASK_NEW	2
+#define ASK_ROOT	4
 
 static int run_again(const char *argument)
 {
@@ -44,6 +52,67 @@ static void exec_keeps_prctl(void)
 	ksm_expect("PR_GET after exec", run_again(EXEC_ASK), 1);
 	ksm_set_merge(0);
 	ksm_expect("PR_GET after exec", run_again(EXEC_ASK), 0);
+}
+
+/* A copy of this program that runs as root, whoever starts it, or not. */
+static int run_as_user(const char *program, bool setuid_root)
+{
+	char *const argv[] = { "ksm_exec", EXEC_ASK_ALL, NULL };
+	pid_t pid;
+	int status;
+
+	if (chown(program, 0, 0) || chmod(program, setuid_root ? 04755 : 0755))
+		ksm_fail("chmod: %s", strerror(errno));
+	pid = fork();
+	if (!pid) {
+		if (setresgid(1000, 1000, 1000) || setresuid(1000, 1000, 1000) ||
+		    ksm_set_merge(1))
+			_exit(125);
+		execv(program, argv);
+		_exit(126);
+	}
+	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+		ksm_fail("the new program did not exit");
+	return WEXITSTATUS(status);
+}
+
+static void copy_program(const char *to)
+{
+	char buffer[4096];
+	int in = open("/proc/self/exe", O_RDONLY), out;
+	ssize_t size;
+
+	unlink(to);
+	out = open(to, O_WRONLY | O_CREAT | O_EXCL, 0755);
+	if (in < 0 || out < 0)
+		ksm_skip("%s cannot be made", to);
+	while ((size = read(in, buffer, sizeof(buffer))) > 0)
+		ksm_check(write(out, buffer, size) == size, "writing the copy");
+	close(in);
+	close(out);
+}
+
+static void exec_with_privileges(void)
+{
+	const char *program = "/tmp/ksm_exec_setuid";
+	int same, more;
+
+	copy_program(program);
+	ksm_set("run", 1);
+	same = run_as_user(program, false);
+	more = run_as_user(program, true);
+	unlink(program);
+	ksm_expect("marks of a program of the same user", same, ASK_PRCTL | ASK_NEW);
+	ksm_expect("marks of a program that gains privileges", more, ASK_ROOT);
+}
+
+/* Runs in the new program: a bit for each mark, and whether it is root. */
+static int tell_all(void)
+{
+	char *new = ksm_map(1);
+
+	return (ksm_get_merge() ? ASK_PRCTL : 0) | (ksm_vmflag(new, "mg") ? ASK_NEW : 0) |
+	       (geteuid() ? 0 : ASK_ROOT);
 }
 
 static void exec_drops_advice(void)
@@ -259,6 +328,7 @@ static void exec_fails_scanned(void)
 static const struct ksm_case cases[] = {
 	{ "exec keeps the prctl", exec_keeps_prctl },
 	{ "exec drops advice", exec_drops_advice },
+	{ "exec of a setuid program drops the prctl", exec_with_privileges },
 	{ "a new program under the prctl merges", exec_merges },
 	{ "exec while ksmd runs", exec_under_scan },
 	{ "vfork and exec leave the parent merged", vfork_exec },
@@ -271,6 +341,8 @@ int main(int argc, char **argv)
 {
 	if (argc == 2 && !strcmp(argv[1], EXEC_ASK))
 		return ksm_get_merge();
+	if (argc == 2 && !strcmp(argv[1], EXEC_ASK_ALL))
+		return tell_all();
 	if (argc == 2 && !strcmp(argv[1], EXEC_MERGE))
 		return merge_an_area();
 	save_commit_limit();
