@@ -353,6 +353,20 @@ void ksm_get_figures(struct ksm_figures *figures)
 }
 
 /**
+ * ksm_get_domain_figures - read the figures of the domain of a memory cgroup
+ * @id: the number of the domain
+ * @zero_pages: PTEs in which merging put the zero page
+ * @figures: filled in
+ *
+ * Context: any.  No lock is taken: the figures may not fit each other.
+ * Return: false if no mm is in such a domain.
+ */
+bool ksm_get_domain_figures(unsigned int id, long zero_pages, struct ksm_figures *figures)
+{
+	return ksm_domain_figures(&ksm.domains, id, zero_pages, figures);
+}
+
+/**
  * ksm_offline_begin - memory is going offline: keep everyone off the trees
  *
  * Context: may sleep.

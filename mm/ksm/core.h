@@ -21,6 +21,7 @@ bool ksm_unmerging(void);
 bool ksm_nothing_shared(void);
 int ksm_set_merge_across_cgroups(bool across);
 void ksm_get_figures(struct ksm_figures *figures);
+bool ksm_get_domain_figures(unsigned int id, long zero_pages, struct ksm_figures *figures);
 void ksm_offline_begin(void);
 void ksm_offline_end(unsigned long start_pfn, unsigned long end_pfn);
 

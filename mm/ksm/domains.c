@@ -104,11 +104,11 @@ static struct ksm_domain *domain_add(struct ksm_domains *domains, struct mm_stru
  * @domains: all domains
  * @slot: the slot of the mm
  *
- * An mm whose owner has left it stays where it is.
+ * An mm whose owner has left it stays in the domain of its cgroup.
  *
  * Context: ksmd; may sleep; under ksm.lock.
  * Return: the domain, which may be new; or NULL if there is no memory for it, or if
- * the mm has no owner and is in no domain.
+ * the mm has no owner and is in no such domain.
  */
 struct ksm_domain *ksm_domains_of(struct ksm_domains *domains, struct ksm_mm_slot *slot)
 {
@@ -121,7 +121,7 @@ struct ksm_domain *ksm_domains_of(struct ksm_domains *domains, struct ksm_mm_slo
 		return &domains->common;
 	memcg = ksm_mm_memcg(mm);
 	if (!memcg)
-		return slot->domain;
+		return slot->domain && slot->domain->id ? slot->domain : NULL;
 	domain = xa_load(&domains->by_id, ksm_memcg_id(memcg));
 	if (!domain) {
 		domain = domain_add(domains, mm, memcg);
@@ -183,8 +183,8 @@ void ksm_domains_free(struct ksm_domains *domains, struct ksm_domain *domain)
 
 	ksm_domains_assert_locked(domains);
 	VM_WARN_ON_ONCE(domain->merge);
-	xa_erase(&domains->by_id, domain->id);
 	spin_lock(&domains->lock);
+	xa_erase(&domains->by_id, domain->id);
 	list_del(&domain->link);
 	keep_counters(&domains->common.counters, &domain->counters);
 	spin_unlock(&domains->lock);

@@ -16,7 +16,8 @@ struct ksm_mm_slot;
 /**
  * struct ksm_domains - all domains
  * @common: the domain of all mms while merge_across_cgroups is 1
- * @lock: guards @list against readers without ksm.lock; taken to change it
+ * @lock: keeps domains for readers without ksm.lock; taken to free one, and to change
+ *        @list
  * @list: the domains, @common first
  * @by_id: those of memory cgroups, by their number
  */

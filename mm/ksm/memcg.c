@@ -7,13 +7,20 @@
  */
 
 #include <linux/cgroup.h>
+#include <linux/fs.h>
 #include <linux/init.h>
 #include <linux/ksm.h>
 #include <linux/memcontrol.h>
+#include <linux/seq_file.h>
+#include <linux/vm_event_item.h>
 #include <linux/xarray.h>
 
+#include "../memcontrol-v1.h"
 #include "core.h"
 #include "domains.h"
+#include "slots.h"
+#include "stable.h"
+#include "stats.h"
 
 /* Cgroups with memory.ksm.group 1, by ksm_memcg_id(). */
 static DEFINE_XARRAY(groups);
@@ -125,6 +132,82 @@ static int group_write(struct cgroup_subsys_state *css, struct cftype *cft, u64 
 	return err;
 }
 
+static bool in_domain(const struct ksm_mm_slot *slot, const void *memcg)
+{
+	return slot->domain && slot->domain->memcg == memcg;
+}
+
+static bool is_below(const struct ksm_mm_slot *slot, const void *memcg)
+{
+	struct mem_cgroup *its;
+	bool below;
+
+	rcu_read_lock();
+	its = mem_cgroup_from_task(rcu_dereference(slot->slot.mm->owner));
+	below = its && mem_cgroup_is_descendant(its, (struct mem_cgroup *)memcg);
+	rcu_read_unlock();
+	return below;
+}
+
+static void show_domain(struct seq_file *m, const struct ksm_figures *figures)
+{
+	seq_printf(m, "pages_shared %lu\n", figures->pages_shared);
+	seq_printf(m, "pages_sharing %lu\n", figures->pages_sharing);
+	seq_printf(m, "pages_unshared %lu\n", figures->pages_unshared);
+	seq_printf(m, "pages_volatile %lu\n", figures->pages_volatile);
+	seq_printf(m, "ksm_zero_pages %ld\n", figures->ksm_zero_pages);
+	seq_printf(m, "metadata_bytes %lu\n", figures->metadata_bytes);
+	seq_printf(m, "profit_bytes %ld\n", figures->general_profit);
+}
+
+/* Of some of the processes of a domain it is not known which pages are unshared. */
+static void show_processes(struct seq_file *m, const struct ksm_slots_sum *sum)
+{
+	const unsigned long metadata = sum->leaf_bytes +
+				       sum->merging * sizeof(struct ksm_rmap_item);
+	const long saved = sum->merging + sum->zero_pages;
+
+	seq_printf(m, "pages_sharing %lu\n", sum->merging);
+	seq_printf(m, "ksm_zero_pages %ld\n", sum->zero_pages);
+	seq_printf(m, "metadata_bytes %lu\n", metadata);
+	seq_printf(m, "profit_bytes %ld\n", saved * (long)PAGE_SIZE - (long)metadata);
+}
+
+static void show_events(struct seq_file *m, struct mem_cgroup *memcg)
+{
+	mem_cgroup_flush_stats(memcg);
+	seq_printf(m, "cow_ksm %lu\n", memcg_events(memcg, COW_KSM));
+#ifdef CONFIG_SWAP
+	seq_printf(m, "ksm_swpin_copy %lu\n", memcg_events(memcg, KSM_SWPIN_COPY));
+#else
+	seq_puts(m, "ksm_swpin_copy 0\n");
+#endif
+}
+
+static int stat_show(struct seq_file *m, void *unused)
+{
+	struct mem_cgroup *memcg = mem_cgroup_from_css(seq_css(m));
+	struct ksm_slots_sum sum;
+	struct ksm_figures figures;
+
+	ksm_slots_add_up(&ksm_slots, in_domain, memcg, &sum);
+	if (ksm_get_domain_figures(ksm_memcg_id(memcg), sum.zero_pages, &figures) ||
+	    (is_group(memcg) && !READ_ONCE(ksm_settings.controls.merge_across_cgroups))) {
+		show_domain(m, &figures);
+	} else {
+		ksm_slots_add_up(&ksm_slots, is_below, memcg, &sum);
+		show_processes(m, &sum);
+	}
+	show_events(m, memcg);
+	return 0;
+}
+
+/* How much a tenant merges is not for other tenants to see. */
+static int stat_open(struct kernfs_open_file *of)
+{
+	return inode_owner_or_capable(&nop_mnt_idmap, file_inode(of->file)) ? 0 : -EACCES;
+}
+
 /*
  * Not CFTYPE_NS_DELEGATABLE: the owner of a delegated subtree must not undo the group
  * that its root is, which may be in another group.
@@ -135,6 +218,12 @@ static struct cftype memcg_files[] = {
 		.flags = CFTYPE_NOT_ON_ROOT,
 		.read_u64 = group_read,
 		.write_u64 = group_write,
+	},
+	{
+		.name = "ksm.stat",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.open = stat_open,
+		.seq_show = stat_show,
 	},
 	{ }	/* terminate */
 };

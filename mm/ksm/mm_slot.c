@@ -126,6 +126,32 @@ bool ksm_slots_any_short(struct ksm_slots *slots, unsigned int *bucket)
 	return found;
 }
 
+/**
+ * ksm_slots_add_up - add up figures of mms
+ * @slots: the slots
+ * @match: tells which to take; called with a spinlock held
+ * @arg: for @match
+ * @sum: filled in
+ *
+ * Context: any; takes ksm_slots.lock.
+ */
+void ksm_slots_add_up(struct ksm_slots *slots, ksm_slot_match *match, const void *arg,
+		      struct ksm_slots_sum *sum)
+{
+	const struct ksm_mm_slot *slot;
+
+	*sum = (struct ksm_slots_sum){};
+	spin_lock(&slots->lock);
+	list_for_each_entry(slot, &slots->list, slot.mm_node) {
+		if (!match(slot, arg))
+			continue;
+		sum->zero_pages += mm_ksm_zero_pages(slot->slot.mm);
+		sum->merging += READ_ONCE(slot->slot.mm->ksm_merging_pages);
+		sum->leaf_bytes += READ_ONCE(slot->leaf_bytes);
+	}
+	spin_unlock(&slots->lock);
+}
+
 static struct ksm_mm_slot *slot_after(struct ksm_slots *slots, struct list_head *at)
 {
 	lockdep_assert_held(&slots->lock);

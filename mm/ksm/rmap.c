@@ -284,6 +284,7 @@ struct folio *ksm_might_need_to_copy(struct folio *folio,
 	__folio_set_locked(copy);
 #ifdef CONFIG_SWAP
 	count_vm_event(KSM_SWPIN_COPY);
+	count_memcg_event_mm(vma->vm_mm, KSM_SWPIN_COPY);
 #endif
 	return copy;
 }

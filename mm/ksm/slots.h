@@ -49,6 +49,20 @@ struct ksm_slots {
 	wait_queue_head_t wait;
 };
 
+/**
+ * struct ksm_slots_sum - figures of some mms
+ * @zero_pages: PTEs in which merging put the zero page
+ * @merging: pages that are shared
+ * @leaf_bytes: memory in leaves
+ */
+struct ksm_slots_sum {
+	long zero_pages;
+	unsigned long merging;
+	unsigned long leaf_bytes;
+};
+
+typedef bool ksm_slot_match(const struct ksm_mm_slot *slot, const void *arg);
+
 extern struct ksm_slots ksm_slots;
 
 int ksm_mm_slot_init(void);
@@ -56,6 +70,8 @@ void ksm_slots_set_changed(struct ksm_slots *slots);
 bool ksm_slots_empty(const struct ksm_slots *slots);
 unsigned long ksm_mm_leaf_bytes(struct ksm_slots *slots, struct mm_struct *mm);
 bool ksm_slots_any_short(struct ksm_slots *slots, unsigned int *bucket);
+void ksm_slots_add_up(struct ksm_slots *slots, ksm_slot_match *match, const void *arg,
+		      struct ksm_slots_sum *sum);
 void ksm_slots_begin(struct ksm_slots *slots, bool unmerging);
 void ksm_slots_end(struct ksm_slots *slots);
 void ksm_slots_leave(struct ksm_slots *slots, bool forget);

@@ -51,7 +51,14 @@ static void add_domain(struct ksm_figures *figures, const struct ksm_domain *dom
 	figures->pages_volatile += pages_volatile(domain);
 	figures->stable_node_chains += READ_ONCE(counters->chains);
 	figures->stable_node_dups += READ_ONCE(counters->dups);
-	figures->general_profit -= metadata_bytes(domain);
+	figures->metadata_bytes += metadata_bytes(domain);
+}
+
+static void set_profit(struct ksm_figures *figures)
+{
+	figures->general_profit =
+		(figures->pages_sharing + figures->ksm_zero_pages) * PAGE_SIZE -
+		figures->metadata_bytes;
 }
 
 /**
@@ -72,8 +79,32 @@ void ksm_domains_figures(struct ksm_domains *domains, struct ksm_figures *figure
 	list_for_each_entry(domain, &domains->list, link)
 		add_domain(figures, domain);
 	spin_unlock(&domains->lock);
-	figures->general_profit +=
-		(figures->pages_sharing + figures->ksm_zero_pages) * PAGE_SIZE;
+	set_profit(figures);
+}
+
+/**
+ * ksm_domain_figures - read the figures of the domain of a memory cgroup
+ * @domains: the domains
+ * @id: the number of the domain
+ * @zero_pages: PTEs in which merging put the zero page
+ * @figures: filled in, except for full_scans
+ *
+ * Context: any.  ksm.lock is not taken: the figures may not fit each other.
+ * Return: false if no mm is in such a domain; all other figures are 0 then.
+ */
+bool ksm_domain_figures(struct ksm_domains *domains, unsigned int id, long zero_pages,
+			struct ksm_figures *figures)
+{
+	const struct ksm_domain *domain;
+
+	*figures = (struct ksm_figures){ .ksm_zero_pages = zero_pages };
+	spin_lock(&domains->lock);
+	domain = xa_load(&domains->by_id, id);
+	if (domain)
+		add_domain(figures, domain);
+	spin_unlock(&domains->lock);
+	set_profit(figures);
+	return domain;
 }
 
 /**

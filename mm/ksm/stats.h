@@ -19,6 +19,7 @@ struct ksm_domains;
  * @ksm_zero_pages: PTEs in which merging put the zero page
  * @stable_node_chains: contents with more than one shared page
  * @stable_node_dups: shared pages of those
+ * @metadata_bytes: memory that KSM takes for all this
  * @general_profit: bytes saved less bytes of metadata
  */
 struct ksm_figures {
@@ -32,9 +33,12 @@ struct ksm_figures {
 	long ksm_zero_pages;
 	unsigned long stable_node_chains;
 	unsigned long stable_node_dups;
+	unsigned long metadata_bytes;
 	long general_profit;
 };
 
 void ksm_domains_figures(struct ksm_domains *domains, struct ksm_figures *figures);
+bool ksm_domain_figures(struct ksm_domains *domains, unsigned int id, long zero_pages,
+			struct ksm_figures *figures);
 
 #endif /* _MM_KSM_STATS_H */

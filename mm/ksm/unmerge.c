@@ -188,6 +188,7 @@ static void set_to_copy(struct vm_area_struct *vma, struct ksm_replacement *at,
 		inc_mm_counter(vma->vm_mm, MM_ANONPAGES);
 	} else {
 		count_vm_event(COW_KSM);
+		count_memcg_event_mm(vma->vm_mm, COW_KSM);
 		folio_remove_rmap_pte(old, at->page, vma);
 		folio_put(old);
 	}

@@ -4,11 +4,13 @@
  * unless an ancestor of both has memory.ksm.group 1.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "ksm_common.h"
@@ -575,6 +577,91 @@ static void domain_in_ksm_stat(void)
 	ksm_expect("ksm_domain", ksm_stat(x->child.pid, "ksm_domain"), 0);
 }
 
+static long stat_of(const char *cgroup, const char *key)
+{
+	char path[192], value[KSM_TEXT];
+
+	path_of(path, sizeof(path), cgroup, "memory.ksm.stat");
+	if (!ksm_field(path, key, value, sizeof(value)))
+		ksm_fail("memory.ksm.stat of %s has no %s", cgroup, key);
+	return strtol(value, NULL, 10);
+}
+
+/* The root cgroup has no mergeable process here. */
+static void expect_sum(const char *key, const char *figure)
+{
+	ksm_expect(key, stat_of("a", key) + stat_of("b", key), ksm_get(figure));
+}
+
+/* Events of cgroups are collected every two seconds, as for memory.stat. */
+static bool copies_are(void *want)
+{
+	return stat_of("a", "cow_ksm") + stat_of("b", "cow_ksm") == *(long *)want;
+}
+
+static void figures_of_domains(void)
+{
+	long cow;
+
+	begin();
+	ksm_set("use_zero_pages", 1);
+	make_tree();
+	make_cgroup("b");
+	write_to("a", "memory.ksm.group", "1");
+	members[2].same = true;
+	start(0, "a/x");
+	start(1, "a/y");
+	start(2, "b");
+	ksm_settle();
+	ksm_expect("pages_shared", stat_of("a", "pages_shared"), PAGES);
+	ksm_expect("pages_sharing", stat_of("a", "pages_sharing"), PAGES);
+	ksm_expect("pages_shared", stat_of("b", "pages_shared"), 1);
+	ksm_expect("pages_sharing", stat_of("b", "pages_sharing"), PAGES - 1);
+	expect_sum("pages_shared", "pages_shared");
+	expect_sum("pages_sharing", "pages_sharing");
+	expect_sum("pages_unshared", "pages_unshared");
+	expect_sum("pages_volatile", "pages_volatile");
+	expect_sum("ksm_zero_pages", "ksm_zero_pages");
+	/* What is in a part of the domain. */
+	ksm_expect("shared pages of x", stat_of("a/x", "pages_sharing"), PAGES);
+	ksm_check(stat_of("a/x", "metadata_bytes") > 0, "x has metadata");
+	cow = ksm_vmstat("cow_ksm");
+	ksm_unmerge_all();
+	cow = ksm_vmstat("cow_ksm") - cow;
+	ksm_check(ksm_poll(copies_are, &cow), "the copies of both are all copies");
+	ksm_expect("copies of b", stat_of("b", "cow_ksm"), PAGES);
+	expect_sum("pages_shared", "pages_shared");
+	ksm_expect("pages_sharing", stat_of("a", "pages_sharing"), 0);
+}
+
+static void figures_are_private(void)
+{
+	char path[192];
+	int fd, status;
+	pid_t pid;
+
+	begin();
+	make_cgroup("a");
+	path_of(path, sizeof(path), "a", "memory.ksm.stat");
+	pid = fork();
+	if (!pid) {
+		if (setresuid(1000, 1000, 1000))
+			_exit(1);
+		fd = open(path, O_RDONLY);
+		_exit(fd >= 0 || errno != EACCES);
+	}
+	ksm_check(waitpid(pid, &status, 0) == pid && !status,
+		  "another user cannot read the figures");
+	ksm_check(!chown(path, 1000, -1), "chown");
+	pid = fork();
+	if (!pid) {
+		if (setresuid(1000, 1000, 1000))
+			_exit(1);
+		_exit(open(path, O_RDONLY) < 0);
+	}
+	ksm_check(waitpid(pid, &status, 0) == pid && !status, "the owner can read them");
+}
+
 static void control_changes(void)
 {
 	struct member *a, *b;
@@ -615,6 +702,8 @@ static const struct ksm_case cases[] = {
 	{ "zero pages are common", zero_pages_are_common },
 	{ "a removed cgroup goes", removal },
 	{ "ksm_stat has the domain", domain_in_ksm_stat },
+	{ "memory.ksm.stat has the figures of a domain", figures_of_domains },
+	{ "memory.ksm.stat is for its owner", figures_are_private },
 	{ "merge_across_cgroups changes while pages are known", control_changes },
 };
 
