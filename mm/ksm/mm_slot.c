@@ -511,39 +511,6 @@ int ksm_enable_merge_any(struct mm_struct *mm)
 }
 
 /**
- * ksm_exec_secure - end the mark that a program has inherited
- * @mm: the mm of a new program, which has gained privileges by exec
- *
- * The user who set the mark must not have the memory of the program merged.
- *
- * Context: may sleep; only the caller uses @mm, except for ksmd.
- * Return: 0; -EINTR, -ENOMEM or -ERESTARTSYS if the mark is still there.
- */
-int ksm_exec_secure(struct mm_struct *mm)
-{
-	struct vm_area_struct *vma;
-	int err = 0;
-
-	VMA_ITERATOR(vmi, mm, 0);
-
-	if (!test_bit(MMF_VM_MERGE_ANY, &mm->flags))
-		return 0;
-	if (mmap_write_lock_killable(mm))
-		return -EINTR;
-	while (!err && (vma = ksm_next_vma(&vmi))) {
-		vma_start_write(vma);
-		if (vma->anon_vma)
-			err = ksm_break_vma_killable(vma);
-		if (!err)
-			vm_flags_clear(vma, VM_MERGEABLE);
-	}
-	if (!err)
-		clear_bit(MMF_VM_MERGE_ANY, &mm->flags);
-	mmap_write_unlock(mm);
-	return err;
-}
-
-/**
  * ksm_disable_merge_any - undo ksm_enable_merge_any() and unmerge
  * @mm: the mm
  *

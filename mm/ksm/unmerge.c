@@ -302,15 +302,37 @@ int ksm_break_range(struct vm_area_struct *vma, unsigned long start,
 }
 
 /**
- * ksm_break_vma_killable - give copies of the shared pages of a VMA to its mm
- * @vma: a mergeable VMA
+ * ksm_exec_secure - end the mark that a program has inherited
+ * @mm: the mm of a new program, which has gained privileges by exec
  *
- * Context: as for ksm_break_range().
- * Return: 0, -ENOMEM, or -ERESTARTSYS where a fatal signal has arrived.
+ * The user who set the mark must not have the memory of the program merged.
+ *
+ * Context: may sleep; only the caller uses @mm, except for ksmd.
+ * Return: 0; -EINTR, -ENOMEM or -ERESTARTSYS if the mark is still there.
  */
-int ksm_break_vma_killable(struct vm_area_struct *vma)
+int ksm_exec_secure(struct mm_struct *mm)
 {
-	return break_range(vma, vma->vm_start, vma->vm_end, true);
+	struct vm_area_struct *vma;
+	int err = 0;
+
+	VMA_ITERATOR(vmi, mm, 0);
+
+	if (!test_bit(MMF_VM_MERGE_ANY, &mm->flags))
+		return 0;
+	if (mmap_write_lock_killable(mm))
+		return -EINTR;
+	while (!err && (vma = ksm_next_vma(&vmi))) {
+		vma_start_write(vma);
+		if (vma->anon_vma)
+			err = break_range(vma, vma->vm_start, vma->vm_end,
+					  true);
+		if (!err)
+			vm_flags_clear(vma, VM_MERGEABLE);
+	}
+	if (!err)
+		clear_bit(MMF_VM_MERGE_ANY, &mm->flags);
+	mmap_write_unlock(mm);
+	return err;
 }
 
 /**

@@ -11,7 +11,6 @@ struct ksm_domain;
 
 int ksm_break_range(struct vm_area_struct *vma, unsigned long start,
 		    unsigned long end);
-int ksm_break_vma_killable(struct vm_area_struct *vma);
 int ksm_break_foreign(struct vm_area_struct *vma, unsigned long *address,
 		      const struct ksm_domain *keep, u64 deadline);
 
