@@ -30,6 +30,7 @@ static const struct workload *const lists[] = {
 	preempt_workloads,
 	flush_workloads,
 	kvm_workloads,
+	share_workloads,
 };
 
 #define NR_LISTS	(sizeof(lists) / sizeof(*lists))

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What ksmd leaves of the CPU to others while memory is short and ksmd may run at
+ * raised priority: how late a thread wakes up, and how much CPU time it gets.  The
+ * machine has one CPU.
+ */
+
+#define _GNU_SOURCE
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "guest-bench.h"
+
+/* Memory is short below 25 percent. */
+#define AVAILABLE_PERCENT	16
+#define NR_PAGES		65536UL
+#define NR_TABLES		1000000UL
+#define NR_WAKEUPS		500
+#define WORK_NSEC		1e6
+#define SHARE_NSEC		3e9
+
+static unsigned long meminfo_bytes(const char *name)
+{
+	FILE *file = fopen("/proc/meminfo", "r");
+	unsigned long kib = 0;
+	char line[128];
+
+	while (file && !kib && fgets(line, sizeof(line), file))
+		if (!strncmp(line, name, strlen(name)))
+			kib = strtoul(line + strlen(name), NULL, 10);
+	if (!kib)
+		die("/proc/meminfo has no %s", name);
+	fclose(file);
+	return kib << 10;
+}
+
+static void take_memory(void)
+{
+	unsigned long left = meminfo_bytes("MemTotal:") / 100 * AVAILABLE_PERCENT;
+	unsigned long available = meminfo_bytes("MemAvailable:");
+
+	if (available < left)
+		die("less than %d percent of memory is available", AVAILABLE_PERCENT);
+	if (madvise(map_huge(available - left), available - left, MADV_POPULATE_WRITE))
+		die("MADV_POPULATE_WRITE: %s", strerror(errno));
+}
+
+static void check_short(void)
+{
+	if (meminfo_bytes("MemAvailable:") >= meminfo_bytes("MemTotal:") / 4)
+		die("memory is not short any more");
+}
+
+/* Starts a process, and waits until it calls tell() with what it is passed. */
+static void start_process(void (*run)(int told))
+{
+	int told[2];
+	pid_t pid;
+	char byte;
+
+	if (pipe(told))
+		die("pipe: %s", strerror(errno));
+	pid = fork();
+	if (pid < 0)
+		die("fork: %s", strerror(errno));
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(told[0]);
+		run(told[1]);
+	}
+	close(told[1]);
+	if (read(told[0], &byte, 1) != 1)
+		die("a process has ended early");
+}
+
+static void tell(int told)
+{
+	if (write(told, "", 1) != 1)
+		die("write: %s", strerror(errno));
+}
+
+static char *fill_pages(void)
+{
+	char *addr = map(NR_PAGES * PAGE);
+	unsigned long i;
+
+	for (i = 0; i < NR_PAGES; i++)
+		fill_random(addr + i * PAGE);
+	mergeable(addr, NR_PAGES * PAGE);
+	return addr;
+}
+
+/*
+ * Writes to one page after the other, and in each round to another cache line of them:
+ * ksmd reads only some of the lines.
+ */
+static void write_word(char *addr, unsigned long i)
+{
+	unsigned long line = i / NR_PAGES * 64 % PAGE;
+
+	__atomic_store_n((unsigned long *)(addr + i % NR_PAGES * PAGE + line), i,
+			 __ATOMIC_RELAXED);
+}
+
+/* Rewrites a word of each page, again and again. */
+static void write_pages(int told)
+{
+	char *addr = fill_pages();
+	unsigned long i;
+
+	tell(told);
+	for (i = 0;; i++)
+		write_word(addr, i);
+}
+
+static double own_work(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &ts);
+	return ts.tv_sec * 1e9 + ts.tv_nsec;
+}
+
+static void work_for(double time)
+{
+	double end = own_work() + time;
+
+	while (own_work() < end)
+		;
+}
+
+/* Returns how late the thread woke up.  Before, it has worked. */
+static double sleep_some(void)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 + rnd() % 3000000 };
+	double end;
+
+	work_for(WORK_NSEC);
+	end = now() + pause.tv_nsec;
+	nanosleep(&pause, NULL);
+	return now() - end;
+}
+
+static int compare_times(const void *one, const void *other)
+{
+	const double a = *(const double *)one, b = *(const double *)other;
+
+	return (a > b) - (a < b);
+}
+
+/* How late the thread is of which only 1 % are later. */
+static void wakeups(const char *name, long pages_to_scan, long sleep_millisecs)
+{
+	static double late[NR_WAKEUPS];
+	unsigned int i;
+
+	start_process(write_pages);
+	take_memory();
+	set_knob("smart_scan", 1);
+	set_knob("pages_to_scan", pages_to_scan);
+	set_knob("sleep_millisecs", sleep_millisecs);
+	set_knob("run", !!pages_to_scan);
+	for (i = 0; i < NR_WAKEUPS / 10; i++)
+		sleep_some();
+	for (i = 0; i < NR_WAKEUPS; i++)
+		late[i] = sleep_some();
+	check_short();
+	qsort(late, NR_WAKEUPS, sizeof(*late), compare_times);
+	result(name, late[NR_WAKEUPS * 99 / 100 - 1]);
+}
+
+static void bench_wakeup_off(const char *name)
+{
+	wakeups(name, 0, 20);
+}
+
+static void bench_wakeup_5000(const char *name)
+{
+	wakeups(name, 5000, 20);
+}
+
+static void bench_wakeup_20000(const char *name)
+{
+	wakeups(name, 20000, 20);
+}
+
+static void bench_wakeup_50000(const char *name)
+{
+	wakeups(name, 50000, 1);
+}
+
+/*
+ * The share of the CPU that the program does not get, although it never sleeps.  It
+ * rewrites its pages, if there are any, so that no pass finds all of them unchanged.
+ */
+static void missing_share(const char *name, char *addr)
+{
+	double began, work;
+	unsigned long i;
+
+	set_knob("pages_to_scan", 1000000);
+	set_knob("run", 1);
+	usleep(500000);
+	began = now();
+	work = own_work();
+	for (i = 0; now() - began < SHARE_NSEC; i++)
+		if (addr)
+			write_word(addr, i);
+	work = own_work() - work;
+	check_short();
+	result(name, 100 - work * 100 / (now() - began));
+}
+
+static void bench_share_scan(const char *name)
+{
+	char *addr = fill_pages();
+
+	take_memory();
+	missing_share(name, addr);
+}
+
+/*
+ * A process with page tables that map nothing.  Its children are mergeable, too, and
+ * end at once.
+ */
+static void fork_tables(int told)
+{
+	char *addr = map(NR_TABLES * PMD);
+	unsigned long i;
+
+	for (i = 0; i < NR_TABLES; i++)
+		__atomic_load_n(addr + i * PMD, __ATOMIC_RELAXED);
+	addr[0] = 1;
+	if (madvise(addr, NR_TABLES * PMD, MADV_DONTNEED) ||
+	    madvise(addr, NR_TABLES * PMD, MADV_DONTFORK))
+		die("madvise: %s", strerror(errno));
+	set_memory_merge(1);
+	tell(told);
+	for (;;) {
+		pid_t pid = fork();
+
+		if (!pid)
+			_exit(0);
+		waitpid(pid, NULL, 0);
+	}
+}
+
+static void bench_share_tables(const char *name)
+{
+	start_process(fork_tables);
+	take_memory();
+	missing_share(name, NULL);
+}
+
+const struct workload share_workloads[] = {
+	{ "wakeup-off", bench_wakeup_off },
+	{ "wakeup-5000", bench_wakeup_5000 },
+	{ "wakeup-20000", bench_wakeup_20000 },
+	{ "wakeup-50000", bench_wakeup_50000 },
+	{ "share-scan", bench_share_scan },
+	{ "share-tables", bench_share_tables },
+	{ }
+};
