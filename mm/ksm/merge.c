@@ -369,7 +369,8 @@ static void cmp_and_merge_page(struct ksm_domain *domain,
 {
 	struct ksm_content content = { .sample = candidate->sample };
 	struct ksm_record *record = candidate->record;
-	const u8 skips = record->skips;
+	/* A shared page has none: that is the number of a pass. */
+	const u8 skips = record->state == KSM_SHARED ? 0 : record->skips;
 	enum ksm_result result;
 	unsigned int tries;
 
