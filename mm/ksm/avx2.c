@@ -44,11 +44,6 @@ struct ksm_whole_page {
 #define FOR_EACH_VECTOR					\
 	".irp at, 0x00, 0x20, 0x40, 0x60, 0x80, 0xa0, 0xc0, 0xe0\n\t"
 
-/* One line of a sample and its part of the secret. */
-#define ADD_LINE(line, secret)				\
-	ADD_PRODUCTS("(" line ")", secret "(%[secret])")	\
-	ADD_PRODUCTS("0x20(" line ")", secret "+0x20(%[secret])")
-
 /* Add up the four words of ymm0. */
 #define END_SUM(sum)					\
 	"vextracti128 $1, %%ymm0, %%xmm1\n\t"		\
@@ -103,10 +98,14 @@ u64 ksm_avx2_sum_lines(const struct ksm_key *key, const void *addr)
 
 	BUILD_BUG_ON(KSM_SAMPLE_LINES != 4 || KSM_SAMPLE_WORDS * sizeof(u64) != 0x40);
 	asm volatile("vpxor %%ymm0, %%ymm0, %%ymm0\n\t"
-		     ADD_LINE("%[line0]", "0x00")
-		     ADD_LINE("%[line1]", "0x40")
-		     ADD_LINE("%[line2]", "0x80")
-		     ADD_LINE("%[line3]", "0xc0")
+		     ADD_PRODUCTS("(%[line0])", "0x00(%[secret])")
+		     ADD_PRODUCTS("0x20(%[line0])", "0x20(%[secret])")
+		     ADD_PRODUCTS("(%[line1])", "0x40(%[secret])")
+		     ADD_PRODUCTS("0x20(%[line1])", "0x60(%[secret])")
+		     ADD_PRODUCTS("(%[line2])", "0x80(%[secret])")
+		     ADD_PRODUCTS("0x20(%[line2])", "0xa0(%[secret])")
+		     ADD_PRODUCTS("(%[line3])", "0xc0(%[secret])")
+		     ADD_PRODUCTS("0x20(%[line3])", "0xe0(%[secret])")
 		     END_SUM("%[sum]")
 		     : [sum] "=r" (sum)
 		     : [line0] "r" (addr + key->line[0]), [line1] "r" (addr + key->line[1]),
@@ -144,7 +143,6 @@ bool ksm_avx2_equal(const void *one, const void *other)
 		     : [a] "+r" (a), [b] "+r" (b), [equal] "=r" (equal)
 		     : [end] "r" (end), [turn] "i" (KSM_TURN_BYTES),
 		       "m" (*(const struct ksm_whole_page *)one),
-		       "m" (*(const struct ksm_whole_page *)other)
-		     : "cc");
+		       "m" (*(const struct ksm_whole_page *)other));
 	return equal;
 }

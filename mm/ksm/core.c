@@ -127,7 +127,7 @@ static void ksmd_sleep(bool between_passes)
 		pause = min(pause, msecs_to_jiffies(KSM_BATCH_MSEC));
 	wait_event_freezable_timeout(ksm_slots.wait,
 				     millisecs != READ_ONCE(ksm_settings.sleep_millisecs) ||
-			     mode != READ_ONCE(ksm_settings.advisor.mode),
+				     mode != READ_ONCE(ksm_settings.advisor.mode),
 				     pause);
 }
 
