@@ -4,8 +4,6 @@
  * with smart_scan a page that is written to again and again is left alone for longer
  * and longer.
  */
-#include <string.h>
-
 #include "ksm_common.h"
 
 #define PAGES	64
@@ -24,12 +22,10 @@ static char *map_pairs(void)
 	return area;
 }
 
+/* What the pages hold stays the same. */
 static void write_all(char *area)
 {
-	size_t i;
-
-	for (i = 0; i < PAGES; i++)
-		*(volatile char *)(area + i * psize()) = area[i * psize()];
+	ksm_fill_unique(area, PAGES, SEED);
 }
 
 /* Copies of merged pages that the writes of so many passes have cost. */

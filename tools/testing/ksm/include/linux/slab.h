@@ -30,6 +30,7 @@ static inline void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp)
 {
 	return kmem_cache_zalloc(cache, gfp);
 }
+
 void kmem_cache_free(struct kmem_cache *cache, void *object);
 void *kcalloc(size_t nr, size_t size, gfp_t gfp);
 void kfree(const void *object);
