@@ -7,8 +7,8 @@
  * the scan time has been changing, and within bounds for the CPU share and the
  * batch itself.
  *
- * The pressure advisor looks at the memory that is available, several times a second,
- * and picks the share of a CPU that ksmd may take.
+ * Several times a second, the pressure advisor reads how much memory is available, and
+ * chooses the share of a CPU that ksmd may take.
  */
 
 #include <linux/limits.h>

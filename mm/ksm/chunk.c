@@ -142,15 +142,13 @@ static __always_inline u64 page_key(struct ksm_chunk *chunk, struct page *page,
 	return ksm_key_on_node(fingerprint, ksm_page_nid(domain, page));
 }
 
-static void add_candidate(struct ksm_walk *walk, struct ksm_record *record, u64 sample,
-			  bool settled)
+static struct ksm_candidate *add_candidate(struct ksm_walk *walk,
+					   struct ksm_record *record)
 {
-	walk->candidate[walk->nr_candidates++] = (struct ksm_candidate){
-		.record = record,
-		.sample = sample,
-		.settled = settled,
-		.pass = walk->seqnr,
-	};
+	struct ksm_candidate *candidate = &walk->candidate[walk->nr_candidates++];
+
+	*candidate = (struct ksm_candidate){ .record = record, .pass = walk->seqnr };
+	return candidate;
 }
 
 /*
@@ -295,7 +293,7 @@ static unsigned int next_page(const struct ksm_chunk *chunk)
 static void visit_missing(struct ksm_walk *walk, struct ksm_record *record)
 {
 	if (record->state == KSM_SHARED)
-		add_candidate(walk, record, 0, false);
+		add_candidate(walk, record);
 	else
 		ksm_record_forget(walk->domain, record);
 }
@@ -307,8 +305,7 @@ static void visit_shared(struct ksm_chunk *chunk, struct ksm_record *record)
 
 	if (record->state == KSM_NONE)
 		ksm_record_seen(walk->domain, record);
-	add_candidate(walk, record, 0, false);
-	walk->candidate[walk->nr_candidates - 1].rewritten = chunk->smart;
+	add_candidate(walk, record)->rewritten = chunk->smart;
 }
 
 static void visit_unshared(struct ksm_chunk *chunk, struct ksm_record *record,
@@ -316,6 +313,7 @@ static void visit_unshared(struct ksm_chunk *chunk, struct ksm_record *record,
 {
 	u64 sample = page_key(chunk, page, record->offset, ksm_sample);
 	u64 key = sample;
+	struct ksm_candidate *candidate;
 	enum ksm_visit visit;
 
 	if (record->state != KSM_NONE && record->full) {
@@ -323,8 +321,11 @@ static void visit_unshared(struct ksm_chunk *chunk, struct ksm_record *record,
 		chunk->nr_whole--;
 	}
 	visit = ksm_visit_page(chunk->walk->domain, record, sample, key);
-	if (visit != KSM_VISIT_DONE)
-		add_candidate(chunk->walk, record, sample, visit == KSM_VISIT_SETTLED);
+	if (visit == KSM_VISIT_DONE)
+		return;
+	candidate = add_candidate(chunk->walk, record);
+	candidate->sample = sample;
+	candidate->settled = visit == KSM_VISIT_SETTLED;
 }
 
 static void count_skipped(struct ksm_chunk *chunk)

@@ -23,7 +23,7 @@
 #include "stable.h"
 #include "stats.h"
 
-/* How often memory is looked at in mode pressure while ksmd sleeps. */
+/* In mode pressure, ksmd checks memory so often while it sleeps. */
 #define KSM_DECIDE_MSEC		200U
 /* The shortest pause between two passes in this mode. */
 #define KSM_PASS_PAUSE_MSEC	100U

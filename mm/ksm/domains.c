@@ -104,7 +104,7 @@ static struct ksm_domain *domain_add(struct ksm_domains *domains, struct mm_stru
  * @domains: all domains
  * @slot: the slot of the mm
  *
- * An mm whose owner has left it stays in the domain of its cgroup.
+ * If the owner of an mm has exited, the mm stays in the domain of its cgroup.
  *
  * Context: ksmd; may sleep; under ksm.lock.
  * Return: the domain, which may be new; or NULL if there is no memory for it, or if

@@ -101,8 +101,8 @@ static inline bool ksm_filter_repeated(const struct ksm_filter *filter, u32 tag)
 static inline bool ksm_filter_ambiguous(const struct ksm_filter *filter, u32 tag)
 {
 	/*
-	 * The bits of two other tags serve as bits of this one.  With a single bit, one
-	 * unique sample in eight would pass for ambiguous in a filter that has grown.
+	 * The bits of two other tags serve as bits of this one.  With one bit, as many
+	 * unique samples would pass for ambiguous as bits of the filter are set.
 	 */
 	return ksm_filter_bits_test(&filter->bits, ~tag) &&
 	       ksm_filter_bits_test(&filter->bits, tag ^ KSM_FILTER_FLIP);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Kernel Samepage Merging: the memory cgroups whose processes are merged together.
+ * Kernel Samepage Merging: which memory cgroups are merged, and their files.
  *
  * What the files of a cgroup set is kept here by the number of the cgroup, until the
  * cgroup goes offline.
@@ -52,7 +52,7 @@ static struct mem_cgroup *group_of(struct mem_cgroup *memcg)
 }
 
 /**
- * ksm_mm_memcg - the cgroup with whose processes an mm may be merged
+ * ksm_mm_memcg - the cgroup that an mm is merged in
  * @mm: the mm
  *
  * It is the nearest cgroup upward with memory.ksm.group 1, or else the cgroup that

@@ -88,7 +88,7 @@ bool ksm_mm_short(struct mm_struct *mm)
 /**
  * ksm_pressure_read - find out how much memory there is
  * @pressure: what is known of memory pressure
- * @slots: the mms whose memory cgroups count
+ * @slots: the mms; their memory cgroups count
  * @memory: filled in
  *
  * Memory set aside for huge pages is not available, and does not count as RAM.

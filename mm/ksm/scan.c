@@ -80,8 +80,8 @@ static void begin_slot(struct ksm_scan *scan)
 }
 
 /*
- * While memory is plentiful, known pages are left alone, except those of an mm whose
- * memory cgroup is short of memory.
+ * While memory is plentiful, known pages are left alone.  If a memory cgroup is short
+ * of memory, the known pages of its mms are scanned nevertheless.
  */
 static void set_only_new(struct ksm_scan *scan)
 {

@@ -305,7 +305,7 @@ int ksm_break_range(struct vm_area_struct *vma, unsigned long start,
  * ksm_exec_secure - end the mark that a program has inherited
  * @mm: the mm of a new program, which has gained privileges by exec
  *
- * The user who set the mark must not have the memory of the program merged.
+ * Otherwise the user that set the mark could guess the memory of the program.
  *
  * Context: may sleep; only the caller uses @mm, except for ksmd.
  * Return: 0; -EINTR, -ENOMEM or -ERESTARTSYS if the mark is still there.
@@ -324,8 +324,7 @@ int ksm_exec_secure(struct mm_struct *mm)
 	while (!err && (vma = ksm_next_vma(&vmi))) {
 		vma_start_write(vma);
 		if (vma->anon_vma)
-			err = break_range(vma, vma->vm_start, vma->vm_end,
-					  true);
+			err = break_range(vma, vma->vm_start, vma->vm_end, true);
 		if (!err)
 			vm_flags_clear(vma, VM_MERGEABLE);
 	}
@@ -339,7 +338,7 @@ int ksm_exec_secure(struct mm_struct *mm)
  * ksm_break_foreign - give copies of shared pages of other domains to an mm
  * @vma: a mergeable VMA
  * @address: where to begin; set to where to go on
- * @keep: the domain whose shared pages stay, as zero pages do
+ * @keep: shared pages of this domain, and zero pages, stay
  * @deadline: local_clock() at which to pause
  *
  * Context: may sleep; under ksm.lock, mmap_lock held.

@@ -57,8 +57,9 @@ static enum ksm_visit visit_unchanged(struct ksm_domain *domain, struct ksm_reco
 	return KSM_VISIT_SETTLED;
 }
 
-static noinline enum ksm_visit visit(struct ksm_domain *domain, struct ksm_record *record,
-				     u64 sample, u64 key)
+/* Not inline: the usual case below needs no registers saved. */
+static noinline enum ksm_visit visit_unusual(struct ksm_domain *domain,
+					     struct ksm_record *record, u64 sample, u64 key)
 {
 	if (record->state == KSM_NONE)
 		return visit_new(domain, record, sample);
@@ -89,7 +90,7 @@ enum ksm_visit ksm_visit_page(struct ksm_domain *domain, struct ksm_record *reco
 	if (record->state == KSM_UNSHARED && !record->full &&
 	    record->tag == ksm_tag(key) && !ksm_filter_repeated(&domain->filter, record->tag))
 		return KSM_VISIT_DONE;
-	return visit(domain, record, sample, key);
+	return visit_unusual(domain, record, sample, key);
 }
 
 /**

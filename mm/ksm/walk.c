@@ -128,16 +128,18 @@ static void skip_by_page(struct ksm_leaf *leaf)
 {
 	unsigned int i;
 
-	for (i = 0; leaf && leaf->skips && i < leaf->nr; i++)
+	if (!leaf || !leaf->skips)
+		return;
+	for (i = 0; i < leaf->nr; i++)
 		leaf->record[i].skips += leaf->skips;
-	if (leaf)
-		leaf->skips = 0;
+	leaf->skips = 0;
 }
 
+/* @nr pages of the leaf are to be scanned. */
 static bool may_skip_leaf(const struct ksm_walk *walk, const struct ksm_leaf *leaf,
-			  unsigned long address, unsigned long end)
+			  unsigned long nr)
 {
-	return leaf && leaf->skips && end - address == KSM_LEAF_BYTES &&
+	return leaf && leaf->skips && nr == KSM_LEAF_PAGES &&
 	       READ_ONCE(walk->domain->controls->smart_scan);
 }
 
@@ -178,9 +180,8 @@ static void scan_chunk(struct ksm_walk *walk, struct ksm_chunk *chunk, pmd_t *pm
 	enum ksm_chunk_result result;
 	u64 missing = 0;
 
-	if (may_skip_leaf(walk, leaf, ksm_chunk_address(chunk, chunk->at),
-			  ksm_chunk_address(chunk, chunk->end)) &&
-	    !chunk->young && ksm_chunk_idle(chunk)) {
+	if (may_skip_leaf(walk, leaf, chunk->end - chunk->at) && !chunk->young &&
+	    ksm_chunk_idle(chunk)) {
 		ksm_chunk_unlock(chunk);
 		skip_leaf(walk, leaf);
 		chunk->at = chunk->end;
@@ -207,7 +208,7 @@ static bool skip_huge_leaf(struct ksm_walk *walk, pmd_t *pmd, unsigned long addr
 {
 	struct ksm_leaf *leaf = ksm_leaf_cursor_leaf(&walk->cursor, address);
 
-	if (!may_skip_leaf(walk, leaf, address, end) || walk->pmd_unit.young ||
+	if (!may_skip_leaf(walk, leaf, (end - address) / PAGE_SIZE) || walk->pmd_unit.young ||
 	    !pmd_trans_huge(pmdp_get_lockless(pmd)))
 		return false;
 	skip_leaf(walk, leaf);

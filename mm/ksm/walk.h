@@ -51,7 +51,7 @@ struct ksm_unit {
  * @pmd_unit: pages that a PMD maps, when their accessed bits were read
  * @leaf_unit: likewise pages of one leaf in secondary MMUs
  * @seqnr: number of the pass
- * @only_new: pages are skipped that are merged, or in the index
+ * @only_new: pages in the index are skipped
  * @budget: when to pause
  * @nr_candidates: elements of @candidate in use
  * @candidate: pages of one leaf that may be merged

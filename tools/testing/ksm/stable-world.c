@@ -12,7 +12,7 @@
 
 struct stable_world world;
 
-/* Now and then it hits the very page that is being looked at. */
+/* Sometimes it is the page that is being compared. */
 static void race(struct folio *folio)
 {
 	if (one_in(3))

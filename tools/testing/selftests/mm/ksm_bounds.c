@@ -20,15 +20,10 @@
 /* Microseconds that ksmd has run. */
 static long ksmd_us(void)
 {
-	unsigned long long ns = 0;
-	char path[64];
-	FILE *file;
+	unsigned long long ns = ksm_ksmd_ns();
 
-	snprintf(path, sizeof(path), "/proc/%d/schedstat", ksm_ksmd());
-	file = fopen(path, "r");
-	if (!file || fscanf(file, "%llu", &ns) != 1 || !ns)
+	if (!ns)
 		ksm_skip("the CPU time of ksmd is not known");
-	fclose(file);
 	return ns / 1000;
 }
 

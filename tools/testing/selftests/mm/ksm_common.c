@@ -335,6 +335,23 @@ pid_t ksm_ksmd(void)
 	return ksmd;
 }
 
+/* CPU time that ksmd has taken, in nanoseconds; 0 if the kernel does not say. */
+unsigned long long ksm_ksmd_ns(void)
+{
+	unsigned long long ns = 0;
+	char path[64];
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/schedstat", ksm_ksmd());
+	file = fopen(path, "r");
+	if (!file)
+		return 0;
+	if (fscanf(file, "%llu", &ns) != 1)
+		ns = 0;
+	fclose(file);
+	return ns;
+}
+
 /* The letter for the state of a process; '?' if there is no such process. */
 char ksm_state(pid_t pid)
 {

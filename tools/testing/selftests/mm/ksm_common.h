@@ -85,6 +85,7 @@ long ksm_now_ms(void);
 bool ksm_poll(bool (*condition)(void *arg), void *arg);
 bool ksm_wait_figure(const char *name, long want);
 pid_t ksm_ksmd(void);
+unsigned long long ksm_ksmd_ns(void);
 char ksm_state(pid_t pid);
 void ksm_wait_asleep(void);
 void ksm_passes(unsigned int count);
@@ -96,6 +97,7 @@ void ksm_unmerge_all(void);
 /* Memory of known content. Seed 0 is a page of zeros. */
 char *ksm_map(size_t pages);
 char *ksm_map_mergeable(size_t pages);
+size_t ksm_huge_pages(void);
 void ksm_mergeable(void *area, size_t pages);
 void ksm_unmergeable(void *area, size_t pages);
 void ksm_fill(char *page, uint64_t seed);

@@ -380,15 +380,10 @@ static void differ_from_shared(void)
 
 static long ksmd_busy_ms(void)
 {
-	unsigned long long nanoseconds = 0;
-	char path[64];
-	FILE *file;
+	unsigned long long ns = ksm_ksmd_ns();
 
-	snprintf(path, sizeof(path), "/proc/%d/schedstat", ksm_ksmd());
-	file = fopen(path, "r");
-	ksm_check(file && fscanf(file, "%llu", &nanoseconds) == 1, "ksmd's schedstat");
-	fclose(file);
-	return nanoseconds / 1000000;
+	ksm_check(ns, "the CPU time of ksmd is known");
+	return ns / 1000000;
 }
 
 /* In a tenth of the time at most, and then some for what is not a pass. */

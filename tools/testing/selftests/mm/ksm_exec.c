@@ -54,7 +54,7 @@ static void exec_keeps_prctl(void)
 	ksm_expect("PR_GET after exec", run_again(EXEC_ASK), 0);
 }
 
-/* A copy of this program that runs as root, whoever starts it, or not. */
+/* A copy of this program, which is setuid root or not. */
 static int run_as_user(const char *program, bool setuid_root)
 {
 	char *const argv[] = { "ksm_exec", EXEC_ASK_ALL, NULL };

@@ -112,6 +112,18 @@ void ksm_check_unique(const char *area, size_t pages, uint64_t seed)
 }
 
 /* Maps equal pages, has ksmd merge them and stops ksmd. */
+/* Pages of a huge page. Skips the case if there are none. */
+size_t ksm_huge_pages(void)
+{
+	static size_t size;
+
+	if (!size)
+		size = read_pmd_pagesize();
+	if (!size)
+		ksm_skip("there are no transparent huge pages here");
+	return size / psize();
+}
+
 char *ksm_merged_area(size_t pages, uint64_t seed)
 {
 	char *area = ksm_map_mergeable(pages);

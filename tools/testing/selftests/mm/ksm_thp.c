@@ -17,20 +17,9 @@
 /* How long a huge page is on its way. */
 #define MOVE_MS	2000
 
-static size_t huge_pages(void)
-{
-	static size_t size;
-
-	if (!size)
-		size = read_pmd_pagesize();
-	if (!size)
-		ksm_skip("there are no transparent huge pages here");
-	return size / psize();
-}
-
 static char *aligned_area(unsigned int count)
 {
-	size_t size = huge_pages() * psize();
+	size_t size = ksm_huge_pages() * psize();
 	char *area = mmap(NULL, (count + 1) * size, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	uintptr_t start = ((uintptr_t)area + size - 1) & ~(size - 1);
@@ -43,13 +32,13 @@ static char *aligned_area(unsigned int count)
 
 static size_t count_huge(const char *area, unsigned int count)
 {
-	return ksm_count_flag(area, count * huge_pages(), KPF_THP_BIT);
+	return ksm_count_flag(area, count * ksm_huge_pages(), KPF_THP_BIT);
 }
 
 /* Mergeable, huge, and each page with content of its own. */
 static char *huge_area(unsigned int count)
 {
-	size_t pages = count * huge_pages();
+	size_t pages = count * ksm_huge_pages();
 	char *area = aligned_area(count);
 
 	ksm_fill_unique(area, pages, SEED);
@@ -62,7 +51,7 @@ static char *huge_area(unsigned int count)
 static void unique_stays_huge(void)
 {
 	char *area = huge_area(2);
-	size_t pages = 2 * huge_pages();
+	size_t pages = 2 * ksm_huge_pages();
 
 	ksm_settle();
 	ksm_expect_figures(0, 0, pages);
@@ -72,7 +61,7 @@ static void unique_stays_huge(void)
 
 static void twins_merge(void)
 {
-	size_t pages = huge_pages();
+	size_t pages = ksm_huge_pages();
 	char *area = huge_area(2);
 
 	ksm_fill_unique(area + pages * psize(), pages, SEED);
@@ -87,12 +76,12 @@ static void twins_merge(void)
 
 static bool all_merged(void *area)
 {
-	return ksm_count_merged(area, huge_pages()) == huge_pages();
+	return ksm_count_merged(area, ksm_huge_pages()) == ksm_huge_pages();
 }
 
 static void all_alike_merge(void)
 {
-	size_t pages = huge_pages();
+	size_t pages = ksm_huge_pages();
 	char *area = huge_area(1);
 
 	ksm_fill_same(area, pages, SEED);
@@ -106,7 +95,7 @@ static void all_alike_merge(void)
 
 static void one_pair_merges(void)
 {
-	size_t pages = huge_pages();
+	size_t pages = ksm_huge_pages();
 	char *area = huge_area(2);
 
 	ksm_fill(area + (pages + 7) * psize(), SEED + 3);
@@ -121,7 +110,7 @@ static void one_pair_merges(void)
 
 static void huge_and_small(void)
 {
-	size_t pages = huge_pages();
+	size_t pages = ksm_huge_pages();
 	char *area = huge_area(1), *small = ksm_map_mergeable(pages);
 
 	ksm_fill_unique(small, pages, SEED);
@@ -133,13 +122,13 @@ static void huge_and_small(void)
 
 static bool all_zero_pages(void *area)
 {
-	return ksm_count_flag(area, huge_pages(), KPF_ZERO_PAGE_BIT) == huge_pages();
+	return ksm_count_flag(area, ksm_huge_pages(), KPF_ZERO_PAGE_BIT) == ksm_huge_pages();
 }
 
 /* Splitting maps pages of zeros to the zero page as well, and counts none. */
 static void zeros_in_huge(void)
 {
-	size_t pages = huge_pages();
+	size_t pages = ksm_huge_pages();
 	char *area = huge_area(1);
 
 	ksm_set("use_zero_pages", 1);
@@ -158,7 +147,7 @@ static void zeros_in_huge(void)
 static void huge_zero_page(void)
 {
 	char *area = aligned_area(1);
-	size_t pages = huge_pages();
+	size_t pages = ksm_huge_pages();
 
 	ksm_mergeable(area, pages);
 	ksm_set("use_zero_pages", 1);
@@ -171,7 +160,7 @@ static void huge_zero_page(void)
 
 static char *merged_huge_area(void)
 {
-	size_t pages = huge_pages();
+	size_t pages = ksm_huge_pages();
 	char *area = huge_area(1);
 
 	ksm_fill_same(area, pages, SEED);
@@ -188,12 +177,12 @@ static char *merged_huge_area(void)
 static bool collapse(char *area)
 {
 	ksm_fill(area, SEED);
-	return !madvise(area, huge_pages() * psize(), MADV_COLLAPSE);
+	return !madvise(area, ksm_huge_pages() * psize(), MADV_COLLAPSE);
 }
 
 static void collapse_keeps_content(void)
 {
-	size_t pages = huge_pages();
+	size_t pages = ksm_huge_pages();
 	char *area = huge_area(2);
 
 	ksm_fill_unique(area + pages * psize(), pages, SEED);
@@ -216,7 +205,7 @@ static void collapse_keeps_content(void)
 
 static void collapse_at_work(void)
 {
-	size_t pages = huge_pages();
+	size_t pages = ksm_huge_pages();
 	char *area = huge_area(2);
 	unsigned int i;
 
@@ -235,7 +224,7 @@ static void collapse_at_work(void)
 
 static void unmerged_after_split(void)
 {
-	size_t pages = huge_pages();
+	size_t pages = ksm_huge_pages();
 	char *area = huge_area(2);
 
 	ksm_fill_unique(area + pages * psize(), pages, SEED);
@@ -251,7 +240,7 @@ static void unmerged_after_split(void)
 
 static void part_unmapped(void)
 {
-	size_t pages = huge_pages(), half = pages / 2;
+	size_t pages = ksm_huge_pages(), half = pages / 2;
 	char *area = huge_area(1);
 
 	ksm_settle();
@@ -265,9 +254,9 @@ static void part_unmapped(void)
 static void fork_child(struct ksm_child *self, void *arg)
 {
 	ksm_child_pause(self);
-	ksm_check_unique(arg, huge_pages(), SEED);
-	ksm_fill_unique(arg, huge_pages(), SEED + 5000);
-	ksm_check_unique(arg, huge_pages(), SEED + 5000);
+	ksm_check_unique(arg, ksm_huge_pages(), SEED);
+	ksm_fill_unique(arg, ksm_huge_pages(), SEED + 5000);
+	ksm_check_unique(arg, ksm_huge_pages(), SEED + 5000);
 }
 
 static void forked(void)
@@ -280,13 +269,13 @@ static void forked(void)
 	ksm_settle();
 	ksm_child_end(&child);
 	ksm_settle();
-	ksm_check_unique(area, huge_pages(), SEED);
-	ksm_expect_figures(0, 0, huge_pages());
+	ksm_check_unique(area, ksm_huge_pages(), SEED);
+	ksm_expect_figures(0, 0, ksm_huge_pages());
 }
 
 static void merged_then_written(void)
 {
-	size_t pages = huge_pages();
+	size_t pages = ksm_huge_pages();
 	char *area = merged_huge_area();
 
 	ksm_fill_unique(area, pages, SEED + 1);
@@ -313,7 +302,7 @@ static void keep_moving(struct ksm_child *self, void *arg)
  */
 static void soft_dirty_while_moved(void)
 {
-	size_t pages = huge_pages();
+	size_t pages = ksm_huge_pages();
 	char *area = aligned_area(1);
 	struct ksm_child child;
 	long end;

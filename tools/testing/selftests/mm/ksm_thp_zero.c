@@ -11,21 +11,10 @@
 #define HUGE	4
 #define SEED	0x7e0000
 
-static size_t huge_pages(void)
-{
-	static size_t size;
-
-	if (!size)
-		size = read_pmd_pagesize();
-	if (!size)
-		ksm_skip("there are no transparent huge pages here");
-	return size / psize();
-}
-
 /* Huge pages of zeros, written, not mergeable yet. */
 static char *huge_zeros(void)
 {
-	size_t size = huge_pages() * psize();
+	size_t size = ksm_huge_pages() * psize();
 	char *area = mmap(NULL, (HUGE + 1) * size, PROT_READ | PROT_WRITE,
 			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
@@ -33,25 +22,25 @@ static char *huge_zeros(void)
 	area = (char *)(((uintptr_t)area + size - 1) & ~(size - 1));
 	if (madvise(area, HUGE * size, MADV_HUGEPAGE))
 		ksm_skip("MADV_HUGEPAGE is not known here");
-	ksm_fill_same(area, HUGE * huge_pages(), 0);
-	if (ksm_count_flag(area, HUGE * huge_pages(), KPF_THP_BIT) != HUGE * huge_pages())
+	ksm_fill_same(area, HUGE * ksm_huge_pages(), 0);
+	if (ksm_count_flag(area, HUGE * ksm_huge_pages(), KPF_THP_BIT) != HUGE * ksm_huge_pages())
 		ksm_skip("no huge pages could be had");
 	return area;
 }
 
 static size_t count_zero_pages(const char *area)
 {
-	return ksm_count_flag(area, HUGE * huge_pages(), KPF_ZERO_PAGE_BIT);
+	return ksm_count_flag(area, HUGE * ksm_huge_pages(), KPF_ZERO_PAGE_BIT);
 }
 
 static bool all_merged(void *area)
 {
-	return ksm_count_merged(area, HUGE * huge_pages()) == HUGE * huge_pages();
+	return ksm_count_merged(area, HUGE * ksm_huge_pages()) == HUGE * ksm_huge_pages();
 }
 
 static void zeros_merge_as_ordinary(void)
 {
-	size_t pages = HUGE * huge_pages();
+	size_t pages = HUGE * ksm_huge_pages();
 	char *area = huge_zeros();
 
 	ksm_mergeable(area, pages);
@@ -68,12 +57,12 @@ static void zeros_merge_as_ordinary(void)
 
 static bool all_counted(void *unused)
 {
-	return ksm_get("ksm_zero_pages") == (long)(HUGE * huge_pages());
+	return ksm_get("ksm_zero_pages") == (long)(HUGE * ksm_huge_pages());
 }
 
 static void zero_pages_are_counted(void)
 {
-	size_t pages = HUGE * huge_pages();
+	size_t pages = HUGE * ksm_huge_pages();
 	char *area = huge_zeros();
 
 	ksm_set("use_zero_pages", 1);
@@ -100,8 +89,8 @@ static void one_page_of_each(void)
 	unsigned int i;
 
 	for (i = 0; i < HUGE; i++) {
-		ksm_fill(area + i * huge_pages() * psize(), SEED);
-		ksm_mergeable(area + i * huge_pages() * psize(), 1);
+		ksm_fill(area + i * ksm_huge_pages() * psize(), SEED);
+		ksm_mergeable(area + i * ksm_huge_pages() * psize(), 1);
 	}
 	ksm_set("run", 1);
 	ksm_check(ksm_poll(pairs_merged, NULL), "one page of each huge page merges");
@@ -113,7 +102,7 @@ static void one_page_of_each(void)
 /* Samples of these are equal: a few cache lines are read, and the last differs. */
 static void nothing_equal_nothing_split(void)
 {
-	size_t pages = HUGE * huge_pages();
+	size_t pages = HUGE * ksm_huge_pages();
 	char *area = huge_zeros();
 	size_t i;
 

@@ -163,7 +163,7 @@ void fill_page(struct area *area, size_t i, uint64_t seed)
 	ksm_fill(area->addr + i * psize(), seed);
 }
 
-/* A word that a page is to hold: whoever asks has to write it. */
+/* A word that a page is to hold: the caller has to write it. */
 const struct content *choose_word(struct area *area, size_t i)
 {
 	struct content *content = &area->content[i];

@@ -379,18 +379,12 @@ static void a_million_areas(void)
 	expect_forgotten();
 }
 
-/* Nanoseconds that ksmd has run. */
 static unsigned long long ksmd_ns(void)
 {
-	unsigned long long ns = 0;
-	char path[64];
-	FILE *file;
+	unsigned long long ns = ksm_ksmd_ns();
 
-	snprintf(path, sizeof(path), "/proc/%d/schedstat", ksm_ksmd());
-	file = fopen(path, "r");
-	if (!file || fscanf(file, "%llu", &ns) != 1 || !ns)
-		ksm_skip("it is not told what ksmd takes");
-	fclose(file);
+	if (!ns)
+		ksm_skip("the CPU time of ksmd is not known");
 	return ns;
 }
 
