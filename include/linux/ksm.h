@@ -39,6 +39,7 @@ void collect_procs_ksm(struct folio *folio, struct page *page,
 
 long ksm_process_profit(struct mm_struct *mm);
 bool ksm_process_mergeable(struct mm_struct *mm);
+int ksm_merge_now(struct mm_struct *mm);
 
 #ifdef CONFIG_MEMCG
 u64 ksm_process_domain(struct mm_struct *mm);

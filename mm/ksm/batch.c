@@ -284,6 +284,7 @@ static void finish(struct ksm_domain *domain)
 	unsigned int i;
 
 	for (i = 0; i < merge->nr_requests; i++) {
+		merge->outcomes |= BIT(merge->request[i].result);
 		ksm_item_free(merge->request[i].item);
 		if (merge->request[i].kfolio)
 			folio_put(merge->request[i].kfolio);

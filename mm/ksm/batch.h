@@ -67,6 +67,7 @@ struct ksm_request {
  * @nr_locked: elements of @locked in use
  * @locked: shared pages whose lock is held
  * @full: the rest of the candidates have to wait for the next batch
+ * @outcomes: a bit for each enum ksm_result that an attempt to merge has ended with
  * @reserve: pages set aside
  */
 struct ksm_merge {
@@ -88,6 +89,7 @@ struct ksm_merge {
 	unsigned int nr_locked;
 	struct folio *locked[KSM_BATCH_PAGES];
 	bool full;
+	unsigned int outcomes;
 	struct ksm_reserve reserve;
 };
 

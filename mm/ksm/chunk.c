@@ -320,7 +320,10 @@ static void visit_unshared(struct ksm_chunk *chunk, struct ksm_record *record,
 		key = page_key(chunk, page, record->offset, ksm_fingerprint);
 		chunk->nr_whole--;
 	}
-	visit = ksm_visit_page(chunk->walk->domain, record, sample, key);
+	if (chunk->walk->now)
+		visit = ksm_visit_page_now(chunk->walk->domain, record, sample, key);
+	else
+		visit = ksm_visit_page(chunk->walk->domain, record, sample, key);
 	if (visit == KSM_VISIT_DONE)
 		return;
 	candidate = add_candidate(chunk->walk, record);

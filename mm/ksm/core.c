@@ -5,6 +5,7 @@
 
 #include <linux/freezer.h>
 #include <linux/init.h>
+#include <linux/ksm.h>
 #include <linux/kthread.h>
 #include <linux/oom.h>
 #include <linux/random.h>
@@ -17,6 +18,7 @@
 #include "core.h"
 #include "domains.h"
 #include "fingerprint.h"
+#include "now.h"
 #include "record.h"
 #include "scan.h"
 #include "slots.h"
@@ -293,6 +295,41 @@ int ksm_set_run(enum ksm_run run)
 bool ksm_unmerging(void)
 {
 	return READ_ONCE(ksm_settings.run) == KSM_RUN_UNMERGE;
+}
+
+static int ensure_secret(void)
+{
+	int err;
+
+	if (!secret_ready())
+		return -EAGAIN;
+	err = ksm_lock_killable();
+	if (err)
+		return err;
+	if (!ksm.has_secret)
+		draw_secret();
+	ksm_unlock();
+	return 0;
+}
+
+/**
+ * ksm_merge_now - merge what is marked in an mm, in the time of the caller
+ * @mm: the mm
+ *
+ * Each page is visited once and counts as settled at once.
+ *
+ * Context: a task; may sleep.  The caller holds a reference to @mm.
+ * Return: 0; -EAGAIN if some pages were busy; -ENOMEM; -EINTR if a signal has arrived;
+ * -EBUSY while run is 2; -ESRCH if the process exited.  What was merged stays merged.
+ */
+int ksm_merge_now(struct mm_struct *mm)
+{
+	int err;
+
+	if (ksm_unmerging())
+		return -EBUSY;
+	err = ensure_secret();
+	return err ?: ksm_now(&ksm.scan, mm);
 }
 
 /**

@@ -106,7 +106,7 @@ static struct ksm_domain *domain_add(struct ksm_domains *domains, struct mm_stru
  *
  * If the owner of an mm has exited, the mm stays in the domain of its cgroup.
  *
- * Context: ksmd; may sleep; under ksm.lock.
+ * Context: may sleep; under ksm.lock.
  * Return: the domain, which may be new; or NULL if there is no memory for it, or if
  * the mm has no owner and is in no such domain.
  */

@@ -13,6 +13,7 @@
 
 #include <linux/mm.h>
 
+#include "batch.h"
 #include "domain.h"
 #include "match.h"
 #include "page.h"
@@ -179,8 +180,13 @@ static enum ksm_result compare_other(const struct ksm_domain *domain,
 	if (PageKsm(other_page) ||
 	    ksm_page_nid(domain, other_page) != ksm_page_nid(domain, page))
 		return KSM_GONE;
-	if (ksm_pages_equal(page, other_page))
-		return ksm_page_only_mapped(other_page) ? KSM_MERGED : KSM_GONE;
+	if (ksm_pages_equal(page, other_page)) {
+		if (ksm_page_only_mapped(other_page))
+			return KSM_MERGED;
+		/* Its own visit found no duplicate yet, so nothing else reports it. */
+		domain->merge->outcomes |= BIT(KSM_BUSY);
+		return KSM_GONE;
+	}
 	if (ksm_tag(ksm_page_key(domain, other_page, hash)) != other->tag)
 		return KSM_GONE;
 	return content->whole ? KSM_DIFFERENT : KSM_SAMPLE_COLLISION;

@@ -386,6 +386,9 @@ static void cmp_and_merge_page(struct ksm_domain *domain,
 			break;
 		ksm_set_ambiguous(domain, content.sample);
 	}
+	/* A page that this batch has no room for comes up in the next one. */
+	if (!domain->merge->full)
+		domain->merge->outcomes |= BIT(result);
 	/* In the index its duplicates will find it meanwhile. */
 	if (record->state == KSM_UNSHARED)
 		record->skips = skips;
@@ -487,10 +490,11 @@ static void merge_all(struct ksm_domain *domain, const struct ksm_candidate *can
  *
  * A candidate without a duplicate is inserted in the unstable index.
  *
- * Context: ksmd; may sleep; under ksm.lock, with no mmap_lock held.
+ * Context: a task; may sleep; under ksm.lock, with no mmap_lock held.
+ * Return: a bit for each enum ksm_result that an attempt has ended with.
  */
-void ksm_merge_candidates(struct ksm_domain *domain,
-			  const struct ksm_candidate *candidate, unsigned int nr)
+unsigned int ksm_merge_candidates(struct ksm_domain *domain,
+				  const struct ksm_candidate *candidate, unsigned int nr)
 {
 	struct mem_cgroup *memcg, *active;
 	struct mm_struct *mm;
@@ -498,8 +502,11 @@ void ksm_merge_candidates(struct ksm_domain *domain,
 	ksm_domain_assert_locked(domain);
 	if (!domain->merge)
 		domain->merge = kzalloc(sizeof(*domain->merge), GFP_KERNEL | __GFP_NOWARN);
-	if (!domain->merge || !nr)
-		return;
+	if (!nr)
+		return 0;
+	if (!domain->merge)
+		return BIT(KSM_NO_MEMORY);
+	domain->merge->outcomes = 0;
 	mm = ksm_record_mm(candidate->record);
 	domain->merge->mm = mm;
 	domain->merge->pass = candidate->pass;
@@ -509,6 +516,7 @@ void ksm_merge_candidates(struct ksm_domain *domain,
 	merge_all(domain, candidate, nr);
 	set_active_memcg(active);
 	mem_cgroup_put(memcg);
+	return domain->merge->outcomes;
 }
 
 /**

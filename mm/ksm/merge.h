@@ -26,8 +26,8 @@ struct ksm_candidate {
 	u8 pass;
 };
 
-void ksm_merge_candidates(struct ksm_domain *domain,
-			  const struct ksm_candidate *candidate, unsigned int nr);
+unsigned int ksm_merge_candidates(struct ksm_domain *domain,
+				  const struct ksm_candidate *candidate, unsigned int nr);
 void ksm_merge_free(struct ksm_domain *domain);
 
 #endif /* _MM_KSM_MERGE_H */

@@ -31,6 +31,7 @@ struct ksm_slots ksm_slots = {
 	.lock = __SPIN_LOCK_UNLOCKED(ksm_slots.lock),
 	.list = LIST_HEAD_INIT(ksm_slots.list),
 	.wait = __WAIT_QUEUE_HEAD_INITIALIZER(ksm_slots.wait),
+	.released = __WAIT_QUEUE_HEAD_INITIALIZER(ksm_slots.released),
 };
 
 static DEFINE_HASHTABLE(slot_hash, KSM_SLOT_HASH_BITS);
@@ -73,6 +74,23 @@ bool ksm_slots_empty(const struct ksm_slots *slots)
 }
 
 /**
+ * ksm_slots_find - find the slot of an mm
+ * @slots: the slots
+ * @mm: the mm
+ *
+ * Context: under ksm_slots.lock.
+ * Return: the slot, or NULL if @mm has none.
+ */
+struct ksm_mm_slot *ksm_slots_find(struct ksm_slots *slots, struct mm_struct *mm)
+{
+	struct mm_slot *slot;
+
+	lockdep_assert_held(&slots->lock);
+	slot = mm_slot_lookup(slot_hash, mm);
+	return slot ? mm_slot_entry(slot, struct ksm_mm_slot, slot) : NULL;
+}
+
+/**
  * ksm_mm_leaf_bytes - memory that records of the pages of an mm take
  * @slots: the slots
  * @mm: the mm
@@ -82,13 +100,13 @@ bool ksm_slots_empty(const struct ksm_slots *slots)
  */
 unsigned long ksm_mm_leaf_bytes(struct ksm_slots *slots, struct mm_struct *mm)
 {
-	struct mm_slot *slot;
+	struct ksm_mm_slot *slot;
 	unsigned long bytes = 0;
 
 	spin_lock(&slots->lock);
-	slot = mm_slot_lookup(slot_hash, mm);
+	slot = ksm_slots_find(slots, mm);
 	if (slot)
-		bytes = READ_ONCE(mm_slot_entry(slot, struct ksm_mm_slot, slot)->leaf_bytes);
+		bytes = READ_ONCE(slot->leaf_bytes);
 	spin_unlock(&slots->lock);
 	return bytes;
 }
@@ -160,6 +178,14 @@ static struct ksm_mm_slot *slot_after(struct ksm_slots *slots, struct list_head 
 	return list_entry(at->next, struct ksm_mm_slot, slot.mm_node);
 }
 
+/* A slot that is claimed may be moving for the writer. */
+static void end_visit(struct ksm_slots *slots)
+{
+	lockdep_assert_held(&slots->lock);
+	if (slots->cursor && !slots->cursor->claimed)
+		slots->cursor->moving = false;
+}
+
 /**
  * ksm_slots_begin - put the cursor on the first slot
  * @slots: the slots; the cursor is NULL if there is none
@@ -170,6 +196,7 @@ static struct ksm_mm_slot *slot_after(struct ksm_slots *slots, struct list_head 
 void ksm_slots_begin(struct ksm_slots *slots, bool unmerging)
 {
 	spin_lock(&slots->lock);
+	end_visit(slots);
 	slots->cursor = slot_after(slots, &slots->list);
 	slots->unmerging = unmerging;
 	spin_unlock(&slots->lock);
@@ -184,9 +211,9 @@ void ksm_slots_begin(struct ksm_slots *slots, bool unmerging)
 void ksm_slots_end(struct ksm_slots *slots)
 {
 	spin_lock(&slots->lock);
+	end_visit(slots);
 	slots->cursor = NULL;
 	slots->unmerging = false;
-	slots->moving = false;
 	spin_unlock(&slots->lock);
 }
 
@@ -226,8 +253,9 @@ void ksm_slots_leave(struct ksm_slots *slots, bool forget)
 	struct ksm_mm_slot *slot = slots->cursor;
 
 	spin_lock(&slots->lock);
+	end_visit(slots);
 	slots->cursor = slot_after(slots, &slot->slot.mm_node);
-	slots->moving = false;
+	forget = forget && !slot->claimed;
 	if (forget)
 		slot_unlink(slots, slot);
 	spin_unlock(&slots->lock);
@@ -236,66 +264,29 @@ void ksm_slots_leave(struct ksm_slots *slots, bool forget)
 }
 
 /**
- * ksm_slots_begin_move - let the mm under the cursor map no further shared pages
+ * ksm_slots_release - end a claim
  * @slots: the slots
+ * @slot: from ksm_slots_claim(); not valid any more
  *
- * Pages that are read from swap are copied until the cursor leaves the slot, or
- * ksm_slots_move() is called.
+ * If the mm has exited meanwhile and has no leaves, the slot is freed.  If it has
+ * leaves, the next pass frees both.
  *
- * Context: under ksm.lock.
+ * Context: any task context; the caller holds a reference to the mm.
  */
-void ksm_slots_begin_move(struct ksm_slots *slots)
+void ksm_slots_release(struct ksm_slots *slots, struct ksm_mm_slot *slot)
 {
-	spin_lock(&slots->lock);
-	slots->moving = true;
-	spin_unlock(&slots->lock);
-}
-
-/**
- * ksm_slots_move - put the slot under the cursor into another domain
- * @slots: the slots
- * @domain: the domain; the slot has no records in the one where it was
- *
- * Context: under ksm.lock.
- */
-void ksm_slots_move(struct ksm_slots *slots, struct ksm_domain *domain)
-{
-	struct ksm_mm_slot *slot = slots->cursor;
-
-	VM_WARN_ON_ONCE(slot->leaves);
-	spin_lock(&slots->lock);
-	if (slot->domain)
-		WRITE_ONCE(slot->domain->nr_slots, slot->domain->nr_slots - 1);
-	slot->domain = domain;
-	WRITE_ONCE(domain->nr_slots, domain->nr_slots + 1);
-	slots->moving = false;
-	spin_unlock(&slots->lock);
-}
-
-/**
- * ksm_slots_may_share - whether an mm may map shared pages of a domain
- * @slots: the slots
- * @mm: the mm
- * @id: the number of the domain
- *
- * Until the scan comes to a forked mm, it is in the domain of its parent.
- *
- * Context: any; takes ksm_slots.lock.
- * Return: false if the mm is in another domain, or is about to be.
- */
-bool ksm_slots_may_share(struct ksm_slots *slots, struct mm_struct *mm, unsigned int id)
-{
-	struct ksm_mm_slot *slot;
-	struct mm_slot *found;
-	bool may = false;
+	bool forget;
 
 	spin_lock(&slots->lock);
-	found = mm_slot_lookup(slot_hash, mm);
-	slot = found ? mm_slot_entry(found, struct ksm_mm_slot, slot) : NULL;
-	if (slot && !(slots->moving && slot == slots->cursor))
-		may = !slot->domain || slot->domain->id == id;
+	WRITE_ONCE(slot->claimed, false);
+	slot->moving = false;
+	forget = ksm_mm_exiting(slot->slot.mm) && !slot->leaves && slot != slots->cursor;
+	if (forget)
+		slot_unlink(slots, slot);
 	spin_unlock(&slots->lock);
-	return may;
+	if (forget)
+		slot_free(slot);
+	wake_up_all(&slots->released);
 }
 
 /**
@@ -332,12 +323,13 @@ int __ksm_enter(struct mm_struct *mm)
 
 /*
  * Take an exiting mm off the list.  A slot that the cursor is on, or that has
- * leaves, stays: ksmd frees it, and scans it next.
+ * leaves, stays: ksmd frees it, and scans it next.  A claimed slot stays until it is
+ * released.
  */
 static struct ksm_mm_slot *slot_detach(struct ksm_slots *slots, struct ksm_mm_slot *slot)
 {
 	lockdep_assert_held(&slots->lock);
-	if (slot == slots->cursor)
+	if (slot == slots->cursor || slot->claimed)
 		return NULL;
 	if (slot->leaves) {
 		if (slots->cursor)
@@ -384,11 +376,9 @@ void __ksm_exit(struct mm_struct *mm)
 {
 	struct ksm_mm_slot *slot, *detached = NULL;
 	struct ksm_slots *slots = &ksm_slots;
-	struct mm_slot *found;
 
 	spin_lock(&slots->lock);
-	found = mm_slot_lookup(slot_hash, mm);
-	slot = found ? mm_slot_entry(found, struct ksm_mm_slot, slot) : NULL;
+	slot = ksm_slots_find(slots, mm);
 	if (slot)
 		detached = slot_detach(slots, slot);
 	spin_unlock(&slots->lock);

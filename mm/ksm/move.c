@@ -3,9 +3,10 @@
  * Kernel Samepage Merging: an mm changes its domain.
  *
  * Which domain an mm is in depends on its memory cgroup and on the controls, none of
- * which notifies ksmd.  The scan asks for it each time that it comes to the mm.  If
- * the domain has changed, the mm gets copies of all pages that it shares in other
- * domains.  Then its records are forgotten, and then it is scanned in the new domain.
+ * which notifies ksmd.  The scan asks for it each time that it comes to the mm, and a
+ * write to /proc/PID/ksm_merge each time that it takes ksm.lock.  If the domain has
+ * changed, the mm gets copies of all pages that it shares in other domains.  Then its
+ * records are forgotten, and then it is scanned in the new domain.
  *
  * A child shares the pages of its parent, and may have been put into another cgroup
  * before the first scan of it.  So its pages are checked as well.
@@ -22,22 +23,31 @@
 #include "vma.h"
 
 /**
- * ksm_scan_use_domain - scan pages of a domain from here on
- * @scan: the pass
+ * ksm_domain_lend_merge - have a domain use the buffers of another one
+ * @from: where the buffers are
+ * @to: where they are needed
+ *
+ * There is one set of buffers.
+ *
+ * Context: under ksm.lock, without candidates.
+ */
+void ksm_domain_lend_merge(struct ksm_domain *from, struct ksm_domain *to)
+{
+	ksm_domain_assert_locked(to);
+	swap(from->merge, to->merge);
+}
+
+/**
+ * ksm_walk_use_domain - scan pages of a domain from here on
+ * @walk: the walk, whose domain has the buffers
  * @domain: the domain
  *
  * Context: under ksm.lock, without candidates.
  */
-void ksm_scan_use_domain(struct ksm_scan *scan, struct ksm_domain *domain)
+void ksm_walk_use_domain(struct ksm_walk *walk, struct ksm_domain *domain)
 {
-	struct ksm_domain *old = scan->walk.domain;
-
-	if (old == domain)
-		return;
-	/* There is one set of buffers. */
-	domain->merge = old->merge;
-	old->merge = NULL;
-	scan->walk.domain = domain;
+	ksm_domain_lend_merge(walk->domain, domain);
+	walk->domain = domain;
 }
 
 /**
@@ -52,106 +62,108 @@ void ksm_scan_free_unused(struct ksm_scan *scan, struct ksm_domain *domain)
 	if (!domain || !ksm_domain_unused(domain))
 		return;
 	if (scan->walk.domain == domain)
-		ksm_scan_use_domain(scan, &scan->domains->common);
+		ksm_walk_use_domain(&scan->walk, &scan->domains->common);
 	ksm_domains_free(scan->domains, domain);
 }
 
-static void finish(struct ksm_scan *scan)
+static enum ksm_stage finish(struct ksm_slots *slots, struct ksm_walk *walk,
+			     struct ksm_domain *target)
 {
-	struct ksm_domain *old = scan->slots->cursor->domain;
-
-	ksm_slots_move(scan->slots, scan->target);
-	ksm_scan_use_domain(scan, scan->target);
-	ksm_walk_begin(&scan->walk, scan->slots->cursor);
-	scan->stage = KSM_STAGE_SCAN;
-	ksm_scan_free_unused(scan, old);
+	ksm_slots_move(slots, walk->slot, target);
+	ksm_walk_use_domain(walk, target);
+	ksm_walk_begin(walk, walk->slot);
+	return KSM_STAGE_SCAN;
 }
 
 /**
- * ksm_move_begin - see whether the mm under the cursor has changed its domain
- * @scan: the pass; its next stage is set
+ * ksm_move_begin - see whether an mm has changed its domain
+ * @slots: the slots
+ * @walk: the walk, at the beginning of the mm
+ * @target: the domain that the mm belongs to now, or NULL
  *
- * Context: ksmd; may sleep; under ksm.lock.
+ * Context: may sleep; under ksm.lock.
+ * Return: the next stage for the mm.
  */
-void ksm_move_begin(struct ksm_scan *scan)
+enum ksm_stage ksm_move_begin(struct ksm_slots *slots, struct ksm_walk *walk,
+			      struct ksm_domain *target)
 {
-	struct ksm_mm_slot *slot = scan->slots->cursor;
+	struct ksm_mm_slot *slot = walk->slot;
 
-	scan->stage = KSM_STAGE_SCAN;
 	if (ksm_mm_exiting(slot->slot.mm))
-		return;
-	scan->target = ksm_domains_of(scan->domains, slot);
-	if (!scan->target) {
-		scan->stage = KSM_STAGE_SKIP;
-	} else if (scan->target->id) {
-		if (scan->target == slot->domain)
-			return;
-		ksm_slots_begin_move(scan->slots);
-		scan->stage = KSM_STAGE_BREAK;
-	} else if (slot->domain && slot->domain != scan->target) {
-		/* Nothing was shared when the common domain got all mms. */
-		scan->stage = KSM_STAGE_FORGET;
-	} else if (!slot->domain) {
-		finish(scan);
+		return KSM_STAGE_SCAN;
+	if (!target)
+		return KSM_STAGE_SKIP;
+	if (target == slot->domain)
+		return KSM_STAGE_SCAN;
+	if (target->id) {
+		ksm_slots_set_moving(slots, slot, true);
+		return KSM_STAGE_BREAK;
 	}
+	/* Nothing was shared when the common domain got all mms. */
+	return slot->domain ? KSM_STAGE_FORGET : finish(slots, walk, target);
 }
 
-static int break_vmas(struct ksm_scan *scan, struct mm_struct *mm, u64 deadline)
+static enum ksm_stage break_vmas(struct ksm_walk *walk, const struct ksm_domain *target,
+				 u64 deadline)
 {
-	unsigned long *address = &scan->walk.address;
+	unsigned long *address = &walk->address;
 	struct vm_area_struct *vma;
-	int err;
 
-	VMA_ITERATOR(vmi, mm, *address);
+	VMA_ITERATOR(vmi, walk->slot->slot.mm, *address);
 
 	while ((vma = ksm_next_vma(&vmi))) {
 		*address = max(*address, vma->vm_start);
 		if (vma->anon_vma) {
-			err = ksm_break_foreign(vma, address, scan->target, deadline);
-			if (err)
-				return err;
+			if (ksm_break_foreign(vma, address, target, deadline))
+				return KSM_STAGE_SKIP;
 			if (*address < vma->vm_end)
-				return 0;
+				return KSM_STAGE_BREAK;
 		}
 		*address = vma->vm_end;
 		if (local_clock() >= deadline)
-			return 0;
+			return KSM_STAGE_BREAK;
 	}
-	scan->stage = KSM_STAGE_FORGET;
-	return 0;
+	return KSM_STAGE_FORGET;
 }
 
 /**
- * ksm_move_break - give the mm under the cursor copies of what it shares elsewhere
- * @scan: the pass, in %KSM_STAGE_BREAK; its next stage is set
+ * ksm_move_break - give an mm copies of what it shares in other domains
+ * @walk: the walk over the mm
+ * @target: its new domain
  * @deadline: local_clock() at which to pause
  *
- * If there is no memory for the copies, the mm is not scanned in this pass.
- *
- * Context: ksmd; may sleep; under ksm.lock.
+ * Context: may sleep; under ksm.lock.
+ * Return: the next stage for the mm: %KSM_STAGE_BREAK at a pause, %KSM_STAGE_SKIP if
+ * there is no memory for the copies, %KSM_STAGE_SCAN if the mm exits.
  */
-void ksm_move_break(struct ksm_scan *scan, u64 deadline)
+enum ksm_stage ksm_move_break(struct ksm_walk *walk, const struct ksm_domain *target,
+			      u64 deadline)
 {
-	struct mm_struct *mm = scan->slots->cursor->slot.mm;
+	struct mm_struct *mm = walk->slot->slot.mm;
+	enum ksm_stage stage = KSM_STAGE_SCAN;
 
 	mmap_read_lock(mm);
-	if (ksm_mm_exiting(mm))
-		scan->stage = KSM_STAGE_SCAN;
-	else if (break_vmas(scan, mm, deadline))
-		scan->stage = KSM_STAGE_SKIP;
+	if (!ksm_mm_exiting(mm))
+		stage = break_vmas(walk, target, deadline);
 	mmap_read_unlock(mm);
+	return stage;
 }
 
 /**
- * ksm_move_forget - forget what is known of the mm under the cursor, and move it
- * @scan: the pass, in %KSM_STAGE_FORGET; its next stage is set at the end
+ * ksm_move_forget - forget what is known of an mm, and move it
+ * @slots: the slots
+ * @walk: the walk over the mm
+ * @target: its new domain
  * @deadline: local_clock() at which to pause
  *
- * Context: ksmd; may sleep; under ksm.lock.
+ * Context: may sleep; under ksm.lock.
+ * Return: the next stage for the mm: %KSM_STAGE_FORGET at a pause.
  */
-void ksm_move_forget(struct ksm_scan *scan, u64 deadline)
+enum ksm_stage ksm_move_forget(struct ksm_slots *slots, struct ksm_walk *walk,
+			       struct ksm_domain *target, u64 deadline)
 {
-	scan->walk.budget.deadline = deadline;
-	if (ksm_walk_forget(&scan->walk, ULONG_MAX))
-		finish(scan);
+	walk->budget.deadline = deadline;
+	if (!ksm_walk_forget(walk, ULONG_MAX))
+		return KSM_STAGE_FORGET;
+	return finish(slots, walk, target);
 }

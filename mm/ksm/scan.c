@@ -29,10 +29,6 @@
 #include "unmerge.h"
 #include "vma.h"
 
-/* CPU time after which a batch ends. */
-#define KSM_BATCH_NSEC		(KSM_BATCH_MSEC * NSEC_PER_MSEC)
-/* Time after which mmap_lock is released. */
-#define KSM_STEP_NSEC		(60 * NSEC_PER_USEC)
 /* Time between two updates of the priority. */
 #define KSM_PRIORITY_NSEC	(200 * NSEC_PER_USEC)
 /* Pages that are skipped in the time that one is scanned in. */
@@ -75,7 +71,7 @@ static void begin_slot(struct ksm_scan *scan)
 
 	scan->found_vma = false;
 	scan->exiting = false;
-	ksm_scan_use_domain(scan, slot->domain ?: &scan->domains->common);
+	ksm_walk_use_domain(&scan->walk, slot->domain ?: &scan->domains->common);
 	ksm_walk_begin(&scan->walk, slot);
 }
 
@@ -91,6 +87,15 @@ static void set_only_new(struct ksm_scan *scan)
 			      !(scan->pressure.cgroup_short && ksm_mm_short(cursor_mm(scan)));
 }
 
+/* See whether the mm under the cursor has changed its domain. */
+static void begin_move(struct ksm_scan *scan)
+{
+	struct ksm_walk *walk = &scan->walk;
+
+	scan->target = ksm_domains_of(scan->domains, walk->slot);
+	scan->stage = ksm_move_begin(scan->slots, walk, scan->target);
+}
+
 /* Begin with the mm under the cursor, if there is one. */
 static void enter_slot(struct ksm_scan *scan)
 {
@@ -100,21 +105,49 @@ static void enter_slot(struct ksm_scan *scan)
 	}
 	begin_slot(scan);
 	set_only_new(scan);
-	ksm_move_begin(scan);
+	if (READ_ONCE(scan->slots->cursor->claimed))
+		scan->stage = KSM_STAGE_SKIP;
+	else
+		begin_move(scan);
 }
 
-/* Returns true at the end of the address space, false if there is more. */
-static bool scan_vmas(struct ksm_scan *scan, struct mm_struct *mm)
+/* One bounded step of moving the mm under the cursor to another domain. */
+static void move_step(struct ksm_scan *scan)
 {
-	struct vm_area_struct *vma;
+	struct ksm_domain *old = scan->walk.slot->domain;
+	const u64 deadline = local_clock() + KSM_STEP_NSEC;
 
-	VMA_ITERATOR(vmi, mm, scan->walk.address);
-
-	while ((vma = ksm_next_vma(&vmi))) {
-		scan->found_vma = true;
-		if (!ksm_walk_vma(&scan->walk, vma))
-			return false;
+	if (scan->stage == KSM_STAGE_BREAK) {
+		scan->stage = ksm_move_break(&scan->walk, scan->target, deadline);
+	} else {
+		scan->stage = ksm_move_forget(scan->slots, &scan->walk, scan->target,
+					      deadline);
+		ksm_scan_free_unused(scan, old);
 	}
+}
+
+/**
+ * ksm_scan_yield_slot - end the visit of an mm that is to be claimed
+ * @scan: the pass
+ * @mm: the mm
+ *
+ * A change of domain that is under way is not left half done, even if ksmd is stopped:
+ * the caller does a step of it.
+ *
+ * Context: may sleep; under ksm.lock, no mmap_lock held.
+ * Return: true if the mm may be claimed; false if the caller has to try again.
+ */
+bool ksm_scan_yield_slot(struct ksm_scan *scan, const struct mm_struct *mm)
+{
+	ksm_domains_assert_locked(scan->domains);
+	if (!scan->slots->cursor || cursor_mm(scan) != mm)
+		return true;
+	if (scan->stage == KSM_STAGE_BREAK || scan->stage == KSM_STAGE_FORGET) {
+		move_step(scan);
+		return false;
+	}
+	if (scan->stage == KSM_STAGE_SCAN || scan->stage == KSM_STAGE_LEAVE)
+		scan->stage = KSM_STAGE_SKIP;
 	return true;
 }
 
@@ -126,7 +159,7 @@ static void scan_mm(struct ksm_scan *scan)
 	mmap_read_lock(mm);
 	scan->walk.budget.deadline = local_clock() + KSM_STEP_NSEC;
 	scan->exiting = ksm_mm_exiting(mm);
-	if (scan->exiting || scan_vmas(scan, mm))
+	if (scan->exiting || ksm_walk_mm(&scan->walk, mm, &scan->found_vma))
 		scan->stage = KSM_STAGE_LEAVE;
 	mmap_read_unlock(mm);
 	/* An exiting mm has no pages any more. */
@@ -219,10 +252,8 @@ static void scan_step(struct ksm_scan *scan)
 			reap_next(scan);
 		break;
 	case KSM_STAGE_BREAK:
-		ksm_move_break(scan, local_clock() + KSM_STEP_NSEC);
-		break;
 	case KSM_STAGE_FORGET:
-		ksm_move_forget(scan, local_clock() + KSM_STEP_NSEC);
+		move_step(scan);
 		break;
 	case KSM_STAGE_SKIP:
 		ksm_slots_leave(scan->slots, false);
@@ -415,6 +446,7 @@ static int unmerge_mm(struct ksm_scan *scan)
 		return err;
 	while (!ksm_walk_forget(&scan->walk, ULONG_MAX))
 		cond_resched();
+	scan->slots->cursor->rewound = true;
 	ksm_slots_leave(scan->slots, exiting);
 	return 0;
 }

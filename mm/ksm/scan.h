@@ -5,6 +5,7 @@
 #ifndef _MM_KSM_SCAN_H
 #define _MM_KSM_SCAN_H
 
+#include <linux/time64.h>
 #include <linux/types.h>
 
 #include "pressure.h"
@@ -17,6 +18,9 @@ struct ksm_slots;
 
 /* CPU time after which a batch ends, in milliseconds. */
 #define KSM_BATCH_MSEC		20U
+#define KSM_BATCH_NSEC		(KSM_BATCH_MSEC * NSEC_PER_MSEC)
+/* Time after which mmap_lock is released. */
+#define KSM_STEP_NSEC		(60 * NSEC_PER_USEC)
 
 /**
  * enum ksm_stage - how far a pass has got
@@ -27,7 +31,7 @@ struct ksm_slots;
  *                   the pages that it shares in others
  * @KSM_STAGE_FORGET: what is known of its pages in the old domain is being forgotten
  * @KSM_STAGE_SCAN: the mm under the cursor is being scanned
- * @KSM_STAGE_SKIP: it cannot be scanned in this pass
+ * @KSM_STAGE_SKIP: it cannot be scanned in this pass, or is claimed
  * @KSM_STAGE_LEAVE: what is known of pages behind its last VMA is being forgotten
  */
 enum ksm_stage {
@@ -84,6 +88,7 @@ int ksm_scan_init(struct ksm_scan *scan, struct ksm_settings *settings,
 void ksm_scan_batch(struct ksm_scan *scan, unsigned int nr_pages);
 void ksm_scan_abort(struct ksm_scan *scan);
 void ksm_scan_decide(struct ksm_scan *scan);
+bool ksm_scan_yield_slot(struct ksm_scan *scan, const struct mm_struct *mm);
 int ksm_scan_unmerge(struct ksm_scan *scan);
 
 #endif /* _MM_KSM_SCAN_H */

@@ -19,34 +19,40 @@ struct ksm_leaf;
  * @slot: link from the mm, and into the list of all slots
  * @leaves: its leaves, in the order of addresses
  * @leaf_bytes: memory in @leaves
- * @domain: the domain of its pages, NULL until the scan has come to it
+ * @domain: the domain of its pages, NULL until it is visited for the first time
+ * @moving: it is about to change its domain
+ * @claimed: a write to /proc/PID/ksm_merge visits the mm, and no pass does
+ * @rewound: @leaves were freed behind the back of that write, which starts over
  */
 struct ksm_mm_slot {
 	struct mm_slot slot;
 	struct ksm_leaf *leaves;
 	unsigned long leaf_bytes;
 	struct ksm_domain *domain;
+	bool moving;
+	bool claimed;
+	bool rewound;
 };
 
 /**
  * struct ksm_slots - all mm_slots
- * @lock: guards @list, the hash table of slots, @cursor, @unmerging, @moving, and
- *        which domain each slot is in
+ * @lock: guards @list, the hash table of slots, @cursor and @unmerging; and of each slot
+ *        the domain, the claim, and whether it moves
  * @list: the slots, in the order of scanning
  * @cursor: the slot that is scanned or unmerged, NULL between passes
  * @unmerging: every slot is being unmerged, and so has to be each new one
- * @moving: the slot at the cursor is about to change its domain
  * @changed: there is something new to scan; set without a lock
  * @wait: where ksmd waits for @changed
+ * @released: where a second write to /proc/PID/ksm_merge waits for the first
  */
 struct ksm_slots {
 	spinlock_t lock;	/* see above */
 	struct list_head list;
 	struct ksm_mm_slot *cursor;
 	bool unmerging;
-	bool moving;
 	bool changed;
 	wait_queue_head_t wait;
+	wait_queue_head_t released;
 };
 
 /**
@@ -68,6 +74,7 @@ extern struct ksm_slots ksm_slots;
 int ksm_mm_slot_init(void);
 void ksm_slots_set_changed(struct ksm_slots *slots);
 bool ksm_slots_empty(const struct ksm_slots *slots);
+struct ksm_mm_slot *ksm_slots_find(struct ksm_slots *slots, struct mm_struct *mm);
 unsigned long ksm_mm_leaf_bytes(struct ksm_slots *slots, struct mm_struct *mm);
 bool ksm_slots_any_short(struct ksm_slots *slots, unsigned int *bucket);
 void ksm_slots_add_up(struct ksm_slots *slots, ksm_slot_match *match, const void *arg,
@@ -75,8 +82,12 @@ void ksm_slots_add_up(struct ksm_slots *slots, ksm_slot_match *match, const void
 void ksm_slots_begin(struct ksm_slots *slots, bool unmerging);
 void ksm_slots_end(struct ksm_slots *slots);
 void ksm_slots_leave(struct ksm_slots *slots, bool forget);
-void ksm_slots_begin_move(struct ksm_slots *slots);
-void ksm_slots_move(struct ksm_slots *slots, struct ksm_domain *domain);
+void ksm_slots_set_moving(struct ksm_slots *slots, struct ksm_mm_slot *slot, bool moving);
+void ksm_slots_move(struct ksm_slots *slots, struct ksm_mm_slot *slot,
+		    struct ksm_domain *domain);
 bool ksm_slots_may_share(struct ksm_slots *slots, struct mm_struct *mm, unsigned int id);
+struct ksm_mm_slot *ksm_slots_claim(struct ksm_slots *slots, struct mm_struct *mm);
+void ksm_slots_release(struct ksm_slots *slots, struct ksm_mm_slot *slot);
+bool ksm_slots_claimed(struct ksm_slots *slots, struct mm_struct *mm);
 
 #endif /* _MM_KSM_SLOTS_H */

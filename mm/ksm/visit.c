@@ -118,6 +118,30 @@ void ksm_visit_rewritten(struct ksm_record *record, u8 pass)
 }
 
 /**
+ * ksm_visit_page_now - like ksm_visit_page(), but take the page for settled
+ * @domain: the domain of the page
+ * @record: its record, not KSM_SHARED
+ * @sample: key of its sample
+ * @key: key of the whole page if @record->full, else @sample
+ *
+ * A page that changes after all is found to be different when it is compared.
+ *
+ * Context: under ksm.lock.
+ * Return: what to do about the page: KSM_VISIT_DONE or KSM_VISIT_SETTLED.
+ */
+enum ksm_visit ksm_visit_page_now(struct ksm_domain *domain, struct ksm_record *record,
+				  u64 sample, u64 key)
+{
+	if (record->state == KSM_NONE)
+		visit_new(domain, record, sample);
+	else if (record->tag != ksm_tag(key))
+		visit_changed(domain, record, sample);
+	else if (record->full)
+		ksm_filter_set_ambiguous(&domain->filter, ksm_tag(sample));
+	return visit_unchanged(domain, record);
+}
+
+/**
  * ksm_visit_back_off - choose for how many passes to skip a page
  * @record: the record of a page that was just visited
  * @young: the page was used since the previous visit

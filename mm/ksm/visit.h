@@ -29,6 +29,8 @@ enum ksm_visit {
 
 enum ksm_visit ksm_visit_page(struct ksm_domain *domain, struct ksm_record *record,
 			      u64 sample, u64 key);
+enum ksm_visit ksm_visit_page_now(struct ksm_domain *domain, struct ksm_record *record,
+				  u64 sample, u64 key);
 void ksm_visit_rewritten(struct ksm_record *record, u8 pass);
 void ksm_visit_back_off(struct ksm_record *record, bool young);
 

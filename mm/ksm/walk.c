@@ -25,6 +25,11 @@
 /* Attempts to lock a page table that changes at the same time. */
 #define KSM_LOCK_ATTEMPTS	2
 
+static bool smart_scan(const struct ksm_walk *walk)
+{
+	return READ_ONCE(walk->domain->controls->smart_scan) && !walk->now;
+}
+
 static unsigned int leaf_offset(unsigned long address)
 {
 	return (address >> PAGE_SHIFT) & (KSM_LEAF_PAGES - 1);
@@ -140,7 +145,7 @@ static bool may_skip_leaf(const struct ksm_walk *walk, const struct ksm_leaf *le
 			  unsigned long nr)
 {
 	return leaf && leaf->skips && nr == KSM_LEAF_PAGES &&
-	       READ_ONCE(walk->domain->controls->smart_scan);
+	       smart_scan(walk);
 }
 
 static void skip_leaf(struct ksm_walk *walk, struct ksm_leaf *leaf)
@@ -168,6 +173,7 @@ static void skip_chunk(struct ksm_walk *walk, struct ksm_chunk *chunk)
 {
 	chunk->at = chunk->end;
 	walk->budget.pages -= min(walk->budget.pages, KSM_LEAF_PAGES);
+	walk->no_memory = true;
 }
 
 /*
@@ -227,7 +233,7 @@ static unsigned long scan_leaf(struct ksm_walk *walk, struct vm_area_struct *vma
 		.base = ALIGN_DOWN(address, KSM_LEAF_BYTES),
 		.at = leaf_offset(address),
 		.end = leaf_offset(end - 1) + 1,
-		.smart = READ_ONCE(walk->domain->controls->smart_scan),
+		.smart = smart_scan(walk),
 		.find_written = walk->seqnr % KSM_FIND_WRITTEN_PASSES == 0,
 	};
 
@@ -243,6 +249,7 @@ static unsigned long scan_leaf(struct ksm_walk *walk, struct vm_area_struct *vma
 			return address;
 		break;
 	case KSM_CHUNK_CHANGING:
+		walk->skipped = true;
 		break;
 	}
 	walk->scanned = end;
@@ -288,7 +295,7 @@ static unsigned long first_used_address(struct ksm_walk *walk, pmd_t *pmd,
 static int scan_pmd(struct ksm_walk *walk, struct vm_area_struct *vma, pmd_t *pmd,
 		    unsigned long address, unsigned long end)
 {
-	if (READ_ONCE(walk->domain->controls->smart_scan) &&
+	if (smart_scan(walk) &&
 	    ksm_leaf_cursor_next_start(&walk->cursor) < end)
 		ksm_young_read_pmd(walk, vma, pmd, address);
 	while (address < end) {
@@ -352,4 +359,27 @@ bool ksm_walk_vma(struct ksm_walk *walk, struct vm_area_struct *vma)
 		return false;
 	walk->address = vma->vm_end;
 	return !ksm_walk_should_pause(walk, vma->vm_mm);
+}
+
+/**
+ * ksm_walk_mm - scan the pages of all mergeable VMAs of an mm
+ * @walk: the walk; begins at @walk->address
+ * @mm: the mm
+ * @found_vma: set to true if there is a mergeable VMA
+ *
+ * Context: under ksm.lock, mmap_lock held for reading.
+ * Return: true at the end of the address space, false if there may be more.
+ */
+bool ksm_walk_mm(struct ksm_walk *walk, struct mm_struct *mm, bool *found_vma)
+{
+	struct vm_area_struct *vma;
+
+	VMA_ITERATOR(vmi, mm, walk->address);
+
+	while ((vma = ksm_next_vma(&vmi))) {
+		*found_vma = true;
+		if (!ksm_walk_vma(walk, vma))
+			return false;
+	}
+	return true;
 }

@@ -53,6 +53,10 @@ struct ksm_unit {
  * @seqnr: number of the pass
  * @only_new: pages in the index are skipped
  * @budget: when to pause
+ * @now: the pages are visited for /proc/PID/ksm_merge: none is skipped, and each
+ *	counts as settled
+ * @skipped: not all pages were visited, since page tables changed
+ * @no_memory: not all pages were visited, since there was no memory for records
  * @nr_candidates: elements of @candidate in use
  * @candidate: pages of one leaf that may be merged
  */
@@ -67,6 +71,9 @@ struct ksm_walk {
 	unsigned long seqnr;
 	bool only_new;
 	struct ksm_budget budget;
+	bool now;
+	bool skipped;
+	bool no_memory;
 	unsigned int nr_candidates;
 	struct ksm_candidate *candidate;
 };
@@ -76,5 +83,6 @@ void ksm_walk_merged(struct ksm_walk *walk);
 bool ksm_walk_should_pause(const struct ksm_walk *walk, const struct mm_struct *mm);
 bool ksm_walk_forget(struct ksm_walk *walk, unsigned long address);
 bool ksm_walk_vma(struct ksm_walk *walk, struct vm_area_struct *vma);
+bool ksm_walk_mm(struct ksm_walk *walk, struct mm_struct *mm, bool *found_vma);
 
 #endif /* _MM_KSM_WALK_H */

@@ -5,14 +5,19 @@
  * KSM merges equal pages of anonymous memory. A program marks single VMAs as
  * mergeable with madvise(2), or all of its memory with prctl(2). The setting of
  * prctl(2) is inherited over fork and exec: ksmrun turns it on and executes the
- * command, which need not know about KSM.
+ * command, which need not know about KSM. With --now it has the memory of a process
+ * merged at once, by a write to /proc/PID/ksm_merge.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifndef PR_SET_MEMORY_MERGE
@@ -23,6 +28,12 @@
 #define RUN_FILE	"/sys/kernel/mm/ksm/run"
 #define VERSION		"1.0"
 
+/* Busy pages are tried again after this time. */
+#define RETRY_MILLISECS	100
+#define RETRIES		3
+/* With a command, its memory is merged anew after this time. */
+#define ROUND_SECONDS	1
+
 /* The same as those of env(1) and nice(1). */
 enum {
 	EXIT_OURS = 125,	/* ksmrun failed */
@@ -32,11 +43,16 @@ enum {
 
 static const char usage_text[] =
 	"Usage: ksmrun [--] COMMAND [ARGUMENT...]\n"
+	"       ksmrun --now PID...\n"
+	"       ksmrun --now -- COMMAND [ARGUMENT...]\n"
 	"       ksmrun --check\n"
 	"\n"
 	"Runs COMMAND with KSM (Kernel Samepage Merging) turned on for all of its\n"
 	"memory, and for the programs that it starts.\n"
 	"\n"
+	"  -n, --now      merge what is marked in the processes PID now; or run COMMAND\n"
+	"                 and merge its memory once a second while it runs, whether\n"
+	"                 ksmd runs or not\n"
 	"  -c, --check    print whether ksmrun works here, and whether KSM is merging\n"
 	"  -h, --help     print this text\n"
 	"  -V, --version  print the version\n"
@@ -45,8 +61,9 @@ static const char usage_text[] =
 	"saves in process PID.\n"
 	"\n"
 	"The exit status is that of COMMAND, or 125 if ksmrun failed, 126 if COMMAND\n"
-	"could not be run, 127 if it was not found. With --check it is 0 if ksmrun\n"
-	"works and KSM is merging, and 1 otherwise.\n";
+	"could not be run, 127 if it was not found. With --now PID it is 0 if all was\n"
+	"merged that could be, and 1 otherwise. With --check it is 0 if ksmrun works\n"
+	"and KSM is merging, and 1 otherwise.\n";
 
 /* Output to a full disk is an error. */
 static int print(const char *text)
@@ -136,21 +153,156 @@ static int run_command(char **command)
 	return error == ENOENT ? EXIT_NO_COMMAND : EXIT_NO_EXEC;
 }
 
+static const char *now_reason(int error)
+{
+	switch (error) {
+	case ENOENT:
+		return "there is no such process, or this kernel has no ksm_merge";
+	case EACCES:
+	case EPERM:
+		return "merging the memory of this process requires CAP_SYS_NICE";
+	case EAGAIN:
+		return "some pages are in use, and were not merged";
+	case EBUSY:
+		return "KSM unmerges: " RUN_FILE " is 2";
+	case ESRCH:
+		return "the process has exited";
+	default:
+		return strerror(error);
+	}
+}
+
+/* Returns 0 or an errno. */
+static int write_merge(const char *pid)
+{
+	char path[64];
+	int fd, error = 0;
+
+	snprintf(path, sizeof(path), "/proc/%s/ksm_merge", pid);
+	fd = open(path, O_WRONLY);
+	if (fd < 0)
+		return errno;
+	if (write(fd, "1", 1) != 1)
+		error = errno;
+	close(fd);
+	return error;
+}
+
+/* A page that is busy because it is being read or written back is free soon. */
+static int merge_pid(const char *pid)
+{
+	const struct timespec pause = { .tv_nsec = RETRY_MILLISECS * 1000000L };
+	int error = write_merge(pid), i;
+
+	for (i = 0; i < RETRIES && error == EAGAIN; i++) {
+		nanosleep(&pause, NULL);
+		error = write_merge(pid);
+	}
+	return error;
+}
+
+static int is_pid(const char *text)
+{
+	return *text && strlen(text) < 12 && text[strspn(text, "0123456789")] == '\0';
+}
+
+static int merge_pids(char **pid)
+{
+	int status = EXIT_SUCCESS, error;
+
+	for (; *pid; pid++) {
+		if (!is_pid(*pid)) {
+			fprintf(stderr, "ksmrun: %s is not a process ID%s\n", *pid,
+				"; a command comes after --");
+			return EXIT_OURS;
+		}
+		error = merge_pid(*pid);
+		if (error) {
+			fprintf(stderr, "ksmrun: process %s: %s\n", *pid, now_reason(error));
+			status = EXIT_FAILURE;
+		}
+	}
+	return status;
+}
+
+static int exit_status(int status)
+{
+	if (WIFSIGNALED(status))
+		return 128 + WTERMSIG(status);
+	return WEXITSTATUS(status);
+}
+
+/*
+ * The signal that ends a terminal session goes to the command as well: wait for it.
+ * Only the process of the command itself is merged, not those that it starts.
+ */
+static int merge_while_running(pid_t command, const sigset_t *exits)
+{
+	const struct timespec round = { .tv_sec = ROUND_SECONDS };
+	int status, error, last = 0;
+	char pid[16];
+
+	signal(SIGINT, SIG_IGN);
+	signal(SIGQUIT, SIG_IGN);
+	snprintf(pid, sizeof(pid), "%d", (int)command);
+	for (;;) {
+		sigtimedwait(exits, NULL, &round);
+		if (waitpid(command, &status, WNOHANG) == command)
+			return exit_status(status);
+		error = write_merge(pid);
+		if (error && error != EAGAIN && error != ESRCH && error != EINTR && error != last)
+			fprintf(stderr, "ksmrun: process %s: %s\n", pid, now_reason(error));
+		last = error;
+	}
+}
+
+static int run_command_now(char **command)
+{
+	sigset_t exits;
+	pid_t child;
+
+	sigemptyset(&exits);
+	sigaddset(&exits, SIGCHLD);
+	sigprocmask(SIG_BLOCK, &exits, NULL);
+	child = fork();
+	if (child < 0) {
+		fprintf(stderr, "ksmrun: cannot start a process: %s\n", strerror(errno));
+		return EXIT_OURS;
+	}
+	if (!child) {
+		sigprocmask(SIG_UNBLOCK, &exits, NULL);
+		_exit(run_command(command));
+	}
+	return merge_while_running(child, &exits);
+}
+
+static int merge_now(char **argument, int after_dashes)
+{
+	if (!*argument)
+		return bad_usage("--now takes process IDs, or -- and a command");
+	return after_dashes ? run_command_now(argument) : merge_pids(argument);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
 		{ "check", no_argument, NULL, 'c' },
 		{ "help", no_argument, NULL, 'h' },
+		{ "now", no_argument, NULL, 'n' },
 		{ "version", no_argument, NULL, 'V' },
 		{ }
 	};
 
 	/* The '+' stops at the command, which has its own options. */
-	switch (getopt_long(argc, argv, "+chV", options, NULL)) {
+	switch (getopt_long(argc, argv, "+chnV", options, NULL)) {
 	case 'c':
 		return argv[optind] ? bad_usage("--check takes no command") : check();
 	case 'h':
 		return print(usage_text);
+	case 'n':
+		if (argv[optind] && !strcmp(argv[optind], "--"))
+			return merge_now(argv + optind + 1, 1);
+		return merge_now(argv + optind, 0);
 	case 'V':
 		return print("ksmrun " VERSION "\n");
 	case -1:

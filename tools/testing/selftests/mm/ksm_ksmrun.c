@@ -35,6 +35,7 @@ static int fake_prctl(int option, unsigned long arg2, unsigned long arg3,
 
 #define MAX_ARGS	8
 #define NOBODY		65534
+#define SEED		0x52000000
 
 /* What this program does when ksmrun executes it. */
 #define ROLE_ASK	"--tell-memory-merge"
@@ -259,6 +260,34 @@ static void output_lost(void)
 	       "cannot write");
 }
 
+static void merges_now(void)
+{
+	char *area = ksm_map_mergeable(2);
+	char pid[16];
+
+	snprintf(pid, sizeof(pid), "%d", getpid());
+	ksm_fill_same(area, 2, SEED);
+	ksm_set("run", 0);
+	expect(ksmrun("--now", pid), 0, "");
+	ksm_expect_figures(1, 1, 0);
+	ksm_set("run", 2);
+	expect(ksmrun("-n", pid), 1, "is 2");
+}
+
+static void runs_and_merges(void)
+{
+	ksm_set("run", 0);
+	expect(ksmrun("--now", "--", "/proc/self/exe", ROLE_ASK), 1, "");
+	expect(ksmrun("--now", "--", "/no/such/command"), 127, "/no/such/command");
+}
+
+static void now_errors(void)
+{
+	expect(ksmrun("--now"), 125, "--help");
+	expect(ksmrun("--now", "true"), 125, "not a process ID");
+	expect(ksmrun("--now", "999999999"), 1, "no such process");
+}
+
 static const struct ksm_case cases[] = {
 	{ "--help", tells_help },
 	{ "--version", tells_version },
@@ -270,6 +299,9 @@ static const struct ksm_case cases[] = {
 	{ "a command that cannot be run gives 126", command_not_executable },
 	{ "--check while KSM is merging", check_while_merging },
 	{ "--check while KSM is stopped", check_while_stopped },
+	{ "--now merges the memory of a process", merges_now },
+	{ "--now runs a command", runs_and_merges },
+	{ "--now with wrong arguments", now_errors },
 	{ "a kernel without KSM", kernel_lacks_it },
 	{ "a kernel that requires the capability", capability_lacks },
 	{ "an unprivileged user", unprivileged },

@@ -1,0 +1,270 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kernel Samepage Merging: merging one mm at once, for /proc/PID/ksm_merge.
+ *
+ * The writer does in its own time what ksmd does in a pass, with the same walk, the
+ * same trees and the same way to merge.  It works in pieces.  Each piece takes
+ * ksm.lock for as long as a batch of ksmd may take, so ksmd and the writers take turns.
+ * Within a piece, mmap_lock is released as often as ksmd releases it.
+ *
+ * The writer claims the slot of the mm.  A walk points into the leaves of the slot,
+ * so only one walk may be under way in an mm.  A pass that comes to a claimed slot goes
+ * on to the next: the writer visits each page that the pass would have visited.
+ *
+ * Each piece begins with the question which domain the mm belongs to.  If that is not
+ * the domain of the slot, the writer moves the slot first, as ksmd does, and begins
+ * anew.  It frees no domain: ksmd may be in the middle of one.
+ */
+
+#include <linux/ksm.h>
+#include <linux/limits.h>
+#include <linux/sched/clock.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/swap.h>
+
+#include "core.h"
+#include "domains.h"
+#include "move.h"
+#include "now.h"
+#include "replace.h"
+#include "scan.h"
+#include "slots.h"
+#include "vma.h"
+
+/**
+ * struct ksm_now - one write to /proc/PID/ksm_merge
+ * @scan: the pass of ksmd
+ * @mm: the mm that is merged
+ * @slot: its slot, claimed
+ * @target: the domain that it belongs to, as of this piece
+ * @walk: how far the visit has got, and the domain of @slot
+ * @stage: what is to be done next, as in a pass; %KSM_STAGE_NONE at the end
+ * @exited: the mm has exited
+ * @outcomes: a bit for each enum ksm_result that an attempt to merge has ended with
+ */
+struct ksm_now {
+	struct ksm_scan *scan;
+	struct mm_struct *mm;
+	struct ksm_mm_slot *slot;
+	struct ksm_domain *target;
+	struct ksm_walk walk;
+	enum ksm_stage stage;
+	bool exited;
+	unsigned int outcomes;
+};
+
+/* An unmerge holds ksm.lock for long, so run is read before the lock is taken, too. */
+static int lock_unless_unmerging(void)
+{
+	int err;
+
+	if (ksm_unmerging())
+		return -EBUSY;
+	err = ksm_lock_killable();
+	if (!err && ksm_unmerging()) {
+		ksm_unlock();
+		err = -EBUSY;
+	}
+	return err;
+}
+
+/* Returns -EAGAIN if the slot cannot be claimed yet. */
+static int claim_locked(struct ksm_now *now)
+{
+	struct ksm_scan *scan = now->scan;
+	struct ksm_mm_slot *slot;
+
+	if (!ksm_scan_yield_slot(scan, now->mm))
+		return -EAGAIN;
+	slot = ksm_slots_claim(scan->slots, now->mm);
+	if (IS_ERR(slot))
+		return -EAGAIN;
+	now->slot = slot;
+	if (slot) {
+		slot->rewound = true;
+		now->walk.domain = slot->domain ?: &scan->domains->common;
+	}
+	return 0;
+}
+
+static int try_claim(struct ksm_now *now)
+{
+	int err = lock_unless_unmerging();
+
+	if (err)
+		return err;
+	err = claim_locked(now);
+	ksm_unlock();
+	return err;
+}
+
+/* Wait until no other writer has claimed the mm, and no pass is moving it. */
+static int claim(struct ksm_now *now)
+{
+	struct ksm_slots *slots = now->scan->slots;
+	int err;
+
+	while ((err = try_claim(now)) == -EAGAIN) {
+		if (signal_pending(current) ||
+		    wait_event_interruptible(slots->released,
+					     !ksm_slots_claimed(slots, now->mm)))
+			return -EINTR;
+		cond_resched();
+	}
+	return err;
+}
+
+/* Begin anew if the mm belongs to another domain now, or if an unmerge has passed. */
+static void begin_piece(struct ksm_now *now)
+{
+	struct ksm_domain *target = ksm_domains_of(now->scan->domains, now->slot);
+
+	now->walk.seqnr = now->scan->seqnr;
+	if (target == now->target && !now->slot->rewound)
+		return;
+	now->target = target;
+	now->slot->rewound = false;
+	ksm_slots_set_moving(now->scan->slots, now->slot, false);
+	ksm_walk_begin(&now->walk, now->slot);
+	now->stage = ksm_move_begin(now->scan->slots, &now->walk, target);
+}
+
+/* Visit pages until there is something to merge, or mmap_lock was held for long. */
+static void visit_pages(struct ksm_now *now)
+{
+	bool found_vma;
+
+	if (mmap_read_lock_killable(now->mm))
+		return;
+	now->exited = ksm_mm_exiting(now->mm);
+	if (now->exited || ksm_walk_mm(&now->walk, now->mm, &found_vma))
+		now->stage = KSM_STAGE_LEAVE;
+	mmap_read_unlock(now->mm);
+	/* Forget all of its pages. */
+	if (now->exited)
+		ksm_walk_begin(&now->walk, now->slot);
+}
+
+static void merge_pages(struct ksm_now *now)
+{
+	struct ksm_walk *walk = &now->walk;
+
+	visit_pages(now);
+	now->outcomes |= ksm_merge_candidates(walk->domain, walk->candidate,
+					      walk->nr_candidates);
+	ksm_walk_merged(walk);
+}
+
+/* One bounded step. */
+static void step(struct ksm_now *now)
+{
+	const u64 deadline = local_clock() + KSM_STEP_NSEC;
+	struct ksm_slots *slots = now->scan->slots;
+	struct ksm_walk *walk = &now->walk;
+
+	if (ksm_domain_needs_adjust(walk->domain))
+		ksm_domain_adjust_step(walk->domain);
+	walk->budget = (struct ksm_budget){
+		.pages = UINT_MAX,
+		.skips = UINT_MAX,
+		.deadline = deadline,
+	};
+	switch (now->stage) {
+	case KSM_STAGE_BREAK:
+		now->stage = ksm_move_break(walk, now->target, deadline);
+		break;
+	case KSM_STAGE_FORGET:
+		now->stage = ksm_move_forget(slots, walk, now->target, deadline);
+		break;
+	case KSM_STAGE_SCAN:
+		merge_pages(now);
+		break;
+	case KSM_STAGE_LEAVE:
+		if (ksm_walk_forget(walk, ULONG_MAX))
+			now->stage = KSM_STAGE_NONE;
+		break;
+	default:
+		/* There is no memory for its domain, or for copies of its pages. */
+		walk->no_memory = true;
+		now->stage = KSM_STAGE_NONE;
+	}
+}
+
+/* Returns true once there is nothing left to do. */
+static bool merge_piece(struct ksm_now *now)
+{
+	const u64 end = local_clock() + KSM_BATCH_NSEC;
+
+	ksm_domain_lend_merge(now->scan->walk.domain, now->walk.domain);
+	begin_piece(now);
+	do {
+		step(now);
+		cond_resched();
+	} while (now->stage != KSM_STAGE_NONE && !signal_pending(current) &&
+		 local_clock() < end);
+	ksm_domain_lend_merge(now->walk.domain, now->scan->walk.domain);
+	return now->stage == KSM_STAGE_NONE;
+}
+
+static int merge_pieces(struct ksm_now *now)
+{
+	bool done;
+	int err;
+
+	do {
+		if (signal_pending(current))
+			return -EINTR;
+		err = lock_unless_unmerging();
+		if (err)
+			return err;
+		done = merge_piece(now);
+		ksm_unlock();
+	} while (!done);
+	return 0;
+}
+
+/* What the writer is told when each page was visited. */
+static int outcome(const struct ksm_now *now)
+{
+	if (now->exited)
+		return -ESRCH;
+	if (now->walk.no_memory || (now->outcomes & BIT(KSM_NO_MEMORY)))
+		return -ENOMEM;
+	if (now->walk.skipped || (now->outcomes & BIT(KSM_BUSY)))
+		return -EAGAIN;
+	return 0;
+}
+
+/**
+ * ksm_now - merge what is marked in an mm
+ * @scan: the pass of ksmd
+ * @mm: the mm
+ *
+ * Pages that were faulted in lately may sit in per-CPU batches, whose references keep
+ * them from being merged: these are drained first.
+ *
+ * Context: a task; may sleep.  The caller holds a reference to @mm, but need not keep
+ * its address space.
+ * Return: 0; -EAGAIN if some pages were busy; -ENOMEM; -EINTR if a signal has arrived;
+ * -EBUSY if everything is being unmerged, or is to stay so; -ESRCH if the mm exited.
+ * What was merged stays merged.
+ */
+int ksm_now(struct ksm_scan *scan, struct mm_struct *mm)
+{
+	struct ksm_now now = { .scan = scan, .mm = mm, .walk.now = true };
+	int err;
+
+	now.walk.candidate = kcalloc(KSM_LEAF_PAGES, sizeof(*now.walk.candidate),
+				     GFP_KERNEL_ACCOUNT);
+	if (!now.walk.candidate)
+		return -ENOMEM;
+	lru_add_drain_all();
+	err = claim(&now);
+	if (!err && now.slot) {
+		err = merge_pieces(&now);
+		ksm_slots_release(scan->slots, now.slot);
+	}
+	kfree(now.walk.candidate);
+	return err ?: outcome(&now);
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Kernel Samepage Merging: merging one mm at once, for /proc/PID/ksm_merge.
+ */
+#ifndef _MM_KSM_NOW_H
+#define _MM_KSM_NOW_H
+
+struct ksm_scan;
+struct mm_struct;
+
+int ksm_now(struct ksm_scan *scan, struct mm_struct *mm);
+
+#endif /* _MM_KSM_NOW_H */
