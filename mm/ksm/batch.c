@@ -18,6 +18,7 @@
 #include "page.h"
 #include "record.h"
 #include "replace.h"
+#include "skip.h"
 #include "stable.h"
 #include "vma.h"
 
@@ -278,13 +279,22 @@ static void release_fresh(struct ksm_domain *domain, struct folio *folio)
 	folio_put(folio);
 }
 
+/* A page that differs from the shared page with its sample is tried again. */
+static void note_result(struct ksm_merge *merge, const struct ksm_request *request)
+{
+	merge->outcomes |= BIT(request->result);
+	if (trace_ksm_page_skipped_enabled() &&
+	    (request->compared || request->result != KSM_DIFFERENT))
+		ksm_trace_request(request->mm, request->address, request->result);
+}
+
 static void finish(struct ksm_domain *domain)
 {
 	struct ksm_merge *merge = domain->merge;
 	unsigned int i;
 
 	for (i = 0; i < merge->nr_requests; i++) {
-		merge->outcomes |= BIT(merge->request[i].result);
+		note_result(merge, &merge->request[i]);
 		ksm_item_free(merge->request[i].item);
 		if (merge->request[i].kfolio)
 			folio_put(merge->request[i].kfolio);

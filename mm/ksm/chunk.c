@@ -19,6 +19,7 @@
 #include "fingerprint.h"
 #include "page.h"
 #include "record.h"
+#include "skip.h"
 #include "stable.h"
 #include "visit.h"
 #include "walk.h"
@@ -312,6 +313,7 @@ static void visit_unshared(struct ksm_chunk *chunk, struct ksm_record *record,
 			   struct page *page)
 {
 	u64 sample = page_key(chunk, page, record->offset, ksm_sample);
+	const u32 tag = record->state == KSM_NONE ? 0 : record->tag;
 	u64 key = sample;
 	struct ksm_candidate *candidate;
 	enum ksm_visit visit;
@@ -324,8 +326,11 @@ static void visit_unshared(struct ksm_chunk *chunk, struct ksm_record *record,
 		visit = ksm_visit_page_now(chunk->walk->domain, record, sample, key);
 	else
 		visit = ksm_visit_page(chunk->walk->domain, record, sample, key);
-	if (visit == KSM_VISIT_DONE)
+	if (visit == KSM_VISIT_DONE) {
+		if (trace_ksm_page_skipped_enabled())
+			ksm_trace_visited(record, chunk->walk->now || tag == ksm_tag(key));
 		return;
+	}
 	candidate = add_candidate(chunk->walk, record);
 	candidate->sample = sample;
 	candidate->settled = visit == KSM_VISIT_SETTLED;
@@ -408,6 +413,8 @@ static enum ksm_chunk_result scan_pages(struct ksm_chunk *chunk)
 			visit_page(chunk, chunk->record++);
 		} else if (chunk_page(chunk, chunk->at)) {
 			return KSM_CHUNK_NEEDS_LEAF;
+		} else if (trace_ksm_page_skipped_enabled()) {
+			ksm_trace_unusable(chunk);
 		}
 	}
 	return KSM_CHUNK_DONE;

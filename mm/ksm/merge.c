@@ -24,6 +24,7 @@
 #include "merge.h"
 #include "page.h"
 #include "record.h"
+#include "skip.h"
 #include "stable.h"
 #include "unmerge.h"
 #include "visit.h"
@@ -337,13 +338,16 @@ static enum ksm_result find_and_request(struct ksm_domain *domain,
 	if (is_zero(domain, page, content)) {
 		/* Zeroed pages are often about to be written to. */
 		if (!settled)
-			return KSM_BUSY;
+			return KSM_GONE;
 		if (wants_zero_page(domain, record))
 			return request_zero(domain, record, page);
 	}
 	result = request_stable(domain, record, page, content);
-	if (result != KSM_DIFFERENT || !settled)
+	if (result != KSM_DIFFERENT)
 		return result;
+	/* Until it is seen unchanged, its duplicates must not find it. */
+	if (!settled)
+		return KSM_GONE;
 	return request_unstable(domain, record, page, content);
 }
 
@@ -363,6 +367,21 @@ static bool wait_if_rewritten(struct ksm_domain *domain,
 	return true;
 }
 
+/*
+ * A page that this batch has no room for comes up in the next one.  A page that is its
+ * own duplicate, mapped by another process, is not busy: there is nothing to save.
+ */
+static void note_outcome(struct ksm_merge *merge, const struct ksm_record *record,
+			 struct page *page, enum ksm_result result)
+{
+	if (merge->full)
+		return;
+	if (result != KSM_BUSY || ksm_skip_reason(page, result) != KSM_SKIP_MAPPED_ELSEWHERE)
+		merge->outcomes |= BIT(result);
+	if (trace_ksm_page_skipped_enabled())
+		ksm_trace_skipped(record, page, result);
+}
+
 /* Choose what to merge a page with, or insert it in the unstable index. */
 static void cmp_and_merge_page(struct ksm_domain *domain,
 			       const struct ksm_candidate *candidate, struct page *page)
@@ -374,8 +393,11 @@ static void cmp_and_merge_page(struct ksm_domain *domain,
 	enum ksm_result result;
 	unsigned int tries;
 
-	if (record->state == KSM_SHARED && wait_if_rewritten(domain, candidate))
+	if (record->state == KSM_SHARED && wait_if_rewritten(domain, candidate)) {
+		if (trace_ksm_page_skipped_enabled())
+			ksm_trace_skipped(record, page, KSM_GONE);
 		return;
+	}
 	for (tries = 0; tries < 2; tries++) {
 		bool settled;
 
@@ -386,9 +408,7 @@ static void cmp_and_merge_page(struct ksm_domain *domain,
 			break;
 		ksm_set_ambiguous(domain, content.sample);
 	}
-	/* A page that this batch has no room for comes up in the next one. */
-	if (!domain->merge->full)
-		domain->merge->outcomes |= BIT(result);
+	note_outcome(domain->merge, record, page, result);
 	/* In the index its duplicates will find it meanwhile. */
 	if (record->state == KSM_UNSHARED)
 		record->skips = skips;

@@ -12,6 +12,7 @@
 #include <linux/pagewalk.h>
 #include <linux/sched.h>
 #include <linux/sched/clock.h>
+#include <trace/events/ksm.h>
 
 #include "chunk.h"
 #include "domain.h"
@@ -171,6 +172,8 @@ static enum ksm_chunk_lock lock_chunk(struct ksm_chunk *chunk, pmd_t *pmd)
  */
 static void skip_chunk(struct ksm_walk *walk, struct ksm_chunk *chunk)
 {
+	trace_ksm_page_skipped(chunk->vma->vm_mm, ksm_chunk_address(chunk, chunk->at),
+			       KSM_SKIP_NO_MEMORY);
 	chunk->at = chunk->end;
 	walk->budget.pages -= min(walk->budget.pages, KSM_LEAF_PAGES);
 	walk->no_memory = true;

@@ -7,6 +7,33 @@
 
 #include <linux/tracepoint.h>
 
+#ifndef _KSM_SKIP_REASONS
+#define _KSM_SKIP_REASONS
+/**
+ * enum ksm_skip - why a page was visited and not merged
+ * @KSM_SKIP_CHANGED: it is new, or has changed since the previous visit
+ * @KSM_SKIP_NO_DUPLICATE: no page with the same content is known
+ * @KSM_SKIP_LOCKED: it, or the page to merge it with, was locked or in use for a moment
+ * @KSM_SKIP_PINNED: something besides page tables has references to it
+ * @KSM_SKIP_MAPPED_ELSEWHERE: its duplicate is the same page, mapped by another process
+ * @KSM_SKIP_HUGE_KEPT: it belongs to a huge page that was not split
+ * @KSM_SKIP_POISONED: the hardware has reported an error in it
+ * @KSM_SKIP_TAGGED: it has memory tags
+ * @KSM_SKIP_NO_MEMORY: there was no memory for a record or a shared page
+ */
+enum ksm_skip {
+	KSM_SKIP_CHANGED,
+	KSM_SKIP_NO_DUPLICATE,
+	KSM_SKIP_LOCKED,
+	KSM_SKIP_PINNED,
+	KSM_SKIP_MAPPED_ELSEWHERE,
+	KSM_SKIP_HUGE_KEPT,
+	KSM_SKIP_POISONED,
+	KSM_SKIP_TAGGED,
+	KSM_SKIP_NO_MEMORY,
+};
+#endif
+
 DECLARE_EVENT_CLASS(ksm_pass,
 
 	TP_PROTO(int seq, u32 rmap_entries),
@@ -222,6 +249,53 @@ TRACE_EVENT(ksm_advisor,
 
 	TP_printk("ksm scan time %lld pages_to_scan %lu cpu percent %u",
 		  __entry->scan_time, __entry->pages_to_scan, __entry->cpu_percent)
+);
+
+TRACE_DEFINE_ENUM(KSM_SKIP_CHANGED);
+TRACE_DEFINE_ENUM(KSM_SKIP_NO_DUPLICATE);
+TRACE_DEFINE_ENUM(KSM_SKIP_LOCKED);
+TRACE_DEFINE_ENUM(KSM_SKIP_PINNED);
+TRACE_DEFINE_ENUM(KSM_SKIP_MAPPED_ELSEWHERE);
+TRACE_DEFINE_ENUM(KSM_SKIP_HUGE_KEPT);
+TRACE_DEFINE_ENUM(KSM_SKIP_POISONED);
+TRACE_DEFINE_ENUM(KSM_SKIP_TAGGED);
+TRACE_DEFINE_ENUM(KSM_SKIP_NO_MEMORY);
+
+/**
+ * ksm_page_skipped - a page was visited and not merged
+ * @mm: whose page
+ * @address: its user address
+ * @reason: an enum ksm_skip
+ */
+TRACE_EVENT(ksm_page_skipped,
+
+	TP_PROTO(void *mm, unsigned long address, unsigned int reason),
+
+	TP_ARGS(mm, address, reason),
+
+	TP_STRUCT__entry(
+		__field(void *, mm)
+		__field(unsigned long, address)
+		__field(unsigned int, reason)
+	),
+
+	TP_fast_assign(
+		__entry->mm = mm;
+		__entry->address = address;
+		__entry->reason = reason;
+	),
+
+	TP_printk("mm %p address %lx reason %s", __entry->mm, __entry->address,
+		  __print_symbolic(__entry->reason,
+				   { KSM_SKIP_CHANGED, "changed" },
+				   { KSM_SKIP_NO_DUPLICATE, "no duplicate" },
+				   { KSM_SKIP_LOCKED, "locked" },
+				   { KSM_SKIP_PINNED, "pinned" },
+				   { KSM_SKIP_MAPPED_ELSEWHERE, "mapped elsewhere" },
+				   { KSM_SKIP_HUGE_KEPT, "huge page kept" },
+				   { KSM_SKIP_POISONED, "poisoned" },
+				   { KSM_SKIP_TAGGED, "tagged" },
+				   { KSM_SKIP_NO_MEMORY, "no memory" }))
 );
 
 #endif /* _TRACE_KSM_H */

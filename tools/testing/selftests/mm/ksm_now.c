@@ -154,6 +154,27 @@ static void two_processes(void)
 	}
 }
 
+static void inheriting_child(struct ksm_child *self, void *area)
+{
+	ksm_child_pause(self);
+	ksm_check_unique(area, PAGES, SEED);
+}
+
+/* The only page with the same content is the page itself: that is no reason to retry. */
+static void after_a_fork(void)
+{
+	char *area = stopped_area(PAGES);
+	struct ksm_child child;
+
+	ksm_fill_unique(area, PAGES, SEED);
+	ksm_child_start(&child, inheriting_child, area);
+	ksm_child_wait(&child);
+	ksm_expect("error of the write", merge_now(0), 0);
+	ksm_expect("error of the write for the child", merge_now(child.pid), 0);
+	ksm_child_end(&child);
+	ksm_check_unique(area, PAGES, SEED);
+}
+
 static void other_values(void)
 {
 	static const char *const text[] = { "0", "2", "-1", "11", "x", "1 1" };
@@ -376,6 +397,7 @@ static const struct ksm_case cases[] = {
 	{ "zeroed pages are merged at once", zeroed_pages },
 	{ "a process without marked memory", nothing_marked },
 	{ "pages of two processes", two_processes },
+	{ "pages that two processes map after a fork", after_a_fork },
 	{ "values other than 1 are errors", other_values },
 	{ "while run is 2, EBUSY", while_unmerged },
 	{ "a pinned page gives EAGAIN", pinned_page },

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "ksm_common.h"
@@ -243,12 +244,98 @@ static void advises(void)
 	expect_events("ksm_advisor", 1);
 }
 
+static unsigned int count_reason(const char *reason)
+{
+	char path[256], line[1024], word[64];
+	unsigned int count = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/trace", instance);
+	snprintf(word, sizeof(word), " reason %s\n", reason);
+	file = fopen(path, "r");
+	while (file && fgets(line, sizeof(line), file))
+		count += strstr(line, "ksm_page_skipped:") && strstr(line, word);
+	if (file)
+		fclose(file);
+	return count;
+}
+
+static void expect_reason(const char *reason, unsigned int least)
+{
+	unsigned int count = count_reason(reason);
+
+	if (count < least)
+		ksm_fail("%u events with the reason %s instead of %u at least", count,
+			 reason, least);
+}
+
+static void skipped_fields(void)
+{
+	static const char *const fields[] = { "mm", "address", "reason", NULL };
+
+	check_fields("ksm_page_skipped", fields);
+}
+
+/* In the first pass a page is new, in the second it has no duplicate. */
+static void skips_unique(void)
+{
+	char *area = ksm_map_mergeable(PAGES);
+
+	ksm_fill_unique(area, PAGES, SEED);
+	start_tracing("ksm_page_skipped");
+	ksm_settle();
+	expect_reason("changed", PAGES);
+	expect_reason("no duplicate", PAGES);
+	remove_instance();
+}
+
+static void skips_pinned(void)
+{
+	char *area = ksm_map_mergeable(PAGES);
+	struct iovec pinned = { .iov_base = area, .iov_len = psize() };
+	int ends[2];
+
+	ksm_fill_same(area, PAGES, SEED);
+	ksm_check(!pipe(ends), "pipe");
+	ksm_expect("vmsplice", vmsplice(ends[1], &pinned, 1, 0), psize());
+	start_tracing("ksm_page_skipped");
+	ksm_settle();
+	expect_reason("pinned", 1);
+	remove_instance();
+}
+
+static void inheriting_child(struct ksm_child *self, void *area)
+{
+	ksm_child_pause(self);
+	ksm_check_unique(area, PAGES, SEED);
+}
+
+/* After a fork, the only page with the same content is the page itself. */
+static void skips_inherited(void)
+{
+	char *area = ksm_map_mergeable(PAGES);
+	struct ksm_child child;
+
+	ksm_fill_unique(area, PAGES, SEED);
+	ksm_child_start(&child, inheriting_child, area);
+	ksm_child_wait(&child);
+	start_tracing("ksm_page_skipped");
+	ksm_settle();
+	expect_reason("mapped elsewhere", 1);
+	remove_instance();
+	ksm_child_end(&child);
+}
+
 static const struct ksm_case cases[] = {
 	{ "fields of ksm_start_scan and ksm_stop_scan", scan_fields },
 	{ "fields of ksm_enter and ksm_exit", enter_fields },
 	{ "fields of the two merge events", merge_fields },
 	{ "fields of the two remove events", remove_fields },
 	{ "fields of ksm_advisor", advisor_fields },
+	{ "fields of ksm_page_skipped", skipped_fields },
+	{ "ksm_page_skipped tells new pages and pages without a duplicate", skips_unique },
+	{ "ksm_page_skipped tells a pinned page", skips_pinned },
+	{ "ksm_page_skipped tells pages that another process maps", skips_inherited },
 	{ "ksm_start_scan comes with each pass", starts },
 	{ "ksm_stop_scan comes with each pass", stops },
 	{ "ksm_enter comes with the first advice", enters },

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Kernel Samepage Merging: why pages were not merged, for the trace event.
+ *
+ * A reason is looked for after the fact, so that merging need not carry it along.  In
+ * between a lock or a reference may have gone.  Callers check that the event is on.
+ */
+
+#include <linux/mm.h>
+#include <linux/pgtable.h>
+
+#include "chunk.h"
+#include "page.h"
+#include "record.h"
+#include "skip.h"
+
+static enum ksm_skip busy_reason(struct page *page)
+{
+	struct folio *folio = page_folio(page);
+
+	if (folio_test_large(folio))
+		return KSM_SKIP_HUGE_KEPT;
+	if (!ksm_page_only_mapped(page))
+		return KSM_SKIP_PINNED;
+	if (folio_mapcount(folio) > 1 && !folio_test_locked(folio))
+		return KSM_SKIP_MAPPED_ELSEWHERE;
+	return KSM_SKIP_LOCKED;
+}
+
+/**
+ * ksm_skip_reason - why a page was not merged
+ * @page: the page, with one reference of the caller
+ * @result: how the attempt to merge it ended, not KSM_MERGED
+ *
+ * Context: any.
+ * Return: the reason.
+ */
+enum ksm_skip ksm_skip_reason(struct page *page, enum ksm_result result)
+{
+	if (PageHWPoison(page))
+		return KSM_SKIP_POISONED;
+	if (ksm_page_never_equal(page))
+		return KSM_SKIP_TAGGED;
+	switch (result) {
+	case KSM_BUSY:
+		return busy_reason(page);
+	case KSM_DIFFERENT:
+		return KSM_SKIP_NO_DUPLICATE;
+	case KSM_NO_MEMORY:
+		return KSM_SKIP_NO_MEMORY;
+	default:
+		return KSM_SKIP_CHANGED;
+	}
+}
+
+/**
+ * ksm_trace_skipped - tell why no request was made for a candidate
+ * @record: its record
+ * @page: its page, with one reference of the caller
+ * @result: what came of it
+ *
+ * Context: under ksm.lock.
+ */
+void ksm_trace_skipped(const struct ksm_record *record, struct page *page,
+		       enum ksm_result result)
+{
+	if (result != KSM_MERGED)
+		trace_ksm_page_skipped(ksm_record_mm(record), ksm_record_address(record),
+				       ksm_skip_reason(page, result));
+}
+
+/**
+ * ksm_trace_request - tell why a request failed
+ * @mm: the mm of the page
+ * @address: its user address
+ * @result: what came of the request
+ *
+ * Context: may sleep; takes mmap_lock.
+ */
+void ksm_trace_request(struct mm_struct *mm, unsigned long address, enum ksm_result result)
+{
+	enum ksm_skip reason = KSM_SKIP_CHANGED;
+	struct ksm_target target;
+
+	if (result == KSM_MERGED)
+		return;
+	if (ksm_target_get(&target, mm, address)) {
+		/* The contents differ from what they were when they were hashed. */
+		if (result != KSM_DIFFERENT)
+			reason = ksm_skip_reason(target.page, result);
+		ksm_target_put(&target);
+	}
+	trace_ksm_page_skipped(mm, address, reason);
+}
+
+/**
+ * ksm_trace_visited - tell why the sample of a page made no candidate of it
+ * @record: its record
+ * @unchanged: the page holds what it held when it was visited before
+ *
+ * Context: under ksm.lock.
+ */
+void ksm_trace_visited(const struct ksm_record *record, bool unchanged)
+{
+	trace_ksm_page_skipped(ksm_record_mm(record), ksm_record_address(record),
+			       unchanged ? KSM_SKIP_NO_DUPLICATE : KSM_SKIP_CHANGED);
+}
+
+/**
+ * ksm_trace_unusable - tell why a page without a record gets none
+ * @chunk: the chunk; the page is that at @chunk->at
+ *
+ * Context: under ksm.lock, with the page table lock held.
+ */
+void ksm_trace_unusable(const struct ksm_chunk *chunk)
+{
+	const unsigned long address = ksm_chunk_address(chunk, chunk->at);
+	struct page *page = chunk->huge;
+	pte_t pte;
+
+	if (chunk->pte) {
+		pte = ptep_get(chunk->pte + chunk->at);
+		page = pte_present(pte) ? vm_normal_page(chunk->vma, address, pte) : NULL;
+	} else {
+		page += chunk->at;
+	}
+	if (page && (PageHWPoison(page) || ksm_page_never_equal(page)))
+		trace_ksm_page_skipped(chunk->vma->vm_mm, address,
+				       ksm_skip_reason(page, KSM_GONE));
+}
