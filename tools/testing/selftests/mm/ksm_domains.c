@@ -436,6 +436,58 @@ static void move_breaks(void)
 	expect_apart(a, b);
 }
 
+static void merge_now(const struct member *member)
+{
+	char path[KSM_TEXT];
+
+	snprintf(path, sizeof(path), "/proc/%d/ksm_merge", member->child.pid);
+	ksm_expect("error of ksm_merge", ksm_write_file(path, "1"), 0);
+}
+
+static void request_inside(void)
+{
+	struct member *a, *b, *also_a;
+
+	begin();
+	ksm_set("run", 0);
+	make_cgroup("a");
+	make_cgroup("b");
+	a = start(0, "a");
+	b = start(1, "b");
+	also_a = start(2, "a");
+	merge_now(a);
+	merge_now(b);
+	merge_now(also_a);
+	ksm_expect_figures(PAGES, PAGES, PAGES);
+	expect_together(a, also_a);
+	expect_apart(a, b);
+}
+
+/* ksmd does not run, so that the write finds each mm in its former domain. */
+static void request_moves(void)
+{
+	struct member *a, *b, *c;
+
+	begin();
+	ksm_set("run", 0);
+	make_cgroup("a");
+	make_cgroup("b");
+	a = start(0, "a");
+	b = start(1, "a");
+	c = start(2, "b");
+	merge_now(a);
+	merge_now(b);
+	merge_now(c);
+	expect_together(a, b);
+	move_to(b->child.pid, "b");
+	merge_now(b);
+	expect_apart(a, b);
+	expect_together(b, c);
+	ksm_expect_figures(2 * PAGES, PAGES, 0);
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+}
+
 static void run_offspring(struct ksm_child *self, void *arg)
 {
 	struct member *offspring = arg;
@@ -699,6 +751,8 @@ static const struct ksm_case cases[] = {
 	{ "shared pages follow memory.ksm.group", group_changes },
 	{ "a process that changes its cgroup gets copies", move_breaks },
 	{ "a child that changes its cgroup gets copies", forked_and_moved },
+	{ "a write to ksm_merge merges inside a cgroup", request_inside },
+	{ "a write to ksm_merge gives a process that has moved copies", request_moves },
 	{ "zero pages are common", zero_pages_are_common },
 	{ "a removed cgroup goes", removal },
 	{ "ksm_stat has the domain", domain_in_ksm_stat },
