@@ -41,6 +41,7 @@
  * @walk: how far the visit has got, and the domain of @slot
  * @stage: what is to be done next, as in a pass; %KSM_STAGE_NONE at the end
  * @exited: the mm has exited
+ * @copied: it got copies of pages, which may sit in per-CPU batches
  * @outcomes: a bit for each enum ksm_result that an attempt to merge has ended with
  */
 struct ksm_now {
@@ -51,6 +52,7 @@ struct ksm_now {
 	struct ksm_walk walk;
 	enum ksm_stage stage;
 	bool exited;
+	bool copied;
 	unsigned int outcomes;
 };
 
@@ -172,6 +174,7 @@ static void step(struct ksm_now *now)
 	};
 	switch (now->stage) {
 	case KSM_STAGE_BREAK:
+		now->copied = true;
 		now->stage = ksm_move_break(walk, now->target, deadline);
 		break;
 	case KSM_STAGE_FORGET:
@@ -191,6 +194,17 @@ static void step(struct ksm_now *now)
 	}
 }
 
+/* Whether ksm.lock is to be released before the next step. */
+static bool piece_ends(const struct ksm_now *now, u64 end)
+{
+	if (now->stage == KSM_STAGE_NONE || signal_pending(current))
+		return true;
+	/* The references of per-CPU batches are dropped first. */
+	if (now->stage == KSM_STAGE_SCAN && now->copied)
+		return true;
+	return local_clock() >= end;
+}
+
 /* Returns true once there is nothing left to do. */
 static bool merge_piece(struct ksm_now *now)
 {
@@ -201,8 +215,7 @@ static bool merge_piece(struct ksm_now *now)
 	do {
 		step(now);
 		cond_resched();
-	} while (now->stage != KSM_STAGE_NONE && !signal_pending(current) &&
-		 local_clock() < end);
+	} while (!piece_ends(now, end));
 	ksm_domain_lend_merge(now->walk.domain, now->scan->walk.domain);
 	return now->stage == KSM_STAGE_NONE;
 }
@@ -220,6 +233,10 @@ static int merge_pieces(struct ksm_now *now)
 			return err;
 		done = merge_piece(now);
 		ksm_unlock();
+		if (now->copied) {
+			lru_add_drain_all();
+			now->copied = false;
+		}
 	} while (!done);
 	return 0;
 }
@@ -241,8 +258,8 @@ static int outcome(const struct ksm_now *now)
  * @scan: the pass of ksmd
  * @mm: the mm
  *
- * Pages that were faulted in lately may sit in per-CPU batches, whose references keep
- * them from being merged: these are drained first.
+ * Pages that were faulted in or copied lately may sit in per-CPU batches, whose
+ * references keep them from being merged: these are drained first.
  *
  * Context: a task; may sleep.  The caller holds a reference to @mm, but need not keep
  * its address space.
