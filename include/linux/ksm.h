@@ -38,6 +38,7 @@ void collect_procs_ksm(struct folio *folio, struct page *page,
 		       struct list_head *to_kill, int force_early);
 
 long ksm_process_profit(struct mm_struct *mm);
+unsigned long ksm_process_sharing(struct mm_struct *mm);
 bool ksm_process_mergeable(struct mm_struct *mm);
 int ksm_merge_now(struct mm_struct *mm);
 

@@ -29,7 +29,7 @@ static int result_to_errno(enum ksm_result result)
 
 /**
  * ksm_item_fill - note where a shared page is mapped
- * @item: new; filled in but for its node
+ * @item: new; filled in but for its node and its slot
  * @vma: the VMA
  * @address: the user address
  *
@@ -38,7 +38,6 @@ static int result_to_errno(enum ksm_result result)
 void ksm_item_fill(struct ksm_rmap_item *item, struct vm_area_struct *vma,
 		   unsigned long address)
 {
-	item->mm = vma->vm_mm;
 	item->address = address;
 	item->index = linear_page_index(vma, address);
 	item->anon_vma = vma->anon_vma;
@@ -62,6 +61,7 @@ void ksm_record_share(struct ksm_domain *domain, struct ksm_record *record,
 	record->state = KSM_SHARED;
 	record->age = 0;
 	record->skips = domain->merge->pass;
+	item->slot = ksm_leaf_of(record)->owner;
 	ksm_stable_append(domain, node, item);
 }
 
@@ -282,10 +282,15 @@ static void release_fresh(struct ksm_domain *domain, struct folio *folio)
 /* A page that differs from the shared page with its sample is tried again. */
 static void note_result(struct ksm_merge *merge, const struct ksm_request *request)
 {
-	merge->outcomes |= BIT(request->result);
-	if (trace_ksm_page_skipped_enabled() &&
-	    (request->compared || request->result != KSM_DIFFERENT))
-		ksm_trace_request(request->mm, request->address, request->result);
+	const enum ksm_result result = request->result;
+	const bool told = trace_ksm_page_skipped_enabled() &&
+			  (request->compared || result != KSM_DIFFERENT);
+
+	merge->outcomes |= BIT(result);
+	if (result == KSM_MERGED)
+		return;
+	if (told || result == KSM_BUSY || result == KSM_NO_MEMORY)
+		ksm_note_request(request->record, result);
 }
 
 static void finish(struct ksm_domain *domain)

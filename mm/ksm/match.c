@@ -229,7 +229,7 @@ static enum ksm_result find_other(struct ksm_domain *domain, struct page *page,
 		next = ksm_unstable_next(other);
 		found->record = other;
 		if (result == KSM_GONE)
-			ksm_unstable_remove(&domain->unstable, other);
+			ksm_record_remove(domain, other);
 		else if (result != KSM_DIFFERENT)
 			return result;
 	}
@@ -245,7 +245,7 @@ static void convert(struct ksm_domain *domain, struct ksm_record *record)
 	struct ksm_target target;
 	u64 sample, key;
 
-	ksm_unstable_remove(&domain->unstable, record);
+	ksm_record_remove(domain, record);
 	if (!ksm_target_get(&target, ksm_record_mm(record), ksm_record_address(record)))
 		return;
 	sample = ksm_page_key(domain, target.page, ksm_sample);
@@ -259,7 +259,7 @@ static void convert(struct ksm_domain *domain, struct ksm_record *record)
 	record->full = true;
 	/* If a duplicate is there, the next visit of this page finds it. */
 	if (!ksm_unstable_find(&domain->unstable, record->tag, true))
-		ksm_unstable_insert(&domain->unstable, record);
+		ksm_record_insert(domain, record);
 }
 
 static void convert_sampled(struct ksm_domain *domain, u64 sample)

@@ -270,7 +270,7 @@ static enum ksm_result request_two(struct ksm_domain *domain, struct ksm_record 
 		ksm_node_free(node);
 		return kfolio == ERR_PTR(-ENOMEM) ? KSM_NO_MEMORY : KSM_GONE;
 	}
-	ksm_unstable_remove(&domain->unstable, duplicate->record);
+	ksm_record_remove(domain, duplicate->record);
 	folio_ref_add(kfolio, 2);
 	own.kfolio = kfolio;
 	other.kfolio = kfolio;
@@ -293,7 +293,7 @@ static enum ksm_result request_unstable(struct ksm_domain *domain,
 
 	result = ksm_match_unstable(domain, page, content, &other);
 	if (result == KSM_DIFFERENT) {
-		ksm_unstable_insert(&domain->unstable, record);
+		ksm_record_insert(domain, record);
 	} else if (result == KSM_MERGED) {
 		if (!ksm_page_only_mapped(page))
 			return KSM_BUSY;
@@ -374,9 +374,15 @@ static bool wait_if_rewritten(struct ksm_domain *domain,
 static void note_outcome(struct ksm_merge *merge, const struct ksm_record *record,
 			 struct page *page, enum ksm_result result)
 {
+	enum ksm_skip reason = KSM_SKIP_CHANGED;
+
 	if (merge->full)
 		return;
-	if (result != KSM_BUSY || ksm_skip_reason(page, result) != KSM_SKIP_MAPPED_ELSEWHERE)
+	if (result == KSM_BUSY || result == KSM_NO_MEMORY) {
+		reason = ksm_skip_reason(page, result);
+		ksm_note_skip(record, reason);
+	}
+	if (reason != KSM_SKIP_MAPPED_ELSEWHERE)
 		merge->outcomes |= BIT(result);
 	if (trace_ksm_page_skipped_enabled())
 		ksm_trace_skipped(record, page, result);

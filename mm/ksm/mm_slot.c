@@ -91,27 +91,6 @@ struct ksm_mm_slot *ksm_slots_find(struct ksm_slots *slots, struct mm_struct *mm
 }
 
 /**
- * ksm_mm_leaf_bytes - memory that records of the pages of an mm take
- * @slots: the slots
- * @mm: the mm
- *
- * Context: any; takes ksm_slots.lock.
- * Return: bytes.
- */
-unsigned long ksm_mm_leaf_bytes(struct ksm_slots *slots, struct mm_struct *mm)
-{
-	struct ksm_mm_slot *slot;
-	unsigned long bytes = 0;
-
-	spin_lock(&slots->lock);
-	slot = ksm_slots_find(slots, mm);
-	if (slot)
-		bytes = READ_ONCE(slot->leaf_bytes);
-	spin_unlock(&slots->lock);
-	return bytes;
-}
-
-/**
  * ksm_slots_any_short - whether memory cgroups of some mms are short of memory
  * @slots: the slots
  * @bucket: where to begin; moved to where the next call is to begin

@@ -147,6 +147,32 @@ void ksm_record_seen(struct ksm_domain *domain, struct ksm_record *record)
 }
 
 /**
+ * ksm_record_insert - insert a record in the unstable index
+ * @domain: the index
+ * @record: %KSM_SEEN, with @tag and @full set; becomes %KSM_UNSHARED
+ *
+ * Context: any; under ksm.lock.
+ */
+void ksm_record_insert(struct ksm_domain *domain, struct ksm_record *record)
+{
+	ksm_unstable_insert(&domain->unstable, record);
+	ksm_leaf_of(record)->owner->nr_unshared++;
+}
+
+/**
+ * ksm_record_remove - take a record out of the unstable index
+ * @domain: the index
+ * @record: %KSM_UNSHARED; becomes %KSM_SEEN
+ *
+ * Context: any; under ksm.lock.
+ */
+void ksm_record_remove(struct ksm_domain *domain, struct ksm_record *record)
+{
+	ksm_unstable_remove(&domain->unstable, record);
+	ksm_leaf_of(record)->owner->nr_unshared--;
+}
+
+/**
  * ksm_record_changed - note that the content of a page has changed
  * @domain: the index and the counters
  * @record: %KSM_SEEN or %KSM_UNSHARED; becomes %KSM_SEEN
@@ -160,7 +186,7 @@ void ksm_record_changed(struct ksm_domain *domain, struct ksm_record *record, u3
 {
 	domain->counters.changed++;
 	if (record->state == KSM_UNSHARED)
-		ksm_unstable_remove(&domain->unstable, record);
+		ksm_record_remove(domain, record);
 	record->tag = tag;
 	record->full = false;
 	record->age = 0;
@@ -192,7 +218,7 @@ void ksm_record_unshare(struct ksm_domain *domain, struct ksm_record *record)
 	ksm_leaf_of(record)->skips = 0;
 	switch ((enum ksm_state)record->state) {
 	case KSM_UNSHARED:
-		ksm_unstable_remove(&domain->unstable, record);
+		ksm_record_remove(domain, record);
 		break;
 	case KSM_SHARED:
 		detach_item(domain, record);

@@ -109,6 +109,8 @@ unsigned long ksm_record_address(const struct ksm_record *record);
 struct mm_struct *ksm_record_mm(const struct ksm_record *record);
 void ksm_record_seen(struct ksm_domain *domain, struct ksm_record *record);
 void ksm_record_changed(struct ksm_domain *domain, struct ksm_record *record, u32 tag);
+void ksm_record_insert(struct ksm_domain *domain, struct ksm_record *record);
+void ksm_record_remove(struct ksm_domain *domain, struct ksm_record *record);
 void ksm_record_unshare(struct ksm_domain *domain, struct ksm_record *record);
 void ksm_record_forget(struct ksm_domain *domain, struct ksm_record *record);
 struct mem_cgroup *ksm_charge_begin(struct mm_struct *mm);

@@ -44,7 +44,7 @@ static bool visit_vma(struct ksm_rmap_step *step, struct vm_area_struct *vma,
 		      struct ksm_rmap_item *item)
 {
 	struct rmap_walk_control *rwc = step->rwc;
-	bool own = vma->vm_mm == item->mm;
+	bool own = vma->vm_mm == item->slot->slot.mm;
 
 	if (!vma_maps_item(vma, item) || own != step->own)
 		return true;

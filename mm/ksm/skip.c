@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Kernel Samepage Merging: why pages were not merged, for the trace event.
+ * Kernel Samepage Merging: why pages were not merged.
  *
  * A reason is looked for after the fact, so that merging need not carry it along.  In
  * between a lock or a reference may have gone.  Callers check that the event is on.
@@ -13,6 +13,20 @@
 #include "page.h"
 #include "record.h"
 #include "skip.h"
+#include "slots.h"
+
+/**
+ * ksm_skip_name - the name of a reason
+ * @reason: an enum ksm_skip
+ *
+ * Return: the name, as in the trace event ksm_page_skipped.
+ */
+const char *ksm_skip_name(unsigned int reason)
+{
+	static const struct trace_print_flags names[] = { KSM_SKIP_NAMES };
+
+	return reason < ARRAY_SIZE(names) ? names[reason].name : "unknown";
+}
 
 static enum ksm_skip busy_reason(struct page *page)
 {
@@ -70,26 +84,39 @@ void ksm_trace_skipped(const struct ksm_record *record, struct page *page,
 }
 
 /**
- * ksm_trace_request - tell why a request failed
- * @mm: the mm of the page
- * @address: its user address
- * @result: what came of the request
+ * ksm_note_skip - note why a page of an mm could not be merged
+ * @record: a record of the mm
+ * @reason: the reason
  *
- * Context: may sleep; takes mmap_lock.
+ * Context: under ksm.lock.
  */
-void ksm_trace_request(struct mm_struct *mm, unsigned long address, enum ksm_result result)
+void ksm_note_skip(const struct ksm_record *record, enum ksm_skip reason)
 {
+	WRITE_ONCE(ksm_leaf_of(record)->owner->skip, reason);
+}
+
+/**
+ * ksm_note_request - note why a request failed, and tell it
+ * @record: the record of the page
+ * @result: what came of the request, not KSM_MERGED
+ *
+ * Context: may sleep; under ksm.lock; takes mmap_lock.
+ */
+void ksm_note_request(const struct ksm_record *record, enum ksm_result result)
+{
+	const unsigned long address = ksm_record_address(record);
+	struct mm_struct *mm = ksm_record_mm(record);
 	enum ksm_skip reason = KSM_SKIP_CHANGED;
 	struct ksm_target target;
 
-	if (result == KSM_MERGED)
-		return;
 	if (ksm_target_get(&target, mm, address)) {
 		/* The contents differ from what they were when they were hashed. */
 		if (result != KSM_DIFFERENT)
 			reason = ksm_skip_reason(target.page, result);
 		ksm_target_put(&target);
 	}
+	if (reason != KSM_SKIP_CHANGED)
+		ksm_note_skip(record, reason);
 	trace_ksm_page_skipped(mm, address, reason);
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Kernel Samepage Merging: why pages were not merged, for the trace event.
+ * Kernel Samepage Merging: why pages were not merged.
  */
 #ifndef _MM_KSM_SKIP_H
 #define _MM_KSM_SKIP_H
@@ -13,11 +13,12 @@
 struct ksm_chunk;
 struct ksm_record;
 
+const char *ksm_skip_name(unsigned int reason);
 enum ksm_skip ksm_skip_reason(struct page *page, enum ksm_result result);
 void ksm_trace_skipped(const struct ksm_record *record, struct page *page,
 		       enum ksm_result result);
-void ksm_trace_request(struct mm_struct *mm, unsigned long address,
-		       enum ksm_result result);
+void ksm_note_skip(const struct ksm_record *record, enum ksm_skip reason);
+void ksm_note_request(const struct ksm_record *record, enum ksm_result result);
 void ksm_trace_visited(const struct ksm_record *record, bool unchanged);
 void ksm_trace_unusable(const struct ksm_chunk *chunk);
 

@@ -11,6 +11,34 @@
 #include "slots.h"
 
 /**
+ * ksm_slots_read - read the figures of an mm
+ * @slots: the slots
+ * @mm: the mm
+ * @figures: filled in; all 0 if @mm has no slot
+ *
+ * Context: any; takes ksm_slots.lock.  ksm.lock is not taken: the figures may not fit
+ * each other.
+ * Return: true if @mm has a slot.
+ */
+bool ksm_slots_read(struct ksm_slots *slots, struct mm_struct *mm,
+		    struct ksm_slot_figures *figures)
+{
+	const struct ksm_mm_slot *slot;
+
+	*figures = (struct ksm_slot_figures){};
+	spin_lock(&slots->lock);
+	slot = ksm_slots_find(slots, mm);
+	if (slot) {
+		figures->leaf_bytes = READ_ONCE(slot->leaf_bytes);
+		figures->unshared = READ_ONCE(slot->nr_unshared);
+		figures->sharing = READ_ONCE(slot->nr_sharing);
+		figures->skip = READ_ONCE(slot->skip);
+	}
+	spin_unlock(&slots->lock);
+	return slot;
+}
+
+/**
  * ksm_slots_set_moving - whether an mm may map further shared pages
  * @slots: the slots
  * @slot: the slot of the mm

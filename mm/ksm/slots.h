@@ -19,6 +19,10 @@ struct ksm_leaf;
  * @slot: link from the mm, and into the list of all slots
  * @leaves: its leaves, in the order of addresses
  * @leaf_bytes: memory in @leaves
+ * @nr_unshared: its records in the unstable index
+ * @nr_sharing: its pages in place of which others are mapped
+ * @skip: why a page of it was not merged the last time that one could not be, an
+ *	enum ksm_skip
  * @domain: the domain of its pages, NULL until it is visited for the first time
  * @moving: it is about to change its domain
  * @claimed: a write to /proc/PID/ksm_merge visits the mm, and no pass does
@@ -28,6 +32,9 @@ struct ksm_mm_slot {
 	struct mm_slot slot;
 	struct ksm_leaf *leaves;
 	unsigned long leaf_bytes;
+	unsigned long nr_unshared;
+	unsigned long nr_sharing;
+	u8 skip;
 	struct ksm_domain *domain;
 	bool moving;
 	bool claimed;
@@ -56,6 +63,20 @@ struct ksm_slots {
 };
 
 /**
+ * struct ksm_slot_figures - what is known of the pages of one mm
+ * @leaf_bytes: memory in leaves
+ * @unshared: pages in the unstable index
+ * @sharing: pages in place of which others are mapped
+ * @skip: why a page could not be merged the last time, an enum ksm_skip
+ */
+struct ksm_slot_figures {
+	unsigned long leaf_bytes;
+	unsigned long unshared;
+	unsigned long sharing;
+	u8 skip;
+};
+
+/**
  * struct ksm_slots_sum - figures of some mms
  * @zero_pages: PTEs in which merging put the zero page
  * @merging: pages that are shared
@@ -75,7 +96,8 @@ int ksm_mm_slot_init(void);
 void ksm_slots_set_changed(struct ksm_slots *slots);
 bool ksm_slots_empty(const struct ksm_slots *slots);
 struct ksm_mm_slot *ksm_slots_find(struct ksm_slots *slots, struct mm_struct *mm);
-unsigned long ksm_mm_leaf_bytes(struct ksm_slots *slots, struct mm_struct *mm);
+bool ksm_slots_read(struct ksm_slots *slots, struct mm_struct *mm,
+		    struct ksm_slot_figures *figures);
 bool ksm_slots_any_short(struct ksm_slots *slots, unsigned int *bucket);
 void ksm_slots_add_up(struct ksm_slots *slots, ksm_slot_match *match, const void *arg,
 		      struct ksm_slots_sum *sum);

@@ -25,6 +25,7 @@
 #include <trace/events/ksm.h>
 
 #include "domain.h"
+#include "slots.h"
 #include "stable.h"
 
 /*
@@ -281,18 +282,30 @@ void ksm_stable_set_key(struct ksm_domain *domain, u64 from, u64 to)
 	}
 }
 
+static struct ksm_rmap_item *first_item(const struct ksm_stable_node *node)
+{
+	return hlist_entry_safe(node->items.first, struct ksm_rmap_item, link);
+}
+
 static void item_remove(struct ksm_domain *domain, struct ksm_rmap_item *item)
 {
 	struct ksm_stable_node *node = item->node;
+	struct mm_struct *mm = item->slot->slot.mm;
+	struct ksm_rmap_item *saving = item;
 
-	trace_ksm_remove_rmap_item(node->kpfn, item, item->mm);
+	if (item == first_item(node))
+		saving = hlist_entry_safe(item->link.next, struct ksm_rmap_item, link);
+	trace_ksm_remove_rmap_item(node->kpfn, item, mm);
 	hlist_del(&item->link);
 	item->node = NULL;
-	item->mm->ksm_merging_pages--;
-	if (--node->nr_items)
+	mm->ksm_merging_pages--;
+	node->nr_items--;
+	if (saving) {
+		saving->slot->nr_sharing--;
 		domain->counters.sharing--;
-	else
+	} else {
 		domain->counters.shared--;
+	}
 }
 
 /**
@@ -530,12 +543,17 @@ static void chain_sort(struct ksm_domain *domain, struct ksm_stable_node *node)
 void ksm_stable_append(struct ksm_domain *domain, struct ksm_stable_node *node,
 		       struct ksm_rmap_item *item)
 {
+	struct ksm_rmap_item *saving;
+
 	ksm_domain_assert_locked(domain);
 	item->node = node;
+	saving = first_item(node);
 	hlist_add_head(&item->link, &node->items);
-	item->mm->ksm_merging_pages++;
+	item->slot->slot.mm->ksm_merging_pages++;
 	domain->counters.changed++;
-	if (node->nr_items++) {
+	node->nr_items++;
+	if (saving) {
+		saving->slot->nr_sharing++;
 		domain->counters.sharing++;
 	} else {
 		domain->counters.shared++;

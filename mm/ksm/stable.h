@@ -13,13 +13,14 @@
 struct anon_vma;
 struct ksm_domain;
 struct ksm_filter;
+struct ksm_mm_slot;
 
 /**
  * struct ksm_rmap_item - a mapping of a shared page
  * @link: in the rmap_items of @node
  * @node: the shared page, NULL once that page has gone
  * @anon_vma: where to look for mappings; a reference is held
- * @mm: the mm that the page was merged in
+ * @slot: the slot of the mm that the page was merged in
  * @address: where it was merged
  * @index: page offset that @address has in @anon_vma
  */
@@ -27,7 +28,7 @@ struct ksm_rmap_item {
 	struct hlist_node link;
 	struct ksm_stable_node *node;
 	struct anon_vma *anon_vma;
-	struct mm_struct *mm;
+	struct ksm_mm_slot *slot;
 	unsigned long address;
 	pgoff_t index;
 };
@@ -36,7 +37,7 @@ struct ksm_rmap_item {
  * struct ksm_stable_node - a write-protected page that mappings share
  * @rb: in the stable tree, for the first node of a content
  * @dups: the other nodes of that content; also where they hang
- * @items: the rmap_items
+ * @items: the rmap_items; the first one stands for the page, each other one saves one
  * @unmapped: in ksm_domain.unmapped or to_reap while there is no rmap_item
  * @key: fingerprint of the content, for the pages of NUMA node @nid; or @sample
  * @sample: likewise, of the sample of the content

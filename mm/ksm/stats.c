@@ -120,9 +120,29 @@ long ksm_process_profit(struct mm_struct *mm)
 {
 	unsigned long merged = READ_ONCE(mm->ksm_merging_pages);
 	long saved = merged + mm_ksm_zero_pages(mm);
+	struct ksm_slot_figures figures;
 
+	ksm_slots_read(&ksm_slots, mm, &figures);
 	return saved * PAGE_SIZE - merged * sizeof(struct ksm_rmap_item) -
-	       ksm_mm_leaf_bytes(&ksm_slots, mm);
+	       figures.leaf_bytes;
+}
+
+/**
+ * ksm_process_sharing - in place of how many pages of a process others are mapped
+ * @mm: its mm
+ *
+ * One mapping of each shared page counts for the page itself.  The sum over all
+ * processes is pages_sharing.
+ *
+ * Context: any; takes ksm_slots.lock.
+ * Return: pages.
+ */
+unsigned long ksm_process_sharing(struct mm_struct *mm)
+{
+	struct ksm_slot_figures figures;
+
+	ksm_slots_read(&ksm_slots, mm, &figures);
+	return figures.sharing;
 }
 
 /**

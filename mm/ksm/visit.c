@@ -49,7 +49,7 @@ static enum ksm_visit visit_unchanged(struct ksm_domain *domain, struct ksm_reco
 		if (record->state == KSM_UNSHARED)
 			return KSM_VISIT_DONE;	/* by the whole page */
 		if (!ksm_unstable_find(&domain->unstable, record->tag, record->full)) {
-			ksm_unstable_insert(&domain->unstable, record);
+			ksm_record_insert(domain, record);
 			return KSM_VISIT_DONE;
 		}
 		ksm_filter_set_repeated(&domain->filter, record->tag);

@@ -17,6 +17,7 @@
 #include "chunk.h"
 #include "domain.h"
 #include "record.h"
+#include "slots.h"
 #include "vma.h"
 #include "walk.h"
 #include "young.h"
@@ -172,6 +173,8 @@ static enum ksm_chunk_lock lock_chunk(struct ksm_chunk *chunk, pmd_t *pmd)
  */
 static void skip_chunk(struct ksm_walk *walk, struct ksm_chunk *chunk)
 {
+	WRITE_ONCE(walk->slot->skip, KSM_SKIP_NO_MEMORY);
+	WRITE_ONCE(walk->slot->skip, KSM_SKIP_NO_MEMORY);
 	trace_ksm_page_skipped(chunk->vma->vm_mm, ksm_chunk_address(chunk, chunk->at),
 			       KSM_SKIP_NO_MEMORY);
 	chunk->at = chunk->end;

@@ -32,6 +32,18 @@ enum ksm_skip {
 	KSM_SKIP_TAGGED,
 	KSM_SKIP_NO_MEMORY,
 };
+
+/* As users read them. */
+#define KSM_SKIP_NAMES \
+	{ KSM_SKIP_CHANGED, "changed" },	\
+	{ KSM_SKIP_NO_DUPLICATE, "no duplicate" },	\
+	{ KSM_SKIP_LOCKED, "locked" },	\
+	{ KSM_SKIP_PINNED, "pinned" },	\
+	{ KSM_SKIP_MAPPED_ELSEWHERE, "mapped elsewhere" },	\
+	{ KSM_SKIP_HUGE_KEPT, "huge page kept" },	\
+	{ KSM_SKIP_POISONED, "poisoned" },	\
+	{ KSM_SKIP_TAGGED, "tagged" },	\
+	{ KSM_SKIP_NO_MEMORY, "no memory" }
 #endif
 
 DECLARE_EVENT_CLASS(ksm_pass,
@@ -286,16 +298,7 @@ TRACE_EVENT(ksm_page_skipped,
 	),
 
 	TP_printk("mm %p address %lx reason %s", __entry->mm, __entry->address,
-		  __print_symbolic(__entry->reason,
-				   { KSM_SKIP_CHANGED, "changed" },
-				   { KSM_SKIP_NO_DUPLICATE, "no duplicate" },
-				   { KSM_SKIP_LOCKED, "locked" },
-				   { KSM_SKIP_PINNED, "pinned" },
-				   { KSM_SKIP_MAPPED_ELSEWHERE, "mapped elsewhere" },
-				   { KSM_SKIP_HUGE_KEPT, "huge page kept" },
-				   { KSM_SKIP_POISONED, "poisoned" },
-				   { KSM_SKIP_TAGGED, "tagged" },
-				   { KSM_SKIP_NO_MEMORY, "no memory" }))
+		  __print_symbolic(__entry->reason, KSM_SKIP_NAMES))
 );
 
 #endif /* _TRACE_KSM_H */

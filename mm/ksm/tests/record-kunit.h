@@ -141,7 +141,7 @@ static void ksm_test_take_over(struct kunit *test)
 	record->full = true;
 	record->age = 3;
 	record->skips = 60;
-	ksm_unstable_insert(&t->domain.unstable, record);
+	ksm_record_insert(&t->domain, record);
 
 	ksm_test_extend(test, link, 0, GENMASK_ULL(20, 0));
 	KUNIT_EXPECT_EQ(test, (int)(*link)->nr, 22);
@@ -185,7 +185,7 @@ static void ksm_test_fill_leaf(struct kunit *test, struct ksm_leaf **link,
 	for (i = 0; i < KSM_LEAF_PAGES; i++) {
 		ksm_record_seen(&t->domain, &(*link)->record[i]);
 		if (i % 2)
-			ksm_unstable_insert(&t->domain.unstable, &(*link)->record[i]);
+			ksm_record_insert(&t->domain, &(*link)->record[i]);
 	}
 }
 
@@ -283,7 +283,7 @@ static void ksm_test_changed(struct kunit *test)
 	record->age = 20;
 	record->skips = 30;
 	t->slot.leaves->skips = 40;
-	ksm_unstable_insert(&t->domain.unstable, record);
+	ksm_record_insert(&t->domain, record);
 	ksm_record_changed(&t->domain, record, 2);
 	KUNIT_EXPECT_EQ(test, (int)record->state, KSM_SEEN);
 	KUNIT_EXPECT_EQ(test, record->tag, 2);

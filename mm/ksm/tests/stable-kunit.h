@@ -27,6 +27,7 @@
  * @domain: its trees and counters
  * @folio: its pages
  * @nr: how many of those there are
+ * @slot: the slot of @mm
  * @mm: whose pages these would be
  */
 struct ksm_stable_test {
@@ -36,6 +37,7 @@ struct ksm_stable_test {
 	struct ksm_domain domain;
 	struct folio *folio[KSM_TEST_PAGES];
 	unsigned int nr;
+	struct ksm_mm_slot slot;
 	struct mm_struct mm;
 };
 
@@ -48,6 +50,7 @@ static int ksm_stable_test_init(struct kunit *test)
 	mutex_init(&t->lock);
 	t->controls.max_page_sharing = 256;
 	t->controls.merge_across_nodes = true;
+	t->slot.slot.mm = &t->mm;
 	if (ksm_domain_init(&t->domain, &t->lock, &t->controls, &t->key))
 		return -ENOMEM;
 	test->priv = t;
@@ -121,7 +124,7 @@ static struct ksm_rmap_item *ksm_test_append(struct kunit *test,
 	KUNIT_EXPECT_NOT_NULL(test, item);
 	if (!item)
 		return NULL;
-	item->mm = &t->mm;
+	item->slot = &t->slot;
 	ksm_stable_append(&t->domain, node, item);
 	return item;
 }
@@ -165,8 +168,10 @@ static void ksm_count(struct kunit *test)
 	ksm_test_append(test, node);
 	KUNIT_EXPECT_EQ(test, t->domain.counters.sharing, 1UL);
 	KUNIT_EXPECT_EQ(test, t->mm.ksm_merging_pages, 2UL);
+	KUNIT_EXPECT_EQ(test, t->slot.nr_sharing, 1UL);
 	ksm_stable_detach(&t->domain, item);
 	KUNIT_EXPECT_NULL(test, item->node);
+	KUNIT_EXPECT_EQ(test, t->slot.nr_sharing, 0UL);
 	KUNIT_EXPECT_EQ(test, t->domain.counters.sharing, 0UL);
 	ksm_item_free(item);
 	ksm_test_detach_all(&t->domain, node);

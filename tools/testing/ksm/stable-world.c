@@ -21,9 +21,14 @@ static void race(struct folio *folio)
 
 void world_init(bool races)
 {
+	unsigned int i;
+
 	memset(world.nodes, 0, sizeof(world.nodes));
 	memset(world.items, 0, sizeof(world.items));
 	memset(world.mms, 0, sizeof(world.mms));
+	memset(world.slots, 0, sizeof(world.slots));
+	for (i = 0; i < NR_MMS; i++)
+		world.slots[i].slot.mm = &world.mms[i];
 	world.anon_vma.refs = 0;
 	CHECK_EQ(ksm_stable_init(), 0);
 	CHECK_EQ(ksm_domain_init(&world.domain, &lock, &controls, &secret), 0);
@@ -180,7 +185,7 @@ static void check_gone(const struct seen *seen)
 
 static void check_items(void)
 {
-	unsigned long merging[NR_MMS] = {}, i, nr = 0;
+	unsigned long merging[NR_MMS] = {}, i, nr = 0, sharing = 0;
 
 	for (i = 0; i < NR_ITEMS; i++) {
 		if (!world.items[i].item)
@@ -188,10 +193,14 @@ static void check_items(void)
 		nr++;
 		CHECK(world.items[i].item->node == world.items[i].node);
 		if (world.items[i].node)
-			merging[world.items[i].item->mm - world.mms]++;
+			merging[world.items[i].item->slot - world.slots]++;
 	}
-	for (i = 0; i < NR_MMS; i++)
+	for (i = 0; i < NR_MMS; i++) {
 		CHECK_EQ(world.mms[i].ksm_merging_pages, merging[i]);
+		CHECK(world.slots[i].nr_sharing <= merging[i]);
+		sharing += world.slots[i].nr_sharing;
+	}
+	CHECK_EQ(world.domain.counters.sharing, sharing);
 	CHECK_EQ(shim_objects_of("ksm_rmap_item"), nr);
 	CHECK_EQ(world.anon_vma.refs, nr);
 }
@@ -237,7 +246,7 @@ struct model_item *world_append(struct ksm_stable_node *node)
 		return NULL;
 	item = ksm_item_alloc();
 	CHECK(item && !item->node);
-	item->mm = &world.mms[rnd_below(NR_MMS)];
+	item->slot = &world.slots[rnd_below(NR_MMS)];
 	item->anon_vma = &world.anon_vma;
 	world.anon_vma.refs++;
 	ksm_stable_append(&world.domain, node, item);

@@ -45,6 +45,7 @@ struct model_item {
  * @nodes: what should be known of its nodes
  * @items: what should be known of its rmap_items
  * @mms: the mms of these
+ * @slots: the slots of @mms
  * @anon_vma: the anon_vma of all of them
  */
 struct stable_world {
@@ -52,6 +53,7 @@ struct stable_world {
 	struct model_node nodes[NR_NODES];
 	struct model_item items[NR_ITEMS];
 	struct mm_struct mms[NR_MMS];
+	struct ksm_mm_slot slots[NR_MMS];
 	struct anon_vma anon_vma;
 };
 

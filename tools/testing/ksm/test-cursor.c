@@ -159,7 +159,7 @@ static void scan_page(unsigned int page)
 	if (record->state == KSM_NONE)
 		ksm_record_seen(&domain, record);
 	else if (record->state == KSM_SEEN)
-		ksm_unstable_insert(&domain.unstable, record);
+		ksm_record_insert(&domain, record);
 	else if (one_in(3))
 		ksm_record_changed(&domain, record, rnd());
 	known[page] = true;

@@ -225,7 +225,7 @@ static struct ksm_rmap_item *share(struct owner *owner, struct ksm_record *recor
 	struct ksm_rmap_item *item = ksm_item_alloc();
 
 	CHECK(item);
-	item->mm = &owner->mm;
+	item->slot = &owner->slot;
 	item->anon_vma = &anon_vma;
 	anon_vma.refs++;
 	record->item = item;
@@ -262,7 +262,7 @@ static void use(struct owner *owner, unsigned int range, unsigned int page)
 	record->skips = model->skips;
 	record->full = model->full;
 	if (model->state == KSM_UNSHARED)
-		ksm_unstable_insert(&domain.unstable, record);
+		ksm_record_insert(&domain, record);
 	else if (model->state == KSM_SHARED)
 		model->item = share(owner, record);
 }
@@ -569,7 +569,7 @@ static unsigned long scan(struct owner *owner, unsigned long nr, unsigned long d
 		record = &(*link)->record[distance > 1 ? 0 : i % NR_PAGES];
 		ksm_record_seen(&domain, record);
 		record->tag = rnd();
-		ksm_unstable_insert(&domain.unstable, record);
+		ksm_record_insert(&domain, record);
 		while (ksm_domain_adjust_step(&domain))
 			;
 	}
