@@ -47,6 +47,23 @@ struct ksm_request {
 	enum ksm_result result;
 };
 
+/* Results of counts that are kept; a page and its duplicate may need one each. */
+#define KSM_NR_COUNTS		8
+
+/**
+ * struct ksm_count - whether merging is worth the split of a large folio
+ * @pfn: the folio
+ * @wanted: how many of its pages must have a duplicate
+ * @pass: in which pass they were counted, low bits
+ * @enough: that many have one
+ */
+struct ksm_count {
+	unsigned long pfn;
+	unsigned int wanted;
+	u8 pass;
+	bool enough;
+};
+
 /**
  * struct ksm_merge - one batch
  * @mm: the mm of the candidates
@@ -64,6 +81,8 @@ struct ksm_request {
  * @chosen: these requests
  * @at: likewise, as replace.c wants them
  * @pass: the low bits of the number of the pass
+ * @keep_large: no large folio is split
+ * @count: the results of counts in large folios
  * @nr_locked: elements of @locked in use
  * @locked: shared pages whose lock is held
  * @full: the rest of the candidates have to wait for the next batch
@@ -86,6 +105,8 @@ struct ksm_merge {
 	struct ksm_request *chosen[KSM_BATCH_PAGES];
 	struct ksm_replacement at[KSM_BATCH_PAGES];
 	u8 pass;
+	bool keep_large;
+	struct ksm_count count[KSM_NR_COUNTS];
 	unsigned int nr_locked;
 	struct folio *locked[KSM_BATCH_PAGES];
 	bool full;

@@ -148,7 +148,11 @@ static struct ksm_candidate *add_candidate(struct ksm_walk *walk,
 {
 	struct ksm_candidate *candidate = &walk->candidate[walk->nr_candidates++];
 
-	*candidate = (struct ksm_candidate){ .record = record, .pass = walk->seqnr };
+	*candidate = (struct ksm_candidate){
+		.record = record,
+		.keep_large = walk->only_new,
+		.pass = walk->seqnr,
+	};
 	return candidate;
 }
 

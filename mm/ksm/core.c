@@ -56,6 +56,7 @@ struct ksm_settings ksm_settings = {
 	.sleep_millisecs = 20,
 	.controls = {
 		.prune_millisecs = 2000,
+		.min_ptes_merged = 1,
 		.max_page_sharing = 256,
 		.merge_across_nodes = true,
 		.merge_across_cgroups = true,

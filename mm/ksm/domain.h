@@ -37,6 +37,7 @@ struct mem_cgroup;
 /**
  * struct ksm_controls - files of /sys/kernel/mm/ksm that merging depends on
  * @prune_millisecs: shortest time between two searches of a chain for stale nodes
+ * @min_ptes_merged: pages of a huge page that must have a duplicate before it is split
  * @max_page_sharing: most rmap_items that ksmd gives a stable node
  * @merge_across_nodes: pages of different NUMA nodes may be merged
  * @merge_across_cgroups: pages of different memory cgroups may be merged
@@ -45,6 +46,7 @@ struct mem_cgroup;
  */
 struct ksm_controls {
 	unsigned int prune_millisecs;
+	unsigned int min_ptes_merged;
 	int max_page_sharing;
 	bool merge_across_nodes;
 	bool merge_across_cgroups;

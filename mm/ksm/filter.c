@@ -190,6 +190,23 @@ void ksm_filter_set_ambiguous(struct ksm_filter *filter, u32 tag)
 }
 
 /**
+ * ksm_filter_expected - how many tags seem to be repeated and are not
+ * @filter: the filter
+ * @nr: a number of tags that single pages have
+ *
+ * A bit of the filter stands for several tags.
+ *
+ * Context: any; under ksm.lock.
+ * Return: as many of these as are expected to have a bit that was set for others.
+ */
+unsigned int ksm_filter_expected(const struct ksm_filter *filter, unsigned int nr)
+{
+	const unsigned long nr_bits = filter->bits.words.nr * BITS_PER_LONG;
+
+	return nr * filter->bits.nr_set / nr_bits;
+}
+
+/**
  * ksm_filter_saturated - whether a filter should be rebuilt
  * @filter: the filter
  *

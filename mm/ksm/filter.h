@@ -63,6 +63,7 @@ void ksm_filter_destroy(struct ksm_filter *filter);
 bool ksm_filter_adjust(struct ksm_filter *filter, unsigned long nr_tags);
 void ksm_filter_set_repeated(struct ksm_filter *filter, u32 tag);
 void ksm_filter_set_ambiguous(struct ksm_filter *filter, u32 tag);
+unsigned int ksm_filter_expected(const struct ksm_filter *filter, unsigned int nr);
 bool ksm_filter_saturated(const struct ksm_filter *filter);
 void ksm_filter_begin_rebuild(struct ksm_filter *filter);
 void ksm_filter_allocate_step(struct ksm_filter *filter);

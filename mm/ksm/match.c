@@ -15,6 +15,7 @@
 
 #include "batch.h"
 #include "domain.h"
+#include "huge.h"
 #include "match.h"
 #include "page.h"
 #include "record.h"
@@ -181,6 +182,8 @@ static enum ksm_result compare_other(const struct ksm_domain *domain,
 	    ksm_page_nid(domain, other_page) != ksm_page_nid(domain, page))
 		return KSM_GONE;
 	if (ksm_pages_equal(page, other_page)) {
+		if (!ksm_may_split(domain, other_page))
+			return KSM_GONE;
 		if (ksm_page_only_mapped(other_page))
 			return KSM_MERGED;
 		/* Its own visit found no duplicate yet, so nothing else reports it. */

@@ -20,6 +20,7 @@
 #include "batch.h"
 #include "domain.h"
 #include "fresh.h"
+#include "huge.h"
 #include "match.h"
 #include "merge.h"
 #include "page.h"
@@ -335,6 +336,8 @@ static enum ksm_result find_and_request(struct ksm_domain *domain,
 {
 	enum ksm_result result;
 
+	if (!ksm_may_split(domain, page))
+		return KSM_KEPT;
 	if (is_zero(domain, page, content)) {
 		/* Zeroed pages are often about to be written to. */
 		if (!settled)
@@ -378,7 +381,7 @@ static void note_outcome(struct ksm_merge *merge, const struct ksm_record *recor
 
 	if (merge->full)
 		return;
-	if (result == KSM_BUSY || result == KSM_NO_MEMORY) {
+	if (result == KSM_BUSY || result == KSM_KEPT || result == KSM_NO_MEMORY) {
 		reason = ksm_skip_reason(page, result);
 		ksm_note_skip(record, reason);
 	}
@@ -536,6 +539,7 @@ unsigned int ksm_merge_candidates(struct ksm_domain *domain,
 	mm = ksm_record_mm(candidate->record);
 	domain->merge->mm = mm;
 	domain->merge->pass = candidate->pass;
+	domain->merge->keep_large = candidate->keep_large;
 	memcg = get_mem_cgroup_from_mm(mm);
 	active = set_active_memcg(memcg);
 	ksm_reserve_fill(&domain->merge->reserve, numa_mem_id());

@@ -16,6 +16,7 @@ struct ksm_record;
  * @sample: key of its sample, 0 where that was not read
  * @settled: the sample is what it was a pass ago
  * @rewritten: if the page is no longer shared, it has to wait with the next merge
+ * @keep_large: no large folio is to be split for it
  * @pass: the low bits of the number of the pass
  */
 struct ksm_candidate {
@@ -23,6 +24,7 @@ struct ksm_candidate {
 	u64 sample;
 	bool settled;
 	bool rewritten;
+	bool keep_large;
 	u8 pass;
 };
 

@@ -26,6 +26,7 @@ struct mmu_notifier_range;
  * @KSM_BUSY: the page is locked, has other users or cannot be split
  * @KSM_DIFFERENT: the contents differ, or there is nothing to merge with
  * @KSM_SAMPLE_COLLISION: the samples are equal and the contents differ
+ * @KSM_KEPT: its large folio is not to be split
  * @KSM_NO_MEMORY: no page, stable node or rmap_item could be allocated
  */
 enum ksm_result {
@@ -34,6 +35,7 @@ enum ksm_result {
 	KSM_BUSY,
 	KSM_DIFFERENT,
 	KSM_SAMPLE_COLLISION,
+	KSM_KEPT,
 	KSM_NO_MEMORY,
 };
 

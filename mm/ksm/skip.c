@@ -60,6 +60,8 @@ enum ksm_skip ksm_skip_reason(struct page *page, enum ksm_result result)
 		return busy_reason(page);
 	case KSM_DIFFERENT:
 		return KSM_SKIP_NO_DUPLICATE;
+	case KSM_KEPT:
+		return KSM_SKIP_HUGE_KEPT;
 	case KSM_NO_MEMORY:
 		return KSM_SKIP_NO_MEMORY;
 	default:

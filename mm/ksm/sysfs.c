@@ -361,6 +361,29 @@ static ssize_t max_page_sharing_store(struct kobject *kobj,
 }
 KSM_ATTR_RW(max_page_sharing);
 
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+static ssize_t min_ptes_merged_show(struct kobject *kobj, struct kobj_attribute *attr,
+				    char *buf)
+{
+	return sysfs_emit(buf, "%u\n", READ_ONCE(ksm_settings.controls.min_ptes_merged));
+}
+
+static ssize_t min_ptes_merged_store(struct kobject *kobj, struct kobj_attribute *attr,
+				     const char *buf, size_t count)
+{
+	unsigned int value;
+	int err = kstrtouint(buf, 10, &value);
+
+	if (err)
+		return err;
+	if (value < 1 || value > HPAGE_PMD_NR)
+		return -EINVAL;
+	WRITE_ONCE(ksm_settings.controls.min_ptes_merged, value);
+	return count;
+}
+KSM_ATTR_RW(min_ptes_merged);
+#endif
+
 static ssize_t advisor_mode_show(struct kobject *kobj,
 				 struct kobj_attribute *attr, char *buf)
 {
@@ -411,6 +434,9 @@ static struct attribute *ksm_attrs[] = {
 	&merge_across_cgroups_attr.attr,
 #endif
 	&use_zero_pages_knob.attr.attr,
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+	&min_ptes_merged_attr.attr,
+#endif
 	&max_page_sharing_attr.attr,
 	&stable_node_chains_prune_millisecs_knob.attr.attr,
 	&smart_scan_knob.attr.attr,

@@ -51,7 +51,7 @@ struct ksm_unit {
  * @pmd_unit: pages that a PMD maps, when their accessed bits were read
  * @leaf_unit: likewise pages of one leaf in secondary MMUs
  * @seqnr: number of the pass
- * @only_new: pages in the index are skipped
+ * @only_new: pages in the index are skipped, and no large folio is split
  * @budget: when to pause
  * @now: the pages are visited for /proc/PID/ksm_merge: none is skipped, and each
  *	counts as settled

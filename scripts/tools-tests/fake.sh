@@ -28,7 +28,7 @@ fake_machine()
 	rm -rf "$tree"
 	knob run 1 pages_to_scan 100 sleep_millisecs 20 merge_across_nodes 1 \
 		merge_across_cgroups 1 \
-		use_zero_pages 0 max_page_sharing 256 smart_scan 1 \
+		use_zero_pages 0 max_page_sharing 256 min_ptes_merged 1 smart_scan 1 \
 		stable_node_chains_prune_millisecs 2000 \
 		advisor_mode '[none] scan-time pressure' advisor_max_cpu 70 \
 		advisor_min_pages_to_scan 500 advisor_max_pages_to_scan 30000 \

@@ -16,7 +16,7 @@
  * @KSM_SKIP_LOCKED: it, or the page to merge it with, was locked or in use for a moment
  * @KSM_SKIP_PINNED: something besides page tables has references to it
  * @KSM_SKIP_MAPPED_ELSEWHERE: its duplicate is the same page, mapped by another process
- * @KSM_SKIP_HUGE_KEPT: it belongs to a huge page that was not split
+ * @KSM_SKIP_HUGE_KEPT: it belongs to a huge page that is kept
  * @KSM_SKIP_POISONED: the hardware has reported an error in it
  * @KSM_SKIP_TAGGED: it has memory tags
  * @KSM_SKIP_NO_MEMORY: there was no memory for a record or a shared page

@@ -261,6 +261,27 @@ static void test_small(void)
 	filter_end();
 }
 
+/* Tags that no page has are found as often as expected, within six deviations. */
+static void test_expected(void)
+{
+	const unsigned int nr = 10000;
+	unsigned int i, found = 0, expected;
+
+	filter_begin();
+	CHECK_EQ(ksm_filter_expected(&filter, nr), 0);
+	while (step(1000))
+		;
+	while (nr_tags < NR_TAGS)
+		add_tag();
+	for (i = 0; i < nr; i++)
+		found += ksm_filter_repeated(&filter, rnd());
+	expected = ksm_filter_expected(&filter, nr);
+	CHECK_GE(expected, 100);
+	CHECK_LE((found - expected) * (found - expected), 36 * expected);
+	CHECK_EQ(ksm_filter_expected(&filter, 0), 0);
+	filter_end();
+}
+
 const struct test filter_tests[] = {
 	{ "a tag, and a tag that is ambiguous", test_ambiguous },
 	{ "it grows and shrinks without losing a tag", test_size },
@@ -269,5 +290,6 @@ const struct test filter_tests[] = {
 	{ "a rebuild without memory changes nothing", test_rebuild_fails },
 	{ "allocations that fail", test_no_memory },
 	{ "a few tags take little memory", test_small },
+	{ "how many tags are found by chance", test_expected },
 	{ }
 };

@@ -28,7 +28,7 @@ const char *const ksm_files[KSM_NR_FILES] = {
 	"stable_node_chains_prune_millisecs", "smart_scan", "advisor_mode",
 	"advisor_max_cpu", "advisor_min_pages_to_scan",
 	"advisor_max_pages_to_scan", "advisor_target_scan_time",
-	"advisor_start_available", "advisor_full_available",
+	"advisor_start_available", "advisor_full_available", "min_ptes_merged",
 	/* From here on: figures. */
 	"full_scans", "pages_scanned", "pages_skipped", "pages_shared",
 	"pages_sharing", "pages_unshared", "pages_volatile", "ksm_zero_pages",
@@ -220,7 +220,7 @@ static void set_test_knobs(void)
 {
 	static const char *const values[KSM_NR_CONTROLS] = {
 		"2", "20000", "1", "1", "0", "256", "2000", "0", "none",
-		"70", "500", "30000", "200", "20", "5",
+		"70", "500", "30000", "200", "20", "5", "1",
 	};
 	unsigned int i;
 

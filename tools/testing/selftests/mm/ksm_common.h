@@ -39,8 +39,8 @@
 /* Long enough for a debug kernel on an emulated CPU. */
 #define KSM_PATIENCE_MS		60000L
 
-#define KSM_NR_FILES		26
-#define KSM_NR_CONTROLS		15
+#define KSM_NR_FILES		27
+#define KSM_NR_CONTROLS		16
 /* Bytes for the text of a file with a single value. */
 #define KSM_TEXT		64
 
@@ -98,6 +98,7 @@ void ksm_unmerge_all(void);
 char *ksm_map(size_t pages);
 char *ksm_map_mergeable(size_t pages);
 size_t ksm_huge_pages(void);
+char *ksm_map_huge(unsigned int count);
 void ksm_mergeable(void *area, size_t pages);
 void ksm_unmergeable(void *area, size_t pages);
 void ksm_fill(char *page, uint64_t seed);

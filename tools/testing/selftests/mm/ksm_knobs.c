@@ -47,6 +47,8 @@ static const struct knob knobs[] = {
 	  { { "2", -EINVAL }, { "99999999999999999999", -ERANGE } } },
 	{ "use_zero_pages", "0", { "1", "0" },
 	  { { "2", -EINVAL }, { "a", -EINVAL }, { "om", -EINVAL } } },
+	{ "min_ptes_merged", "1", { "1", "2", "64", "512" },
+	  { { "0", -EINVAL }, { "4294967295", -EINVAL }, { "4294967296", -ERANGE } } },
 	{ "max_page_sharing", "256", { "2", "3", "1000000", "2147483647" },
 	  { { "0", -EINVAL }, { "1", -EINVAL }, { "2147483648", -ERANGE } } },
 	{ "stable_node_chains_prune_millisecs", "2000", UINT_TAKEN,
@@ -145,6 +147,7 @@ KNOB_CASE(pages_to_scan)
 KNOB_CASE(sleep_millisecs)
 KNOB_CASE(merge_across_nodes)
 KNOB_CASE(use_zero_pages)
+KNOB_CASE(min_ptes_merged)
 KNOB_CASE(max_page_sharing)
 KNOB_CASE(stable_node_chains_prune_millisecs)
 KNOB_CASE(smart_scan)
@@ -476,6 +479,7 @@ static const struct ksm_case cases[] = {
 	KNOB(sleep_millisecs),
 	KNOB(merge_across_nodes),
 	KNOB(use_zero_pages),
+	KNOB(min_ptes_merged),
 	KNOB(max_page_sharing),
 	KNOB(stable_node_chains_prune_millisecs),
 	KNOB(smart_scan),

@@ -124,6 +124,20 @@ size_t ksm_huge_pages(void)
 	return size / psize();
 }
 
+/* Room for so many huge pages, all of which a fill makes huge. */
+char *ksm_map_huge(unsigned int count)
+{
+	size_t size = ksm_huge_pages() * psize();
+	char *area = mmap(NULL, (count + 1) * size, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ksm_check(area != MAP_FAILED, "mmap");
+	area = (char *)(((uintptr_t)area + size - 1) & ~(size - 1));
+	if (madvise(area, count * size, MADV_HUGEPAGE))
+		ksm_skip("MADV_HUGEPAGE is not known here");
+	return area;
+}
+
 char *ksm_merged_area(size_t pages, uint64_t seed)
 {
 	char *area = ksm_map_mergeable(pages);

@@ -17,19 +17,6 @@
 /* How long a huge page is on its way. */
 #define MOVE_MS	2000
 
-static char *aligned_area(unsigned int count)
-{
-	size_t size = ksm_huge_pages() * psize();
-	char *area = mmap(NULL, (count + 1) * size, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	uintptr_t start = ((uintptr_t)area + size - 1) & ~(size - 1);
-
-	ksm_check(area != MAP_FAILED, "mmap");
-	if (madvise((void *)start, count * size, MADV_HUGEPAGE))
-		ksm_skip("MADV_HUGEPAGE is not known here");
-	return (char *)start;
-}
-
 static size_t count_huge(const char *area, unsigned int count)
 {
 	return ksm_count_flag(area, count * ksm_huge_pages(), KPF_THP_BIT);
@@ -39,7 +26,7 @@ static size_t count_huge(const char *area, unsigned int count)
 static char *huge_area(unsigned int count)
 {
 	size_t pages = count * ksm_huge_pages();
-	char *area = aligned_area(count);
+	char *area = ksm_map_huge(count);
 
 	ksm_fill_unique(area, pages, SEED);
 	if (count_huge(area, count) != pages)
@@ -146,7 +133,7 @@ static void zeros_in_huge(void)
 /* Zeros that came by reading alone belong to nobody. */
 static void huge_zero_page(void)
 {
-	char *area = aligned_area(1);
+	char *area = ksm_map_huge(1);
 	size_t pages = ksm_huge_pages();
 
 	ksm_mergeable(area, pages);
@@ -303,7 +290,7 @@ static void keep_moving(struct ksm_child *self, void *arg)
 static void soft_dirty_while_moved(void)
 {
 	size_t pages = ksm_huge_pages();
-	char *area = aligned_area(1);
+	char *area = ksm_map_huge(1);
 	struct ksm_child child;
 	long end;
 	int nodes[2];

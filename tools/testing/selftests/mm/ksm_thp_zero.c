@@ -14,14 +14,8 @@
 /* Huge pages of zeros, written, not mergeable yet. */
 static char *huge_zeros(void)
 {
-	size_t size = ksm_huge_pages() * psize();
-	char *area = mmap(NULL, (HUGE + 1) * size, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *area = ksm_map_huge(HUGE);
 
-	ksm_check(area != MAP_FAILED, "mmap");
-	area = (char *)(((uintptr_t)area + size - 1) & ~(size - 1));
-	if (madvise(area, HUGE * size, MADV_HUGEPAGE))
-		ksm_skip("MADV_HUGEPAGE is not known here");
 	ksm_fill_same(area, HUGE * ksm_huge_pages(), 0);
 	if (ksm_count_flag(area, HUGE * ksm_huge_pages(), KPF_THP_BIT) != HUGE * ksm_huge_pages())
 		ksm_skip("no huge pages could be had");

@@ -42,13 +42,16 @@ static const struct setting knobs[] = {
 	{ "merge_across_nodes", { "0", "1", "2" } },
 	{ "use_zero_pages", { "0", "1" } },
 	{ "max_page_sharing", { "2", "3", "10", "256", "1" } },
+	{ "min_ptes_merged", { "1", "2", "64", "512", "0" } },
 	{ "stable_node_chains_prune_millisecs", { "0", "1", "2000" } },
 	{ "smart_scan", { "0", "1" } },
-	{ "advisor_mode", { "none", "none", "scan-time", "no-mode" } },
+	{ "advisor_mode", { "none", "none", "scan-time", "pressure", "no-mode" } },
 	{ "advisor_max_cpu", { "1", "70", "100" } },
 	{ "advisor_min_pages_to_scan", { "1", "500", "5000" } },
 	{ "advisor_max_pages_to_scan", { "100", "30000", "1000000" } },
 	{ "advisor_target_scan_time", { "0", "1", "200" } },
+	{ "advisor_start_available", { "1", "20", "100" } },
+	{ "advisor_full_available", { "1", "20", "100" } },
 };
 
 static const struct setting machine[] = {
