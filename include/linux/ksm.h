@@ -37,6 +37,14 @@ void folio_migrate_ksm(struct folio *newfolio, struct folio *folio);
 void collect_procs_ksm(struct folio *folio, struct page *page,
 		       struct list_head *to_kill, int force_early);
 
+#ifdef CONFIG_SWAP
+void ksm_swap_out(struct folio *folio);
+void ksm_swap_free(swp_entry_t entry, unsigned int nr);
+#else
+static inline void ksm_swap_out(struct folio *folio) { }
+static inline void ksm_swap_free(swp_entry_t entry, unsigned int nr) { }
+#endif
+
 long ksm_process_profit(struct mm_struct *mm);
 unsigned long ksm_process_sharing(struct mm_struct *mm);
 bool ksm_process_mergeable(struct mm_struct *mm);
@@ -210,6 +218,8 @@ static inline void ksm_exit(struct mm_struct *mm) { }
 
 static inline void collect_procs_ksm(struct folio *folio, struct page *page,
 				     struct list_head *to_kill, int force_early) { }
+static inline void ksm_swap_out(struct folio *folio) { }
+static inline void ksm_swap_free(swp_entry_t entry, unsigned int nr) { }
 
 #ifdef CONFIG_MMU
 static inline int ksm_madvise(struct vm_area_struct *vma, unsigned long start,

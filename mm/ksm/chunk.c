@@ -13,6 +13,8 @@
 #include <linux/highmem.h>
 #include <linux/mm.h>
 #include <linux/pgtable.h>
+#include <linux/swap.h>
+#include <linux/swapops.h>
 
 #include "chunk.h"
 #include "domain.h"
@@ -21,6 +23,7 @@
 #include "record.h"
 #include "skip.h"
 #include "stable.h"
+#include "swap.h"
 #include "visit.h"
 #include "walk.h"
 #include "young.h"
@@ -158,7 +161,8 @@ static struct ksm_candidate *add_candidate(struct ksm_walk *walk,
 
 /*
  * The usual case of a KSM_SHARED record: the PTE maps a page that points back at
- * the record's node, and the page is on the NUMA node where it belongs.
+ * the record's node, and the page is on the NUMA node where it belongs.  Or the page
+ * is in swap: it is shared when it is back.
  */
 static bool pte_maps_shared(const struct ksm_domain *domain, pte_t pte,
 			    const struct ksm_record *record)
@@ -166,10 +170,12 @@ static bool pte_maps_shared(const struct ksm_domain *domain, pte_t pte,
 	const struct ksm_stable_node *node = record->item->node;
 	const struct page *page;
 
-	if (!pte_present(pte) || !node)
+	if (!node || pte_none(pte))
 		return false;
+	if (!pte_present(pte))
+		return ksm_node_has_entry(node, pte_to_swp_entry(pte));
 	page = pfn_to_page(pte_pfn(pte));
-	return READ_ONCE(page->mapping) == ksm_node_mapping(node) &&
+	return READ_ONCE(page->mapping) == ksm_node_mapping(node) && !node->parked &&
 	       (domain->controls->merge_across_nodes || node->nid == page_to_nid(page));
 }
 

@@ -50,6 +50,7 @@ int ksm_domain_init(struct ksm_domain *domain, struct mutex *lock,
 		.stable = RB_ROOT,
 		.unmapped = LIST_HEAD_INIT(domain->unmapped),
 		.to_reap = LIST_HEAD_INIT(domain->to_reap),
+		.parked = LIST_HEAD_INIT(domain->parked),
 	};
 	err = ksm_unstable_init(&domain->unstable);
 	if (err)
@@ -71,7 +72,7 @@ int ksm_domain_init(struct ksm_domain *domain, struct mutex *lock,
  */
 void ksm_domain_destroy(struct ksm_domain *domain)
 {
-	VM_WARN_ON_ONCE(!RB_EMPTY_ROOT(&domain->stable));
+	VM_WARN_ON_ONCE(!RB_EMPTY_ROOT(&domain->stable) || !list_empty(&domain->parked));
 	ksm_unstable_destroy(&domain->unstable);
 	ksm_filter_destroy(&domain->filter);
 }

@@ -12,8 +12,11 @@
  *         page table lock
  *     ksm_slots.lock    spinlock; the list and hash of mm_slots and the cursor
  *
+ *     ksm_swap_lock()   spinlock, taken with interrupts off; which nodes are in swap
+ *
  * The rmap_items of a stable node change under ksm.lock and the lock of its
- * folio.  A reverse map walk holds only the latter.
+ * folio.  A reverse map walk holds only the latter.  While the page is in swap,
+ * ksm_swap_lock() takes the place of the lock of the folio.
  *
  * Ownership: an mm_slot owns the leaves of its mm, a leaf owns its records, a
  * record in state KSM_SHARED owns its rmap_item.  A stable node owns nothing: it
@@ -92,7 +95,8 @@ struct ksm_counters {
  * @key: the secret that fingerprints depend on
  * @stable: the first stable node of each content, by key
  * @unmapped: stable nodes without an rmap_item, to be freed with their page
- * @to_reap: those of them that this round of reaping has not visited
+ * @parked: stable nodes that are not in @stable, since their page was found in swap
+ * @to_reap: those of @unmapped that this round of reaping has not visited
  * @unstable: the index of pages that are not shared
  * @filter: the tags that more than one page has
  * @counters: its figures
@@ -110,6 +114,7 @@ struct ksm_domain {
 	struct rb_root stable;
 	struct list_head unmapped;
 	struct list_head to_reap;
+	struct list_head parked;
 	struct ksm_unstable unstable;
 	struct ksm_filter filter;
 	struct ksm_counters counters;

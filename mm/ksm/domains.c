@@ -158,7 +158,8 @@ struct ksm_domain *ksm_domains_next(struct ksm_domains *domains, struct ksm_doma
  */
 bool ksm_domain_unused(const struct ksm_domain *domain)
 {
-	return domain->id && !READ_ONCE(domain->nr_slots) && RB_EMPTY_ROOT(&domain->stable);
+	return domain->id && !READ_ONCE(domain->nr_slots) &&
+	       RB_EMPTY_ROOT(&domain->stable) && list_empty(&domain->parked);
 }
 
 /* Figures that only go up are sums over all domains that have ever been. */

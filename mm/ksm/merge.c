@@ -47,10 +47,32 @@ static struct ksm_rmap_item *item_alloc(const struct ksm_merge *merge, struct mm
 	return item;
 }
 
+/*
+ * A page is back from swap.  Meanwhile its sample may have become ambiguous, and other
+ * pages with its content may have been merged.
+ */
+static void link_again(struct ksm_domain *domain, struct ksm_stable_node *node,
+		       struct folio *folio)
+{
+	struct ksm_content content = {};
+
+	if (folio_test_hwpoison(folio))
+		return;
+	ksm_content_read(domain, &content, &folio->page);
+	if (!ksm_differs_from_shared(domain, &folio->page, content.key))
+		ksm_stable_relink(domain, node, folio, content.key, content.sample);
+	else if (!content.whole)
+		ksm_set_ambiguous(domain, content.sample);
+}
+
 /* On another NUMA node the sample may be that of another content. */
 static void rekey_shared(struct ksm_domain *domain, struct ksm_stable_node *node,
-			 const struct folio *folio)
+			 struct folio *folio)
 {
+	if (node->parked) {
+		link_again(domain, node, folio);
+		return;
+	}
 	if (node->nid != ksm_page_nid(domain, &folio->page) && node->key == node->sample)
 		ksm_set_ambiguous(domain, node->sample);
 	ksm_stable_rekey(domain, node, folio);

@@ -20,6 +20,7 @@
 #include "core.h"
 #include "slots.h"
 #include "stable.h"
+#include "swap.h"
 
 /**
  * struct ksm_rmap_step - what one visit of an anon_vma needs to know
@@ -251,9 +252,11 @@ static struct folio *alloc_copy(struct vm_area_struct *vma, unsigned long addres
  * @vma: the area that it is to be mapped in
  * @addr: where
  *
- * A shared page loses its stable node on the way out.  The first to fault it in
- * again makes it belong to one anon_vma; who shared it from another, or at
- * another offset, gets a copy, which a later pass may merge again.
+ * A shared page becomes shared again.  A process that may not share it gets a copy.
+ *
+ * A page that has lost its stable node belongs to the anon_vma of the first process
+ * that faults it in.  A process that shared it from another, or at another offset,
+ * gets a copy, which a later pass may merge again.
  *
  * Context: may sleep; mmap_lock or the lock of @vma held.
  * Return: @folio; a copy, locked and up to date; NULL for want of memory;
@@ -265,6 +268,7 @@ struct folio *ksm_might_need_to_copy(struct folio *folio,
 	struct page *page = folio_page(folio, 0);
 	struct folio *copy;
 
+	ksm_swap_in(folio);
 	if (may_map_directly(folio, vma, addr))
 		return folio;
 	if (PageHWPoison(page))

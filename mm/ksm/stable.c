@@ -21,90 +21,12 @@
 #include <linux/mm.h>
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
-#include <linux/slab.h>
 #include <trace/events/ksm.h>
 
 #include "domain.h"
 #include "slots.h"
 #include "stable.h"
-
-/*
- * Merging frees more memory than this takes.  So reserves may be used, and a memory
- * cgroup may exceed its limit, but nothing is reclaimed and no process is killed.
- */
-#define KSM_STABLE_GFP		(__GFP_HIGH | __GFP_NOWARN)
-
-static struct kmem_cache *node_cache;
-static struct kmem_cache *item_cache;
-
-/**
- * ksm_stable_init - create the caches
- *
- * Context: once, at boot.
- * Return: 0, or -ENOMEM.
- */
-int __init ksm_stable_init(void)
-{
-	node_cache = KMEM_CACHE(ksm_stable_node, SLAB_ACCOUNT);
-	item_cache = KMEM_CACHE(ksm_rmap_item, SLAB_ACCOUNT);
-	if (node_cache && item_cache)
-		return 0;
-	kmem_cache_destroy(node_cache);
-	kmem_cache_destroy(item_cache);
-	return -ENOMEM;
-}
-
-/**
- * ksm_node_alloc - allocate a stable node
- *
- * Context: any; it is charged to the active memory cgroup.
- * Return: the node, in no tree, or NULL.
- */
-struct ksm_stable_node *ksm_node_alloc(void)
-{
-	return kmem_cache_zalloc(node_cache, KSM_STABLE_GFP);
-}
-
-/**
- * ksm_node_free - free a stable node
- * @node: in no tree and without rmap_items, or NULL
- */
-void ksm_node_free(struct ksm_stable_node *node)
-{
-	if (node)
-		kmem_cache_free(node_cache, node);
-}
-
-/**
- * ksm_item_alloc - allocate an rmap_item
- *
- * Context: any; it is charged to the active memory cgroup.
- * Return: the rmap_item, of no node, or NULL.
- */
-struct ksm_rmap_item *ksm_item_alloc(void)
-{
-	struct ksm_rmap_item *item = kmem_cache_alloc(item_cache, KSM_STABLE_GFP);
-
-	/* A few stores: memset() would take longer. */
-	if (item)
-		*item = (struct ksm_rmap_item){};
-	return item;
-}
-
-/**
- * ksm_item_free - free an rmap_item and the reference to its anon_vma
- * @item: of no node any more, or NULL
- *
- * Context: may sleep.
- */
-void ksm_item_free(struct ksm_rmap_item *item)
-{
-	if (!item)
-		return;
-	if (item->anon_vma)
-		put_anon_vma(item->anon_vma);
-	kmem_cache_free(item_cache, item);
-}
+#include "swap.h"
 
 /**
  * ksm_stable_find - look for a content
@@ -175,6 +97,11 @@ static void node_unlink(struct ksm_domain *domain, struct ksm_stable_node *node)
 {
 	struct ksm_stable_node *heir;
 
+	if (node->parked) {
+		list_del_init(&node->dups);
+		node->parked = false;
+		return;
+	}
 	if (list_empty(&node->dups)) {
 		rb_erase(&node->rb, &domain->stable);
 		return;
@@ -191,6 +118,18 @@ static void node_unlink(struct ksm_domain *domain, struct ksm_stable_node *node)
 		domain->counters.chains--;
 		domain->counters.dups--;
 	}
+}
+
+/*
+ * A page in swap cannot be compared, and so not be found.  Other pages with its content
+ * may be merged meanwhile.
+ */
+static void node_park(struct ksm_domain *domain, struct ksm_stable_node *node)
+{
+	node_unlink(domain, node);
+	list_add(&node->dups, &domain->parked);
+	node->in_tree = false;
+	node->parked = true;
 }
 
 /**
@@ -235,9 +174,30 @@ void ksm_stable_insert(struct ksm_domain *domain, struct ksm_stable_node *node,
 }
 
 /**
+ * ksm_stable_relink - let a page be found by other keys
+ * @domain: the trees
+ * @node: a stable node, in the tree or parked
+ * @folio: its page
+ * @key: as for ksm_stable_insert()
+ * @sample: likewise
+ *
+ * Context: under ksm.lock.
+ */
+void ksm_stable_relink(struct ksm_domain *domain, struct ksm_stable_node *node,
+		       const struct folio *folio, u64 key, u64 sample)
+{
+	node_unlink(domain, node);
+	node->nid = ksm_page_nid(domain, &folio->page);
+	node->key = key;
+	node->sample = sample;
+	node_link(domain, node);
+	ksm_node_note_keys(&domain->filter, node);
+}
+
+/**
  * ksm_stable_rekey - let a page that has moved meet those of its NUMA node
  * @domain: the trees
- * @node: a stable node
+ * @node: a stable node in the tree
  * @folio: its page
  *
  * Context: under ksm.lock.
@@ -251,12 +211,7 @@ void ksm_stable_rekey(struct ksm_domain *domain, struct ksm_stable_node *node,
 	if (nid == node->nid)
 		return;
 	offset = ksm_key_on_node(0, nid) - ksm_key_on_node(0, node->nid);
-	node_unlink(domain, node);
-	node->nid = nid;
-	node->key += offset;
-	node->sample += offset;
-	node_link(domain, node);
-	ksm_node_note_keys(&domain->filter, node);
+	ksm_stable_relink(domain, node, folio, node->key + offset, node->sample + offset);
 }
 
 /**
@@ -320,6 +275,7 @@ void ksm_node_remove(struct ksm_domain *domain, struct ksm_stable_node *node)
 	struct ksm_rmap_item *item;
 	struct hlist_node *next;
 
+	VM_WARN_ON_ONCE(ksm_node_in_swap(node));
 	hlist_for_each_entry_safe(item, next, &node->items, link)
 		item_remove(domain, item);
 	trace_ksm_remove_ksm_page(node->kpfn);
@@ -377,8 +333,11 @@ static struct folio *folio_lock_of_node(struct folio *folio, const void *mapping
  * @node: a node; freed, with its rmap_items unlinked, where its page has gone
  * @lock: what to do about the lock of the folio
  *
+ * The node of a page in swap stays with its rmap_items, but leaves the tree until
+ * ksm_stable_relink().
+ *
  * Context: may sleep with KSM_FOLIO_LOCK; under ksm.lock.
- * Return: the folio, NULL where it has gone and @node with it, or
+ * Return: the folio, NULL where it has gone and @node with it, or is in swap, or
  * ERR_PTR(-EBUSY) where KSM_FOLIO_TRYLOCK found it locked.
  */
 struct folio *ksm_stable_folio(struct ksm_domain *domain,
@@ -387,24 +346,33 @@ struct folio *ksm_stable_folio(struct ksm_domain *domain,
 {
 	const void *mapping = ksm_node_mapping(node);
 	unsigned long kpfn;
+	u16 swapins;
 
 	ksm_domain_assert_locked(domain);
 	do {
-		struct folio *folio;
+		struct folio *folio = NULL;
 
+		/* The page may have gone to swap and returned to the same place. */
+		swapins = smp_load_acquire(&node->swapins);
 		kpfn = READ_ONCE(node->kpfn);
-		folio = folio_get_of_node(pfn_folio(kpfn), mapping);
+		if (kpfn != KSM_NO_PFN)
+			folio = folio_get_of_node(pfn_folio(kpfn), mapping);
 		if (folio)
 			folio = folio_lock_of_node(folio, mapping, lock);
 		if (folio)
 			return folio;
 		/*
-		 * The folio had gone, or migration has made it forget the node:
-		 * pairs with smp_wmb() in folio_migrate_ksm(), so that the new
-		 * place is seen once the folio was seen to have forgotten.
+		 * The folio had gone, or migration or swap-out has made it forget
+		 * the node: pairs with smp_wmb() in folio_migrate_ksm() and
+		 * ksm_swap_out(), so that the new place is seen once the folio was
+		 * seen to have forgotten.
 		 */
 		smp_rmb();
-	} while (READ_ONCE(node->kpfn) != kpfn);
+		if (ksm_node_in_swap(node)) {
+			node_park(domain, node);
+			return NULL;
+		}
+	} while (READ_ONCE(node->kpfn) != kpfn || READ_ONCE(node->swapins) != swapins);
 	ksm_node_remove(domain, node);
 	return NULL;
 }
@@ -521,7 +489,7 @@ static void chain_sort(struct ksm_domain *domain, struct ksm_stable_node *node)
 {
 	struct ksm_stable_node *first;
 
-	if (node->in_tree)
+	if (node->in_tree || node->parked)
 		return;
 	first = ksm_stable_find(domain, node->key);
 	if (WARN_ON_ONCE(!first))
@@ -563,6 +531,27 @@ void ksm_stable_append(struct ksm_domain *domain, struct ksm_stable_node *node,
 		chain_sort(domain, node);
 }
 
+/*
+ * A page in swap has no folio to lock.  Its node stays in swap while the entries are
+ * locked, so no reverse map walk can begin.  Returns false where it is not in swap.
+ */
+static bool detach_in_swap(struct ksm_domain *domain, struct ksm_rmap_item *item)
+{
+	struct ksm_stable_node *node = item->node;
+	unsigned long flags = ksm_swap_lock();
+	bool in_swap = node->swap.val;
+
+	if (in_swap) {
+		item_remove(domain, item);
+		if (!node->nr_items)
+			ksm_swap_drop(node);
+	}
+	ksm_swap_unlock(flags);
+	if (in_swap && !node->nr_items)
+		ksm_node_remove(domain, node);
+	return in_swap;
+}
+
 /**
  * ksm_stable_detach - a mapping no longer shares its page
  * @domain: the trees and counters
@@ -573,11 +562,13 @@ void ksm_stable_append(struct ksm_domain *domain, struct ksm_stable_node *node,
 void ksm_stable_detach(struct ksm_domain *domain, struct ksm_rmap_item *item)
 {
 	struct ksm_stable_node *node = item->node;
-	struct folio *folio;
+	struct folio *folio = NULL;
 
-	if (!node)
-		return;
-	folio = ksm_stable_folio(domain, node, KSM_FOLIO_LOCK);
+	while (item->node && !folio) {
+		folio = ksm_stable_folio(domain, node, KSM_FOLIO_LOCK);
+		if (!folio && item->node && detach_in_swap(domain, item))
+			return;
+	}
 	if (!folio)
 		return;
 	item_remove(domain, item);

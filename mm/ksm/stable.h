@@ -33,19 +33,27 @@ struct ksm_rmap_item {
 	pgoff_t index;
 };
 
+/* The place of a page in swap. */
+#define KSM_NO_PFN	(~0UL)
+
 /**
  * struct ksm_stable_node - a write-protected page that mappings share
  * @rb: in the stable tree, for the first node of a content
- * @dups: the other nodes of that content; also where they hang
+ * @dups: the other nodes of that content; also where they hang; in ksm_domain.parked
+ *        while @parked
  * @items: the rmap_items; the first one stands for the page, each other one saves one
  * @unmapped: in ksm_domain.unmapped or to_reap while there is no rmap_item
  * @key: fingerprint of the content, for the pages of NUMA node @nid; or @sample
  * @sample: likewise, of the sample of the content
- * @kpfn: where the page is
+ * @kpfn: where the page is, or KSM_NO_PFN
+ * @swap: while the page is in swap and in no folio, its swap entry; changes under
+ *        ksm_swap_lock()
  * @pruned: in jiffies, when the dups were last looked through
  * @nr_items: length of @items
  * @nid: NUMA node whose pages may share this one, 0 for all
+ * @swapins: how often the page has returned from swap
  * @in_tree: @rb is linked
+ * @parked: in neither tree nor ring, since the page was found in swap
  * @domain: number of the domain
  */
 struct ksm_stable_node {
@@ -56,10 +64,13 @@ struct ksm_stable_node {
 	u64 key;
 	u64 sample;
 	unsigned long kpfn;
+	swp_entry_t swap;
 	unsigned long pruned;
 	int nr_items;
 	int nid;
+	u16 swapins;
 	bool in_tree;
+	bool parked;
 	unsigned int domain;
 };
 
@@ -70,14 +81,19 @@ enum ksm_folio_lock {
 	KSM_FOLIO_TRYLOCK,
 };
 
+/* node.c */
 int ksm_stable_init(void);
 struct ksm_stable_node *ksm_node_alloc(void);
 void ksm_node_free(struct ksm_stable_node *node);
 struct ksm_rmap_item *ksm_item_alloc(void);
 void ksm_item_free(struct ksm_rmap_item *item);
+
+/* stable.c */
 struct ksm_stable_node *ksm_stable_find(const struct ksm_domain *domain, u64 key);
 void ksm_stable_insert(struct ksm_domain *domain, struct ksm_stable_node *node,
 		       struct folio *folio, u64 key, u64 sample);
+void ksm_stable_relink(struct ksm_domain *domain, struct ksm_stable_node *node,
+		       const struct folio *folio, u64 key, u64 sample);
 void ksm_stable_rekey(struct ksm_domain *domain, struct ksm_stable_node *node,
 		      const struct folio *folio);
 struct folio *ksm_stable_folio(struct ksm_domain *domain,

@@ -74,9 +74,23 @@ static bool chain_free_unmapped(struct ksm_domain *domain, struct ksm_stable_nod
 	return node_free_unmapped(domain, first) && cleared;
 }
 
+/* Pages in swap have rmap_items, so these are back from there, or have gone. */
+static bool parked_free_unmapped(struct ksm_domain *domain)
+{
+	struct ksm_stable_node *node, *next;
+	bool cleared = true;
+
+	list_for_each_entry_safe(node, next, &domain->parked, dups) {
+		cleared &= node_free_unmapped(domain, node);
+		cond_resched();
+	}
+	return cleared;
+}
+
 /**
  * ksm_stable_clear - empty the stable tree of what is mapped no more
- * @domain: the trees
+ * @domain: the trees; the nodes have no rmap_items, except those of pages that are
+ *          still mapped
  *
  * Context: may sleep; under ksm.lock.
  * Return: false where a page is still mapped, by a process that is exiting or
@@ -92,7 +106,16 @@ bool ksm_stable_clear(struct ksm_domain *domain)
 		cleared &= chain_free_unmapped(domain, rb_entry(rb, struct ksm_stable_node, rb));
 		cond_resched();
 	}
-	return cleared;
+	return parked_free_unmapped(domain) && cleared;
+}
+
+static void forget_if_in(struct ksm_domain *domain, struct ksm_stable_node *node,
+			 unsigned long start, unsigned long end)
+{
+	const unsigned long kpfn = READ_ONCE(node->kpfn);
+
+	if (kpfn >= start && kpfn < end)
+		ksm_node_remove(domain, node);
 }
 
 /**
@@ -115,12 +138,12 @@ void ksm_stable_forget_pfns(struct ksm_domain *domain, unsigned long start,
 		behind = rb_next(rb);
 		first = rb_entry(rb, struct ksm_stable_node, rb);
 		list_for_each_entry_safe(node, next, &first->dups, dups)
-			if (node->kpfn >= start && node->kpfn < end)
-				ksm_node_remove(domain, node);
-		if (first->kpfn >= start && first->kpfn < end)
-			ksm_node_remove(domain, first);
+			forget_if_in(domain, node, start, end);
+		forget_if_in(domain, first, start, end);
 		cond_resched();
 	}
+	list_for_each_entry_safe(node, next, &domain->parked, dups)
+		forget_if_in(domain, node, start, end);
 }
 
 /* The first node, in the order of keys, whose key is not less than @key. */

@@ -14,7 +14,10 @@
 
 #include <kunit/test.h>
 #include <linux/gfp.h>
+#include <linux/ksm.h>
 #include <linux/mm_types.h>
+#include <linux/swap.h>
+#include <linux/swapops.h>
 
 #define KSM_TEST_PAGES	8
 #define KSM_TEST_KEY	0x123456789abcdef0ULL
@@ -76,6 +79,7 @@ static void ksm_stable_test_exit(struct kunit *test)
 		;
 	mutex_unlock(&t->lock);
 	KUNIT_EXPECT_TRUE(test, RB_EMPTY_ROOT(&t->domain.stable));
+	KUNIT_EXPECT_TRUE(test, list_empty(&t->domain.parked));
 	KUNIT_EXPECT_EQ(test, t->domain.counters.shared, 0UL);
 	KUNIT_EXPECT_EQ(test, t->domain.counters.sharing, 0UL);
 	KUNIT_EXPECT_EQ(test, t->domain.counters.chains, 0UL);
@@ -329,6 +333,127 @@ static void ksm_forget(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, t->domain.counters.dups, 0UL);
 }
 
+/* As a folio that reclaim or a fault has in the swap cache. */
+static void ksm_test_enter_swapcache(struct folio *folio, swp_entry_t entry)
+{
+	folio_lock(folio);
+	__folio_set_swapbacked(folio);
+	folio_mark_uptodate(folio);
+	folio_set_swapcache(folio);
+	folio->swap = entry;
+}
+
+static void ksm_test_leave_swapcache(struct folio *folio)
+{
+	folio->swap.val = 0;
+	folio_clear_swapcache(folio);
+	__folio_clear_swapbacked(folio);
+	folio_unlock(folio);
+}
+
+static void ksm_test_swap_out(struct folio *folio, swp_entry_t entry)
+{
+	ksm_test_enter_swapcache(folio, entry);
+	ksm_swap_out(folio);
+	ksm_test_leave_swapcache(folio);
+}
+
+static struct folio *ksm_test_swap_in(struct kunit *test, swp_entry_t entry)
+{
+	struct folio *folio = ksm_test_folio(test);
+
+	KUNIT_EXPECT_NOT_NULL(test, folio);
+	if (!folio)
+		return NULL;
+	ksm_test_enter_swapcache(folio, entry);
+	ksm_swap_in(folio);
+	ksm_test_leave_swapcache(folio);
+	return folio;
+}
+
+/* No device has so many slots. */
+static swp_entry_t ksm_test_entry(void)
+{
+	return swp_entry(MAX_SWAPFILES - 1, SWP_OFFSET_MASK);
+}
+
+/* A page in swap keeps its node, which gets the page that is read. */
+static void ksm_swapped(struct kunit *test)
+{
+	struct ksm_stable_node *node = ksm_test_node(test, KSM_TEST_KEY);
+	struct ksm_rmap_item *item = ksm_test_append(test, node);
+	struct ksm_stable_test *t = test->priv;
+	struct folio *folio;
+
+	if (!item || !IS_ENABLED(CONFIG_SWAP))
+		return;
+	ksm_test_swap_out(t->folio[0], ksm_test_entry());
+	KUNIT_EXPECT_NULL(test, ksm_folio_node(t->folio[0]));
+	KUNIT_EXPECT_NULL(test, ksm_stable_folio(&t->domain, node, KSM_FOLIO_NOLOCK));
+	KUNIT_EXPECT_PTR_EQ(test, item->node, node);
+	KUNIT_EXPECT_NULL(test, ksm_stable_find(&t->domain, KSM_TEST_KEY));
+	KUNIT_EXPECT_TRUE(test, ksm_node_has_entry(node, ksm_test_entry()));
+	folio = ksm_test_swap_in(test, ksm_test_entry());
+	if (!folio)
+		return;
+	KUNIT_EXPECT_PTR_EQ(test, ksm_folio_node(folio), node);
+	KUNIT_EXPECT_FALSE(test, ksm_node_in_swap(node));
+	KUNIT_EXPECT_PTR_EQ(test, ksm_stable_folio(&t->domain, node, KSM_FOLIO_NOLOCK), folio);
+	KUNIT_EXPECT_EQ(test, folio_ref_count(folio), 2);
+	folio_put(folio);
+	ksm_stable_relink(&t->domain, node, folio, KSM_TEST_KEY, KSM_TEST_KEY);
+	KUNIT_EXPECT_PTR_EQ(test, ksm_stable_find(&t->domain, KSM_TEST_KEY), node);
+	ksm_test_detach_all(&t->domain, node);
+}
+
+/* The next page with the entry is another one. */
+static void ksm_swap_entry_freed(struct kunit *test)
+{
+	struct ksm_stable_node *node = ksm_test_node(test, KSM_TEST_KEY);
+	struct ksm_rmap_item *item = ksm_test_append(test, node);
+	struct ksm_stable_test *t = test->priv;
+	struct folio *folio;
+
+	if (!item || !IS_ENABLED(CONFIG_SWAP))
+		return;
+	ksm_test_swap_out(t->folio[0], ksm_test_entry());
+	KUNIT_EXPECT_TRUE(test, ksm_node_in_swap(node));
+	ksm_swap_free(ksm_test_entry(), 1);
+	KUNIT_EXPECT_FALSE(test, ksm_node_in_swap(node));
+	folio = ksm_test_swap_in(test, ksm_test_entry());
+	if (folio)
+		KUNIT_EXPECT_NULL(test, ksm_folio_node(folio));
+	ksm_stable_detach(&t->domain, item);
+	KUNIT_EXPECT_NULL(test, item->node);
+	KUNIT_EXPECT_EQ(test, t->domain.counters.shared, 0UL);
+	ksm_item_free(item);
+}
+
+/* Without an rmap_item, a page is an ordinary one when it is back. */
+static void ksm_swap_unmapped(struct kunit *test)
+{
+	struct ksm_stable_node *node = ksm_test_node(test, KSM_TEST_KEY);
+	struct ksm_stable_test *t = test->priv;
+	struct ksm_rmap_item *item;
+	struct folio *folio;
+
+	if (!node || !IS_ENABLED(CONFIG_SWAP))
+		return;
+	ksm_test_swap_out(t->folio[0], ksm_test_entry());
+	KUNIT_EXPECT_FALSE(test, ksm_node_in_swap(node));
+	item = ksm_test_append(test, node);
+	if (!item)
+		return;
+	ksm_test_swap_out(t->folio[0], ksm_test_entry());
+	KUNIT_EXPECT_TRUE(test, ksm_node_in_swap(node));
+	ksm_stable_detach(&t->domain, item);
+	ksm_item_free(item);
+	folio = ksm_test_swap_in(test, ksm_test_entry());
+	if (folio)
+		KUNIT_EXPECT_NULL(test, ksm_folio_node(folio));
+	KUNIT_EXPECT_TRUE(test, list_empty(&t->domain.parked));
+}
+
 static void ksm_test_locked(struct kunit *test, void (*body)(struct kunit *test))
 {
 	struct ksm_stable_test *t = test->priv;
@@ -383,6 +508,21 @@ static void ksm_test_stable_forget(struct kunit *test)
 	ksm_test_locked(test, ksm_forget);
 }
 
+static void ksm_test_stable_swapped(struct kunit *test)
+{
+	ksm_test_locked(test, ksm_swapped);
+}
+
+static void ksm_test_stable_swap_entry_freed(struct kunit *test)
+{
+	ksm_test_locked(test, ksm_swap_entry_freed);
+}
+
+static void ksm_test_stable_swap_unmapped(struct kunit *test)
+{
+	ksm_test_locked(test, ksm_swap_unmapped);
+}
+
 static struct kunit_case ksm_stable_cases[] = {
 	KUNIT_CASE(ksm_test_stable_find),
 	KUNIT_CASE(ksm_test_stable_count),
@@ -393,6 +533,9 @@ static struct kunit_case ksm_stable_cases[] = {
 	KUNIT_CASE(ksm_test_stable_reap),
 	KUNIT_CASE(ksm_test_stable_clear),
 	KUNIT_CASE(ksm_test_stable_forget),
+	KUNIT_CASE(ksm_test_stable_swapped),
+	KUNIT_CASE(ksm_test_stable_swap_entry_freed),
+	KUNIT_CASE(ksm_test_stable_swap_unmapped),
 	{ }
 };
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Shared pages go out to swap and come in again: what they hold stays, what
- * is written afterwards stays private, and the figures stay true.
+ * is written afterwards stays private, and the figures stay true. ksm_swap_shared
+ * has what several processes share.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -41,24 +42,29 @@ static void merges_again(void)
 	ksm_check_same(area, PAGES, SEED);
 }
 
-/* What is out is neither shared nor seen, and must not be counted so. */
+/* What is out shares one slot, and is shared again when it is in. */
 static void figures_while_out(void)
 {
 	char *area = swapped_area();
 
 	ksm_passes(2);
-	ksm_expect_figures(0, 0, 0);
+	ksm_expect_figures(1, PAGES - 1, 0);
 	ksm_check_same(area, PAGES, SEED);
+	ksm_expect_figures(1, PAGES - 1, 0);
 	ksm_settle();
 	ksm_expect_figures(1, PAGES - 1, 0);
 }
 
-/* At other addresses than the first, the one page in swap has to be copied. */
+/*
+ * After an unmerge the page in swap is an ordinary one. At other addresses than the
+ * first, it has to be copied.
+ */
 static void copies_are_counted(void)
 {
 	char *area = swapped_area();
 	long before = ksm_vmstat("ksm_swpin_copy"), copies;
 
+	ksm_unmerge_all();
 	ksm_check_same(area, PAGES, SEED);
 	copies = ksm_vmstat("ksm_swpin_copy") - before;
 	if (copies < 1 || copies > PAGES)
@@ -302,7 +308,7 @@ static const struct ksm_case cases[] = {
 	{ "a page that one process gave up by MADV_FREE", freed_lazily },
 	{ "pages that a child gave up by MADV_FREE", read_and_given },
 	{ "unmerged pages that a child gave up by MADV_FREE", unmerged_and_given },
-	{ "pages that are out are not counted", figures_while_out },
+	{ "pages that are out are counted as shared", figures_while_out },
 	{ "ksm_swpin_copy counts copies", copies_are_counted },
 	{ "a write after swap-in is private", write_after_swap_in },
 	{ "a write straight from swap is private", write_straight_from_swap },

@@ -29,6 +29,11 @@
 
 /* Between two reads that are ordered, too, the rest of mm may act. */
 #define smp_rmb()		shim_race()
+#define smp_load_acquire(p)	READ_ONCE(*(p))
+
+typedef struct {
+	unsigned long val;
+} swp_entry_t;
 
 extern int nr_node_ids;
 

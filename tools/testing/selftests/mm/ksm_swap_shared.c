@@ -1,0 +1,409 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Pages that processes share are shared again as soon as they are read back from swap:
+ * no scan is needed, and no copy is made. A page that takes over the swap slot of a
+ * shared page is not shared.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/swap.h>
+#include <unistd.h>
+
+#include "ksm_common.h"
+
+#define SHARERS		3	/* beside the case itself */
+#define MANY		2000
+#define FEW		100
+#define SEED		0x9000
+#define OTHER_SEED	0x70000
+#define ZRAM_DEVICE	"/dev/zram0"
+
+/**
+ * struct world - processes that share all their pages
+ * @pages: of each process
+ * @area: those of the case
+ * @child: the other processes
+ * @copies: ksm_swpin_copy when the pages were shared
+ * @read: pswpin when the pages were out
+ */
+struct world {
+	size_t pages;
+	char *area;
+	struct ksm_child child[SHARERS];
+	long copies;
+	long read;
+};
+
+static void sharer(struct ksm_child *self, void *arg)
+{
+	const struct world *world = arg;
+	char *area = ksm_map_mergeable(world->pages);
+
+	ksm_fill_unique(area, world->pages, SEED);
+	ksm_child_pause(self);
+	for (;;) {
+		ksm_check_unique(area, world->pages, SEED);
+		ksm_child_pause(self);
+	}
+}
+
+static void expect_shared(const struct world *world)
+{
+	ksm_expect_figures(world->pages, SHARERS * world->pages, 0);
+}
+
+/* Afterwards ksmd is stopped. */
+static void share(struct world *world, size_t pages)
+{
+	unsigned int i;
+
+	*world = (struct world){ .pages = pages };
+	ksm_need_reclaim();
+	for (i = 0; i < SHARERS; i++) {
+		ksm_child_start(&world->child[i], sharer, world);
+		ksm_child_wait(&world->child[i]);
+	}
+	world->area = ksm_map_mergeable(pages);
+	ksm_fill_unique(world->area, pages, SEED);
+	ksm_settle();
+	expect_shared(world);
+	world->copies = ksm_vmstat("ksm_swpin_copy");
+}
+
+static void page_out(struct world *world)
+{
+	ksm_check(ksm_reclaim(world->area, world->pages), "all shared pages are swapped out");
+	world->read = ksm_vmstat("pswpin");
+}
+
+static void read_as_children(struct world *world)
+{
+	unsigned int i;
+
+	for (i = 0; i < SHARERS; i++)
+		if (world->child[i].pid)
+			ksm_child_step(&world->child[i]);
+}
+
+static void read_back(struct world *world)
+{
+	ksm_check_unique(world->area, world->pages, SEED);
+	ksm_expect("pages that are merged right after they are read",
+		   ksm_count_merged(world->area, world->pages), world->pages);
+	read_as_children(world);
+	ksm_expect("pages copied at swap-in",
+		   ksm_vmstat("ksm_swpin_copy") - world->copies, 0);
+}
+
+/* The processes have a few other pages that went out with those. */
+static void expect_read_once(const struct world *world)
+{
+	long read = ksm_vmstat("pswpin") - world->read;
+
+	if (read > (long)(world->pages + world->pages / 4))
+		ksm_fail("%ld pages were read from swap for %zu shared pages", read,
+			 world->pages);
+}
+
+/* The second time shows that the reverse map finds the pages that came back. */
+static void shared_at_once(void)
+{
+	struct world world;
+	int i;
+
+	share(&world, MANY);
+	for (i = 0; i < 2; i++) {
+		page_out(&world);
+		read_back(&world);
+		expect_read_once(&world);
+		expect_shared(&world);
+	}
+	ksm_settle();
+	expect_shared(&world);
+}
+
+static void limit_cgroup(size_t pages)
+{
+	char text[KSM_TEXT];
+
+	snprintf(text, sizeof(text), "%zu", pages * psize());
+	ksm_check(!ksm_write_file(KSM_CGROUP "memory.max", text), "memory.max is set");
+}
+
+/* There is no room for copies: with these, pages would be read again and again. */
+static void little_room(void)
+{
+	struct world world;
+	unsigned int i;
+	long start;
+
+	share(&world, MANY);
+	page_out(&world);
+	limit_cgroup(MANY + MANY / 2);
+	start = ksm_now_ms();
+	for (i = 0; i < SHARERS; i++)
+		ksm_child_go(&world.child[i]);
+	ksm_check_unique(world.area, MANY, SEED);
+	for (i = 0; i < SHARERS; i++)
+		ksm_child_wait(&world.child[i]);
+	ksft_print_msg("%d processes have read %d pages in %ld ms\n", SHARERS + 1, MANY,
+		       ksm_now_ms() - start);
+	expect_read_once(&world);
+	expect_shared(&world);
+	ksm_expect("pages copied at swap-in",
+		   ksm_vmstat("ksm_swpin_copy") - world.copies, 0);
+}
+
+static void shared_while_scanned(void)
+{
+	struct world world;
+
+	share(&world, FEW);
+	page_out(&world);
+	ksm_settle();
+	expect_shared(&world);
+	read_back(&world);
+	expect_shared(&world);
+}
+
+static void written_to(void)
+{
+	struct world world;
+
+	share(&world, FEW);
+	page_out(&world);
+	ksm_fill_unique(world.area, FEW, OTHER_SEED);
+	read_as_children(&world);
+	ksm_check_unique(world.area, FEW, OTHER_SEED);
+	ksm_settle();
+	ksm_expect_figures(FEW, (SHARERS - 1) * FEW, FEW);
+}
+
+static void reading_child(struct ksm_child *self, void *arg)
+{
+	const struct world *world = arg;
+
+	ksm_child_pause(self);
+	ksm_check_unique(world->area, world->pages, SEED);
+	ksm_expect("merged pages of a child",
+		   ksm_count_merged(world->area, world->pages), world->pages);
+	ksm_child_pause(self);
+	ksm_check_unique(world->area, world->pages, SEED);
+	ksm_fill_unique(world->area, world->pages, OTHER_SEED);
+	ksm_check_unique(world->area, world->pages, OTHER_SEED);
+}
+
+static void forked(void)
+{
+	struct ksm_child child;
+	struct world world;
+
+	share(&world, FEW);
+	page_out(&world);
+	ksm_child_start(&child, reading_child, &world);
+	ksm_child_wait(&child);
+	ksm_child_step(&child);
+	read_back(&world);
+	page_out(&world);
+	ksm_child_end(&child);
+	read_back(&world);
+	ksm_settle();
+	expect_shared(&world);
+}
+
+static void one_exits(void)
+{
+	struct world world;
+
+	share(&world, FEW);
+	page_out(&world);
+	ksm_child_kill(&world.child[0]);
+	world.child[0].pid = 0;
+	read_back(&world);
+	ksm_settle();
+	ksm_expect_figures(FEW, (SHARERS - 1) * FEW, 0);
+}
+
+static void given_up(int advice)
+{
+	struct world world;
+	size_t i;
+
+	share(&world, FEW);
+	page_out(&world);
+	ksm_check(!madvise(world.area, FEW * psize(), advice), "madvise of swapped pages");
+	read_as_children(&world);
+	for (i = 0; i < FEW * psize(); i += psize())
+		ksm_check(!world.area[i], "a page that was given up is zero");
+	ksm_settle();
+	ksm_expect_figures(FEW, (SHARERS - 1) * FEW, 0);
+	read_as_children(&world);
+}
+
+static void given_up_lazily(void)
+{
+	given_up(MADV_FREE);
+}
+
+static void given_up_now(void)
+{
+	given_up(MADV_DONTNEED);
+}
+
+static void unmerged(void)
+{
+	struct world world;
+
+	share(&world, FEW);
+	page_out(&world);
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+	ksm_check_unique(world.area, FEW, SEED);
+	read_as_children(&world);
+	ksm_expect("merged pages", ksm_count_merged(world.area, FEW), 0);
+	ksm_expect_nothing();
+	ksm_settle();
+	expect_shared(&world);
+}
+
+static void one_unmergeable(void)
+{
+	struct world world;
+
+	share(&world, FEW);
+	page_out(&world);
+	ksm_unmergeable(world.area, FEW);
+	ksm_check_unique(world.area, FEW, SEED);
+	ksm_expect("merged pages", ksm_count_merged(world.area, FEW), 0);
+	read_as_children(&world);
+	ksm_fill_unique(world.area, FEW, OTHER_SEED);
+	read_as_children(&world);
+	ksm_settle();
+	ksm_expect_figures(FEW, (SHARERS - 1) * FEW, 0);
+}
+
+static void turn_swap_off(void)
+{
+	if (!swapoff(ZRAM_DEVICE))
+		return;
+	if (errno == EINVAL)
+		ksm_skip("there is no swap on " ZRAM_DEVICE);
+	ksm_fail("swapoff: %s", strerror(errno));
+}
+
+static void turn_swap_on(void)
+{
+	ksm_check(!swapon(ZRAM_DEVICE, 0), "swapon");
+}
+
+static void turned_off(void)
+{
+	struct world world;
+
+	share(&world, FEW);
+	page_out(&world);
+	turn_swap_off();
+	ksm_expect("merged pages after swapoff", ksm_count_merged(world.area, FEW), FEW);
+	read_back(&world);
+	expect_shared(&world);
+	turn_swap_on();
+	page_out(&world);
+	read_back(&world);
+	expect_shared(&world);
+}
+
+/* Pages whose content is in swap merge with each other, and later with that one. */
+static void merged_meanwhile(void)
+{
+	struct world world;
+	char *late;
+
+	share(&world, FEW);
+	page_out(&world);
+	late = ksm_map_mergeable(2 * FEW);
+	ksm_fill_unique(late, FEW, SEED);
+	ksm_fill_unique(late + FEW * psize(), FEW, SEED);
+	ksm_settle();
+	ksm_expect_figures(2 * FEW, SHARERS * FEW + FEW, 0);
+	read_back(&world);
+	ksm_settle();
+	ksm_expect_figures(2 * FEW, SHARERS * FEW + FEW, 0);
+	ksm_expect("contents shared twice", ksm_get("stable_node_chains"), FEW);
+	ksm_check_unique(late, FEW, SEED);
+}
+
+/* A page that was looked for while it was in swap can be found when it is back. */
+static void found_again(void)
+{
+	struct world world;
+	char *late;
+
+	share(&world, FEW);
+	page_out(&world);
+	late = ksm_map_mergeable(FEW);
+	ksm_fill_unique(late, FEW, SEED);
+	ksm_settle();
+	ksm_expect_figures(FEW, SHARERS * FEW, FEW);
+	read_back(&world);
+	ksm_settle();
+	ksm_expect_figures(FEW, SHARERS * FEW + FEW, 0);
+}
+
+static void waiting_child(struct ksm_child *self, void *arg)
+{
+	ksm_child_pause(self);
+	ksm_check_unique(arg, FEW, OTHER_SEED);
+	ksm_child_pause(self);
+}
+
+/* With a child each page is used twice, and so read by way of the swap cache. */
+static void slots_used_again(void)
+{
+	struct ksm_child child;
+	struct world world;
+	unsigned int i;
+	char *area;
+
+	share(&world, FEW);
+	page_out(&world);
+	for (i = 0; i < SHARERS; i++)
+		ksm_child_kill(&world.child[i]);
+	munmap(world.area, FEW * psize());
+	turn_swap_off();
+	turn_swap_on();
+	area = ksm_map_mergeable(FEW);
+	ksm_fill_unique(area, FEW, OTHER_SEED);
+	ksm_child_start(&child, waiting_child, area);
+	ksm_child_wait(&child);
+	ksm_check(ksm_reclaim(area, FEW), "other pages go to the same slots");
+	ksm_check_unique(area, FEW, OTHER_SEED);
+	ksm_expect("merged pages that were never merged", ksm_count_merged(area, FEW), 0);
+	ksm_child_step(&child);
+	ksm_child_end(&child);
+	ksm_check_unique(area, FEW, OTHER_SEED);
+}
+
+static const struct ksm_case cases[] = {
+	{ "pages are shared at once when they are back", shared_at_once },
+	{ "pages are shared at once where there is no room for copies", little_room },
+	{ "pages in swap are counted as shared", shared_while_scanned },
+	{ "a write straight from swap", written_to },
+	{ "fork while the pages are out", forked },
+	{ "exit of a process while the pages are out", one_exits },
+	{ "MADV_FREE while the pages are out", given_up_lazily },
+	{ "MADV_DONTNEED while the pages are out", given_up_now },
+	{ "run 2 while the pages are out", unmerged },
+	{ "MADV_UNMERGEABLE while the pages are out", one_unmergeable },
+	{ "swapoff", turned_off },
+	{ "other pages with the content merge meanwhile", merged_meanwhile },
+	{ "a page that is back is found", found_again },
+	{ "swap slots of shared pages are used again", slots_used_again },
+};
+
+int main(void)
+{
+	return ksm_run_cases(cases, ARRAY_SIZE(cases));
+}
