@@ -5,6 +5,7 @@
  * shared page is not shared.
  */
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,9 +18,12 @@
 #define SHARERS		3	/* beside the case itself */
 #define MANY		2000
 #define FEW		100
+#define OTHERS		2000	/* that may get the slots of a few */
 #define SEED		0x9000
 #define OTHER_SEED	0x70000
 #define ZRAM_DEVICE	"/dev/zram0"
+/* Of a page in swap, pagemap tells the device and the slot. */
+#define SLOT_MASK	((1ULL << 55) - 1)
 
 /**
  * struct world - processes that share all their pages
@@ -355,35 +359,70 @@ static void found_again(void)
 static void waiting_child(struct ksm_child *self, void *arg)
 {
 	ksm_child_pause(self);
-	ksm_check_unique(arg, FEW, OTHER_SEED);
+	ksm_check_unique(arg, OTHERS, OTHER_SEED);
 	ksm_child_pause(self);
+}
+
+/* Swap slots are allocated for each CPU from a cluster of its own. */
+static void stay_on_cpu(void)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(sched_getcpu(), &cpus);
+	ksm_check(!sched_setaffinity(0, sizeof(cpus), &cpus), "sched_setaffinity");
+}
+
+/* Where pages of a swapped area are in swap. */
+static void note_slots(const char *area, size_t pages, uint64_t *slot)
+{
+	size_t i;
+
+	for (i = 0; i < pages; i++)
+		slot[i] = ksm_pagemap(area + i * psize()) & SLOT_MASK;
+}
+
+static bool any_equal(const uint64_t *slot, const uint64_t *other)
+{
+	size_t i, k;
+
+	for (i = 0; i < FEW; i++)
+		for (k = 0; k < OTHERS; k++)
+			if (slot[i] == other[k])
+				return true;
+	return false;
 }
 
 /* With a child each page is used twice, and so read by way of the swap cache. */
 static void slots_used_again(void)
 {
+	uint64_t slot[FEW], again[OTHERS];
 	struct ksm_child child;
 	struct world world;
 	unsigned int i;
 	char *area;
 
+	stay_on_cpu();
 	share(&world, FEW);
 	page_out(&world);
+	note_slots(world.area, FEW, slot);
 	for (i = 0; i < SHARERS; i++)
 		ksm_child_kill(&world.child[i]);
 	munmap(world.area, FEW * psize());
 	turn_swap_off();
 	turn_swap_on();
-	area = ksm_map_mergeable(FEW);
-	ksm_fill_unique(area, FEW, OTHER_SEED);
+	area = ksm_map_mergeable(OTHERS);
+	ksm_fill_unique(area, OTHERS, OTHER_SEED);
 	ksm_child_start(&child, waiting_child, area);
 	ksm_child_wait(&child);
-	ksm_check(ksm_reclaim(area, FEW), "other pages go to the same slots");
-	ksm_check_unique(area, FEW, OTHER_SEED);
-	ksm_expect("merged pages that were never merged", ksm_count_merged(area, FEW), 0);
+	ksm_check(ksm_reclaim(area, OTHERS), "other pages are swapped out");
+	note_slots(area, OTHERS, again);
+	ksm_check(any_equal(slot, again), "they have slots of the shared pages");
+	ksm_check_unique(area, OTHERS, OTHER_SEED);
+	ksm_expect("merged pages that were never merged", ksm_count_merged(area, OTHERS), 0);
 	ksm_child_step(&child);
 	ksm_child_end(&child);
-	ksm_check_unique(area, FEW, OTHER_SEED);
+	ksm_check_unique(area, OTHERS, OTHER_SEED);
 }
 
 static const struct ksm_case cases[] = {
