@@ -309,6 +309,12 @@ static void visit_missing(struct ksm_walk *walk, struct ksm_record *record)
 		ksm_record_forget(walk->domain, record);
 }
 
+/* A private copy that a write made, and not swap-in. */
+static bool written_to(const struct ksm_chunk *chunk, unsigned int offset)
+{
+	return !chunk->pte || pte_dirty(ptep_get(chunk->pte + offset));
+}
+
 /* The page was merged, or is now. */
 static void visit_shared(struct ksm_chunk *chunk, struct ksm_record *record)
 {
@@ -316,7 +322,8 @@ static void visit_shared(struct ksm_chunk *chunk, struct ksm_record *record)
 
 	if (record->state == KSM_NONE)
 		ksm_record_seen(walk->domain, record);
-	add_candidate(walk, record)->rewritten = chunk->smart;
+	add_candidate(walk, record)->rewritten =
+		chunk->smart && written_to(chunk, record->offset);
 }
 
 static void visit_unshared(struct ksm_chunk *chunk, struct ksm_record *record,
@@ -362,7 +369,9 @@ static bool skip_page(struct ksm_chunk *chunk, struct ksm_record *record, enum k
 	else if (use == KSM_USE_YOUNG)
 		most = KSM_MAX_SKIPS_YOUNG;
 	/* A page that is written to whenever it has merged waits although it is used. */
-	if (!record->rewrites)
+	if (use == KSM_USE_SWAPPED)
+		record->skips = 0;
+	else if (!record->rewrites)
 		record->skips = min(record->skips, most);
 	if (!record->skips)
 		return false;

@@ -148,6 +148,12 @@ void ksm_young_hand_on(struct ksm_chunk *chunk)
 	}
 }
 
+/* A page of a process is dirty, except for one that was read and not written to since. */
+static bool read_from_swap(const struct folio *folio, pte_t pte)
+{
+	return !pte_dirty(pte) && !folio_test_dirty(folio) && folio_test_swapbacked(folio);
+}
+
 /**
  * ksm_young_test_clear - whether a page was used since the previous pass
  * @chunk: the chunk
@@ -162,6 +168,7 @@ enum ksm_use ksm_young_test_clear(struct ksm_chunk *chunk, unsigned int offset,
 {
 	struct folio *folio = page_folio(page);
 	pte_t *pte = chunk->pte + offset;
+	enum ksm_use use = KSM_USE_YOUNG;
 
 	if (!chunk->pte)
 		return chunk->young ? KSM_USE_YOUNG : KSM_USE_IDLE;
@@ -173,9 +180,11 @@ enum ksm_use ksm_young_test_clear(struct ksm_chunk *chunk, unsigned int offset,
 		return KSM_USE_YOUNG;
 	if (!pte_young(ptep_get(pte)))
 		return chunk->young ? KSM_USE_YOUNG : KSM_USE_IDLE;
+	if (read_from_swap(folio, ptep_get(pte)))
+		use = KSM_USE_SWAPPED;
 	if (KSM_YOUNG_SPAN > 1 && folio_test_large(folio))
 		chunk->young_end = ALIGN(offset + 1, KSM_YOUNG_SPAN);
 	if (ptep_test_and_clear_young(chunk->vma, ksm_chunk_address(chunk, offset), pte))
 		hand_on_young(folio);
-	return KSM_USE_YOUNG;
+	return use;
 }

@@ -15,11 +15,13 @@ struct ksm_walk;
  * enum ksm_use - what is known of the use of a page since the previous pass
  * @KSM_USE_IDLE: it was not used
  * @KSM_USE_YOUNG: it was read or written
+ * @KSM_USE_SWAPPED: it was read, and not written to since it was read from swap
  * @KSM_USE_KERNEL: the kernel took a reference to read or write it
  */
 enum ksm_use {
 	KSM_USE_IDLE,
 	KSM_USE_YOUNG,
+	KSM_USE_SWAPPED,
 	KSM_USE_KERNEL,
 };
 

@@ -356,6 +356,52 @@ static void found_again(void)
 	ksm_expect_figures(FEW, SHARERS * FEW + FEW, 0);
 }
 
+/* One process has the page in swap alone now, and reads a page of its own. */
+static void back_alone(void)
+{
+	char *area, *gone, *others;
+
+	ksm_need_reclaim();
+	ksm_set("smart_scan", 1);
+	area = ksm_map_mergeable(FEW);
+	gone = ksm_map_mergeable(FEW);
+	ksm_fill_unique(area, FEW, SEED);
+	ksm_fill_unique(gone, FEW, SEED);
+	ksm_settle();
+	ksm_expect_figures(FEW, FEW, 0);
+	ksm_check(ksm_reclaim(area, FEW), "all shared pages are swapped out");
+	others = ksm_map_mergeable(2 * FEW);
+	ksm_fill_unique(others, FEW, SEED);
+	ksm_fill_unique(others + FEW * psize(), FEW, SEED);
+	ksm_settle();
+	ksm_expect("merged pages", ksm_count_merged(others, 2 * FEW), 2 * FEW);
+	munmap(gone, FEW * psize());
+	ksm_check_unique(area, FEW, SEED);
+	ksm_one_pass();
+	ksm_expect("merged pages of a process after the next pass",
+		   ksm_count_merged(area, FEW), FEW);
+}
+
+/* The pages are idle at first, and so to be skipped for many passes. */
+static void scanned_when_back(void)
+{
+	long before;
+	char *area;
+
+	ksm_need_reclaim();
+	ksm_set("smart_scan", 1);
+	area = ksm_map_mergeable(FEW);
+	ksm_fill_unique(area, FEW, SEED);
+	ksm_passes(6);
+	ksm_check(ksm_reclaim(area, FEW), "all pages are swapped out");
+	ksm_check_unique(area, FEW, SEED);
+	before = ksm_get("pages_scanned");
+	ksm_one_pass();
+	before = ksm_get("pages_scanned") - before;
+	if (before < FEW)
+		ksm_fail("%ld of %d pages from swap were scanned", before, FEW);
+}
+
 static void waiting_child(struct ksm_child *self, void *arg)
 {
 	ksm_child_pause(self);
@@ -439,6 +485,8 @@ static const struct ksm_case cases[] = {
 	{ "swapoff", turned_off },
 	{ "other pages with the content merge meanwhile", merged_meanwhile },
 	{ "a page that is back is found", found_again },
+	{ "a page that comes back alone merges in the next pass", back_alone },
+	{ "a page that is not shared is scanned when it is back", scanned_when_back },
 	{ "swap slots of shared pages are used again", slots_used_again },
 };
 
