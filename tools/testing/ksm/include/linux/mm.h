@@ -29,11 +29,14 @@
 
 /* Between two reads that are ordered, too, the rest of mm may act. */
 #define smp_rmb()		shim_race()
+/* Nothing is read between this and an smp_rmb(). */
 #define smp_load_acquire(p)	READ_ONCE(*(p))
 
-typedef struct {
+struct shim_swp_entry {
 	unsigned long val;
-} swp_entry_t;
+};
+
+#define swp_entry_t		struct shim_swp_entry
 
 extern int nr_node_ids;
 
