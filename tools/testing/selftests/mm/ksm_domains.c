@@ -598,8 +598,9 @@ static void removal(void)
 	ksm_settle();
 	ksm_expect_figures(0, 0, PAGES);
 	ksm_expect("rmdir", remove_cgroup("a"), 0);
-	ksm_check(ksm_poll(none_dying, NULL), "cgroups go when they are removed");
+	/* What it has faulted in before stays charged to the former cgroup. */
 	ksm_child_kill(&a->child);
+	ksm_check(ksm_poll(none_dying, NULL), "cgroups go when they are removed");
 }
 
 static long inode_of(const char *cgroup)
