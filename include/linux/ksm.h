@@ -15,10 +15,30 @@
 
 struct cgroup_subsys_state;
 
+/*
+ * Flags of an mm, between those of sched/coredump.h.  fork copies them, exec does not.
+ *
+ * MMF_VM_MERGE_OUT:	its cgroup does not mark it
+ * MMF_VM_MERGE_CGROUP:	MMF_VM_MERGE_ANY is set, and it is the mark of its cgroup
+ * MMF_VM_MERGE_CHECK:	it will be checked whether its cgroup marks it; not copied
+ */
+#define MMF_VM_MERGE_CHECK	13
+#define MMF_VM_MERGE_OUT	14
+#define MMF_VM_MERGE_CGROUP	15
+static_assert(MMF_DUMP_FILTER_SHIFT + MMF_DUMP_FILTER_BITS <= MMF_VM_MERGE_CHECK);
+
+/* A VMA that is mergeable because of its cgroup, and not by advice. */
+#ifdef CONFIG_64BIT
+#define VM_MERGE_CGROUP		BIT(62)
+#else
+#define VM_MERGE_CGROUP		VM_NONE
+#endif
+
 #ifdef CONFIG_KSM
 
 int __ksm_enter(struct mm_struct *mm);
 void __ksm_exit(struct mm_struct *mm);
+int __ksm_execve(struct mm_struct *mm);
 
 int ksm_madvise(struct vm_area_struct *vma, unsigned long start, unsigned long end,
 		int advice, unsigned long *vm_flags);
@@ -53,7 +73,9 @@ int ksm_merge_now(struct mm_struct *mm);
 #ifdef CONFIG_MEMCG
 u64 ksm_process_domain(struct mm_struct *mm);
 void ksm_memcg_offline(struct cgroup_subsys_state *css);
+void ksm_cgroup_check(struct task_struct *task);
 #else
+static inline void ksm_cgroup_check(struct task_struct *task) { }
 static inline u64 ksm_process_domain(struct mm_struct *mm)
 {
 	return 0;
@@ -145,13 +167,18 @@ static inline void ksm_mm_init(struct mm_struct *mm)
  * @oldmm: the parent
  *
  * What the child has of shared pages and zero pages could not be taken back from
- * it if it were not scanned.
+ * it if it were not scanned.  All VMAs are copied, so their marks are those that the
+ * parent has now, which may have changed since the flags of @mm were copied.
  *
- * Context: may sleep; all areas are copied, mmap_lock of @mm held for writing.
+ * Context: may sleep; mmap_lock of @mm and @oldmm held for writing.
  * Return: 0, or -ENOMEM.
  */
 static inline int ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm)
 {
+	const unsigned long marks = BIT(MMF_VM_MERGE_ANY) | BIT(MMF_VM_MERGE_OUT) |
+				    BIT(MMF_VM_MERGE_CGROUP);
+
+	mm->flags = (mm->flags & ~marks) | (READ_ONCE(oldmm->flags) & marks);
 	return test_bit(MMF_VM_MERGEABLE, &oldmm->flags) ? __ksm_enter(mm) : 0;
 }
 
@@ -164,7 +191,7 @@ static inline int ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm)
  */
 static inline int ksm_execve(struct mm_struct *mm)
 {
-	return test_bit(MMF_VM_MERGE_ANY, &mm->flags) ? __ksm_enter(mm) : 0;
+	return test_bit(MMF_VM_MERGE_ANY, &mm->flags) ? __ksm_execve(mm) : 0;
 }
 
 /**
@@ -198,6 +225,7 @@ static inline void ksm_might_unmap_zero_page(struct mm_struct *mm, pte_t pte) { 
 static inline void ksm_might_copy_zero_page(struct mm_struct *mm, pte_t pte) { }
 static inline void ksm_mm_init(struct mm_struct *mm) { }
 static inline void ksm_memcg_offline(struct cgroup_subsys_state *css) { }
+static inline void ksm_cgroup_check(struct task_struct *task) { }
 
 static inline int ksm_exec_secure(struct mm_struct *mm)
 {

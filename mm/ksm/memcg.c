@@ -16,6 +16,7 @@
 #include <linux/xarray.h>
 
 #include "../memcontrol-v1.h"
+#include "cgroup_merge.h"
 #include "core.h"
 #include "domains.h"
 #include "slots.h"
@@ -105,11 +106,12 @@ u64 ksm_process_domain(struct mm_struct *mm)
  * ksm_memcg_offline - forget what the files of a cgroup have set
  * @css: the memory cgroup, which goes offline
  *
- * Context: any.
+ * Context: may sleep.
  */
 void ksm_memcg_offline(struct cgroup_subsys_state *css)
 {
 	xa_erase(&groups, css->id);
+	ksm_cgroup_merge_offline(css);
 }
 
 static u64 group_read(struct cgroup_subsys_state *css, struct cftype *cft)
@@ -218,6 +220,12 @@ static struct cftype memcg_files[] = {
 		.flags = CFTYPE_NOT_ON_ROOT,
 		.read_u64 = group_read,
 		.write_u64 = group_write,
+	},
+	{
+		.name = "ksm.merge",
+		.flags = CFTYPE_NOT_ON_ROOT,
+		.seq_show = ksm_cgroup_merge_show,
+		.write = ksm_cgroup_merge_write,
 	},
 	{
 		.name = "ksm.stat",

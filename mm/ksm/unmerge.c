@@ -305,7 +305,8 @@ int ksm_break_range(struct vm_area_struct *vma, unsigned long start,
  * ksm_exec_secure - end the mark that a program has inherited
  * @mm: the mm of a new program, which has gained privileges by exec
  *
- * Otherwise the user that set the mark could guess the memory of the program.
+ * Otherwise the user that set the mark could guess the memory of the program.  For
+ * the same reason its cgroup does not mark it until the next exec.
  *
  * Context: may sleep; only the caller uses @mm, except for ksmd.
  * Return: 0; -EINTR, -ENOMEM or -ERESTARTSYS if the mark is still there.
@@ -317,19 +318,21 @@ int ksm_exec_secure(struct mm_struct *mm)
 
 	VMA_ITERATOR(vmi, mm, 0);
 
-	if (!test_bit(MMF_VM_MERGE_ANY, &mm->flags))
-		return 0;
+	/* From here on, ksm_mark_by_cgroup() leaves the mm alone. */
 	if (mmap_write_lock_killable(mm))
 		return -EINTR;
+	set_bit(MMF_VM_MERGE_OUT, &mm->flags);
 	while (!err && (vma = ksm_next_vma(&vmi))) {
 		vma_start_write(vma);
 		if (vma->anon_vma)
 			err = break_range(vma, vma->vm_start, vma->vm_end, true);
 		if (!err)
-			vm_flags_clear(vma, VM_MERGEABLE);
+			vm_flags_clear(vma, VM_MERGEABLE | VM_MERGE_CGROUP);
 	}
-	if (!err)
+	if (!err) {
 		clear_bit(MMF_VM_MERGE_ANY, &mm->flags);
+		clear_bit(MMF_VM_MERGE_CGROUP, &mm->flags);
+	}
 	mmap_write_unlock(mm);
 	return err;
 }
