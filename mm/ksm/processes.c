@@ -15,6 +15,7 @@
 #include <linux/sched/mm.h>
 #include <linux/sched/task.h>
 #include <linux/seq_file.h>
+#include <linux/string.h>
 #include <trace/events/ksm.h>
 
 #include "skip.h"
@@ -64,12 +65,16 @@ static void processes_stop(struct seq_file *m, void *v)
 		put_task_struct(v);
 }
 
-/* @rest: pages that change, or could not be merged. */
-static const char *reason(const struct ksm_slot_figures *figures, unsigned long rest)
+/* One word, so that each line has as many as the header.  @rest: volatile pages. */
+static void show_reason(struct seq_file *m, const struct ksm_slot_figures *figures,
+			unsigned long rest)
 {
-	if (rest)
-		return ksm_skip_name(figures->skip);
-	return figures->unshared ? ksm_skip_name(KSM_SKIP_NO_DUPLICATE) : "-";
+	char word[32] = "-";
+
+	if (rest || figures->unshared)
+		strscpy(word, ksm_skip_name(rest ? figures->skip : KSM_SKIP_NO_DUPLICATE));
+	strreplace(word, ' ', '_');
+	seq_printf(m, " %s\n", word);
 }
 
 static void show_pages(struct seq_file *m, struct mm_struct *mm,
@@ -80,9 +85,10 @@ static void show_pages(struct seq_file *m, struct mm_struct *mm,
 	const unsigned long placed = merging + figures->unshared;
 	const unsigned long rest = known > placed ? known - placed : 0;
 
-	seq_printf(m, " %lu %lu %lu %lu %ld %llu %s\n", merging, figures->sharing,
+	seq_printf(m, " %lu %lu %lu %lu %ld %llu", merging, figures->sharing,
 		   figures->unshared, rest, mm_ksm_zero_pages(mm),
-		   ksm_process_domain(mm), reason(figures, rest));
+		   ksm_process_domain(mm));
+	show_reason(m, figures, rest);
 }
 
 static int processes_show(struct seq_file *m, void *v)

@@ -60,7 +60,7 @@ static bool read_line(FILE *file, struct line *line)
 	if (!fgets(text, sizeof(text), file))
 		return false;
 	ksm_expect("fields of a line",
-		   sscanf(text, "%d %63s %ld %ld %ld %ld %ld %ld %31[^\n]", &line->pid,
+		   sscanf(text, "%d %63s %ld %ld %ld %ld %ld %ld %31s", &line->pid,
 			  line->comm, &line->shared, &line->sharing, &line->unshared,
 			  &line->rest, &line->zero, &line->domain, line->reason), 9);
 	return true;
@@ -100,7 +100,7 @@ static void pages_by_state(void)
 	ksm_expect("volatile", line.rest, 0);
 	ksm_expect("zero", line.zero, 10);
 	ksm_expect("domain", line.domain, 0);
-	expect_reason(&line, "no duplicate");
+	expect_reason(&line, "no_duplicate");
 }
 
 static void all_merged(void)
