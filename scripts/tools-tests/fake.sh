@@ -43,10 +43,10 @@ fake_machine()
 	put proc/35/statm '0 0 0 0 0 0 0'
 }
 
-# process PID COMMAND RSS-PAGES [STARTED]
+# process PID COMMAND RSS-PAGES [STARTED [PARENT]]
 process()
 {
-	put "proc/$1/stat" "$1 ($2) S 1 1 1 0 -1 4194560 0 0 0 0 7 3 0 0 20 0 1 0 ${4:-$1} 0 0"
+	put "proc/$1/stat" "$1 ($2) S ${5:-1} 1 1 0 -1 4194560 0 0 0 0 7 3 0 0 20 0 1 0 ${4:-$1} 0 0"
 	put "proc/$1/statm" "99999 $3 10 10 0 10 0"
 	put "proc/$1/cmdline" "$2"
 }
@@ -61,16 +61,45 @@ ksm_stat()
 	[ -e "$tree/proc/$1/smaps" ] || : > "$tree/proc/$1/smaps"
 }
 
-# area PID MODE RSS-KIB HUGE-KIB HUGETLB-KIB FLAGS: adds a VMA to smaps.
+# area PID MODE RSS-KIB HUGE-KIB HUGETLB-KIB FLAGS [SWAP-KIB [ANONYMOUS-KIB]]: adds a
+# VMA to smaps.
 area()
 {
 	cat >> "$tree/proc/$1/smaps" << END
 7f0000000000-7f0010000000 $2 00000000 00:00 0
 Size:             262144 kB
 Rss:              $3 kB
+Anonymous:        ${8:-$3} kB
+KSM:                   0 kB
 AnonHugePages:    $4 kB
 Shared_Hugetlb:        0 kB
 Private_Hugetlb:  $5 kB
+Swap:             ${7:-0} kB
 VmFlags: $6
 END
+}
+
+# pins PID LOCKED-KIB PINNED-KIB
+pins()
+{
+	put "proc/$1/status" "VmLck:	$2 kB" "VmPin:	$3 kB"
+}
+
+# opens PID FILE...: the process has opened the files.
+opens()
+{
+	local fd=3 file
+
+	mkdir -p "$tree/proc/$1/fd"
+	for file in "${@:2}"; do
+		ln -s "$file" "$tree/proc/$1/fd/$fd"
+		fd=$((fd + 1))
+	done
+}
+
+# skips LINE...: what ksmd found in the processes.
+skips()
+{
+	put sys/kernel/debug/ksm/processes \
+		'pid comm shared sharing unshared volatile zero domain reason' "$@"
 }

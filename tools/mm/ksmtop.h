@@ -11,7 +11,8 @@
  *	ksmtop_text.c		lines of text, --batch
  *	ksmtop_judge.c		savings, costs, reasons, rates, sort order
  *	ksmtop_read.c		files of /proc and /sys
- *	ksmtop_util.c		fatal errors and allocation
+ *	ksmtop_causes.c		what may keep pages from being merged
+ *	ksmtop_util.c		fatal errors, allocation, small files
  *
  * State travels down in struct options, struct monitor and struct view.
  */
@@ -21,6 +22,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdnoreturn.h>
 #include <sys/types.h>
 
@@ -35,11 +37,18 @@ enum ksm_file {
 	KSM_PAGES_VOLATILE, KSM_ZERO_PAGES, KSM_GENERAL_PROFIT, NR_KSM_FILES
 };
 
-/* Why a process has no merged pages, or that it has some. */
+/* Why a process has no merged pages, or few; or that it has some. */
 enum state {
-	STATE_MERGING, STATE_HIDDEN, STATE_HUGETLB, STATE_SHARED, STATE_UNMARKED,
+	STATE_MERGING, STATE_HIDDEN,
+	/* The memory cannot be merged. */
+	STATE_HUGETLB, STATE_SHARED, STATE_UNMARKED, STATE_EARLY, STATE_EMPTY,
+	STATE_SWAPPED, STATE_DEVICE, STATE_PINNED,
+	/* ksmd does not scan. */
 	STATE_STOPPED, STATE_UNMERGED, STATE_ADVISOR_IDLE, STATE_NO_PAGES,
-	STATE_NEW, STATE_FEW_PASSES, STATE_HUGE, STATE_UNIQUE, STATE_NOTHING,
+	/* ksmd has scanned too little, or has found nothing to merge. */
+	STATE_NEW, STATE_FEW_PASSES, STATE_CHANGING, STATE_EQUAL_PINNED, STATE_BUSY,
+	STATE_ELSEWHERE, STATE_HUGE_KEPT, STATE_NO_MEMORY,
+	STATE_POISONED, STATE_TAGGED, STATE_HUGE, STATE_UNIQUE, STATE_NOTHING,
 	NR_STATES
 };
 
@@ -68,16 +77,38 @@ struct machine {
 	long long ksmd_ticks;		/* CPU time */
 };
 
-/* Sums over the VMAs of a process, from smaps, in KiB. */
-struct smaps_totals {
-	double read_at;		/* uptime in seconds, 0 if it was not read */
-	bool readable;
-	bool mergeable;		/* a VMA has the flag VM_MERGEABLE */
-	long long mergeable_kib;
-	long long huge_kib;	/* part of mergeable_kib in transparent huge pages */
-	long long shared_kib;
+/* A VMA, from smaps. */
+struct vma {
+	unsigned long long start, end;
+	bool shared, hugetlb;
+	bool marked;		/* it has the flag VM_MERGEABLE */
+	long long rss_kib, anonymous_kib, swapped_kib, merged_kib;
+	long long huge_kib;	/* in transparent huge pages */
 	long long hugetlb_kib;
-	long long other_kib;
+	char name[128];
+};
+
+/* What ksmd found in a process, from debugfs. */
+struct skips {
+	bool known;
+	long long shared, unshared, changing;	/* pages */
+	char reason[32];	/* why pages are not merged, empty if all are */
+};
+
+/* What may keep pages of a process from being merged. */
+struct causes {
+	double read_at;		/* uptime in seconds, 0 if it was not read */
+	bool readable;		/* smaps */
+	bool mergeable;		/* a VMA is marked */
+	long long mergeable_kib;	/* anonymous pages of marked VMAs, in memory */
+	long long huge_kib;	/* part of these in transparent huge pages */
+	long long swapped_kib;	/* pages of marked VMAs in swap */
+	long long private_kib, shared_kib;	/* in memory and in swap */
+	long long hugetlb_kib;
+	long long pinned_kib, locked_kib;	/* VmPin and VmLck */
+	bool vfio;		/* it has opened a device of VFIO */
+	bool forked_before;	/* its parent uses prctl(), and it does not */
+	struct skips skips;
 };
 
 struct process {
@@ -89,11 +120,12 @@ struct process {
 	long long known;		/* pages with metadata in KSM */
 	long long merged;		/* pages */
 	long long zero;			/* pages */
+	long long sharing;		/* pages that need no memory of their own */
 	long long kernel_profit;	/* bytes, as in ksm_process_profit */
 	long long domain;		/* inode of a cgroup, 0 for all */
 	int marked, by_prctl;		/* 1, 0, or -1 if the kernel does not tell */
 	long long saved, cost, profit;	/* bytes */
-	struct smaps_totals smaps;
+	struct causes causes;
 	enum state state;
 };
 
@@ -132,6 +164,17 @@ struct view {
 /* ksmtop_util.c */
 noreturn void die(int status, const char *format, ...);
 void *grow(void *memory, size_t size);
+FILE *open_file(const char *root, const char *format, ...);
+size_t read_text(FILE *file, char *text, size_t size);
+void make_printable(char *text);
+
+/* ksmtop_causes.c */
+bool has_merged(const struct process *process);
+bool has_few_merged(const struct process *process);
+bool read_vmas(const char *root, pid_t pid, void (*take)(const struct vma *vma, void *data),
+	       void *data);
+void read_causes(struct causes *causes, const char *root, pid_t pid, pid_t parent);
+void read_skips(struct sample *sample, const char *root);
 
 /* ksmtop_read.c */
 const char *ksm_file_name(enum ksm_file file);
@@ -147,6 +190,7 @@ double ksm_file_rate(const struct monitor *monitor, enum ksm_file file);
 double ksmd_percent(const struct monitor *monitor);
 const char *state_word(enum state state);
 const char *process_note(const struct process *process, const struct machine *machine);
+const char *state_hint(enum state state);
 const char *sort_key_name(enum sort_key key);
 void sort_table(struct process_table *table, const struct options *options);
 bool is_shown(const struct process *process, const struct options *options);

@@ -11,24 +11,79 @@
 
 #define MIN_PASSES	3	/* passes until the counters of a state are exact */
 
-/* A word for JSON, and a note that leaves space for the table in 80 columns. */
+/*
+ * A word for JSON, a note that leaves space for the table in 80 columns, and what to
+ * do about it.
+ */
 static const struct {
-	const char *word, *note;
+	const char *word, *note, *hint;
 } states[NR_STATES] = {
-	[STATE_MERGING] = { "merging", "merging" },
-	[STATE_HIDDEN] = { "hidden", "not readable: try as root" },
-	[STATE_HUGETLB] = { "hugetlb", "hugetlb pages, cannot merge" },
-	[STATE_SHARED] = { "shared", "mapped shared, cannot merge" },
-	[STATE_UNMARKED] = { "unmarked", "not marked (madvise, prctl)" },
-	[STATE_STOPPED] = { "stopped", "KSM is stopped (run is 0)" },
-	[STATE_UNMERGED] = { "unmerged", "KSM is stopped (run is 2)" },
-	[STATE_ADVISOR_IDLE] = { "asleep", "advisor scans no pages" },
-	[STATE_NO_PAGES] = { "no-pages", "pages_to_scan is 0" },
-	[STATE_NEW] = { "new", "marked, not scanned yet" },
-	[STATE_FEW_PASSES] = { "young", "fewer than 3 passes so far" },
-	[STATE_HUGE] = { "huge", "huge pages, no duplicates" },
-	[STATE_UNIQUE] = { "unique", "no duplicates" },
-	[STATE_NOTHING] = { "nothing", "nothing merged" },
+	[STATE_MERGING] = { "merging", "merging", "" },
+	[STATE_HIDDEN] = { "hidden", "not readable: try as root",
+		"The process belongs to another user. Run ksmtop as root." },
+	[STATE_HUGETLB] = { "hugetlb", "hugetlb pages, cannot merge",
+		"KSM does not merge hugetlbfs pages. Give the guest memory without hugepages." },
+	[STATE_SHARED] = { "shared", "mapped shared, cannot merge",
+		"memfd, virtiofs or vhost-user: KSM merges only private memory (share=off)." },
+	[STATE_UNMARKED] = { "unmarked", "not marked (madvise, prctl)",
+		"Mark the memory with madvise(MADV_MERGEABLE), or start the program by ksmrun." },
+	[STATE_EARLY] = { "early", "started before the prctl",
+		"Its parent set the prctl after the fork. Restart the process." },
+	[STATE_EMPTY] = { "empty", "marked, but empty",
+		"No anonymous page is in the marked memory. File pages are not merged." },
+	[STATE_SWAPPED] = { "swapped", "marked memory is in swap",
+		"KSM merges pages when they are read in. Give the process more memory." },
+	[STATE_DEVICE] = { "device", "pinned by a device (VFIO)",
+		"A device that is passed through pins all of the guest's memory." },
+	[STATE_PINNED] = { "pinned", "pinned, cannot merge",
+		"Buffers of io_uring or RDMA pin the pages. KSM merges only unpinned pages." },
+	[STATE_STOPPED] = { "stopped", "KSM is stopped (run is 0)",
+		"Write 1 to /sys/kernel/mm/ksm/run, or set run = 1 in /etc/ksm.conf." },
+	[STATE_UNMERGED] = { "unmerged", "KSM is stopped (run is 2)",
+		"Write 1 to /sys/kernel/mm/ksm/run, or set run = 1 in /etc/ksm.conf." },
+	[STATE_ADVISOR_IDLE] = { "asleep", "advisor scans no pages",
+		"Check advisor_max_cpu and advisor_max_pages_to_scan." },
+	[STATE_NO_PAGES] = { "no-pages", "pages_to_scan is 0",
+		"Raise pages_to_scan, or set advisor_mode." },
+	[STATE_NEW] = { "new", "marked, not scanned yet",
+		"ksmd has not come to the process yet." },
+	[STATE_FEW_PASSES] = { "young", "fewer than 3 passes so far",
+		"A merge needs two passes over all memory, exact counters three." },
+	[STATE_CHANGING] = { "changing", "changes faster than passes",
+		"Most pages are rewritten between two passes. Faster passes may find some." },
+	[STATE_EQUAL_PINNED] = { "equal-pinned", "equal pages, but pinned",
+		"io_uring, RDMA, O_DIRECT or a device holds pages that have duplicates." },
+	[STATE_BUSY] = { "busy", "equal pages, but in use",
+		"Pages were locked when ksmd came. It tries again in the next pass." },
+	[STATE_ELSEWHERE] = { "elsewhere", "already shared by fork",
+		"Its duplicates are the same pages, mapped by a parent or a child." },
+	[STATE_HUGE_KEPT] = { "huge-kept", "huge pages are kept whole",
+		"Few pages of each huge page have duplicates, so none is split." },
+	[STATE_NO_MEMORY] = { "no-memory", "no memory for merging",
+		"The kernel had no memory for records or shared pages." },
+	[STATE_POISONED] = { "poisoned", "pages with memory errors",
+		"The hardware has reported errors in pages of the process." },
+	[STATE_TAGGED] = { "tagged", "pages have memory tags",
+		"KSM does not merge pages with memory tags (arm64 MTE)." },
+	[STATE_HUGE] = { "huge", "huge pages, no duplicates",
+		"Most of the memory is in huge pages, and ksmd found no duplicate." },
+	[STATE_UNIQUE] = { "unique", "no duplicates",
+		"ksmd scanned the pages and found no duplicate." },
+	[STATE_NOTHING] = { "nothing", "nothing merged", "" },
+};
+
+/* The reasons of the kernel for not merging a page that has a duplicate or may. */
+static const struct {
+	const char *reason;
+	enum state state;
+} skip_states[] = {
+	{ "pinned", STATE_EQUAL_PINNED },
+	{ "locked", STATE_BUSY },
+	{ "mapped_elsewhere", STATE_ELSEWHERE },
+	{ "huge_page_kept", STATE_HUGE_KEPT },
+	{ "no_memory", STATE_NO_MEMORY },
+	{ "poisoned", STATE_POISONED },
+	{ "tagged", STATE_TAGGED },
 };
 
 static const char *const sort_key_names[NR_KEYS] = {
@@ -44,6 +99,17 @@ static const char *const sort_key_names[NR_KEYS] = {
 const char *state_word(enum state state)
 {
 	return states[state].word;
+}
+
+/**
+ * state_hint() - what a state means, or what to do about it
+ * @state: the state
+ *
+ * Return: a sentence or two, of at most 79 characters; empty if there is nothing to do
+ */
+const char *state_hint(enum state state)
+{
+	return states[state].hint;
 }
 
 /**
@@ -114,8 +180,8 @@ long long machine_cost(const struct machine *machine)
 }
 
 /*
- * The kernel keeps one page for all mappings of a content. Each mapping is
- * charged an equal part of the pages that are kept.
+ * The kernel keeps one page for all mappings of a content. If the kernel does not tell
+ * in which process it counts this page, each mapping is charged an equal part of it.
  */
 static void account(struct process *process, const struct machine *machine)
 {
@@ -128,7 +194,9 @@ static void account(struct process *process, const struct machine *machine)
 	process->profit = UNKNOWN;
 	if (!process->readable)
 		return;
-	if (shared != UNKNOWN && sharing != UNKNOWN) {
+	if (process->sharing != UNKNOWN) {
+		process->saved = (process->sharing + zero_pages(process)) * machine->page_size;
+	} else if (shared != UNKNOWN && sharing != UNKNOWN) {
 		if (shared + sharing > 0)
 			part = (double)sharing / (shared + sharing);
 		process->saved = llround((process->merged * part + zero_pages(process)) *
@@ -153,41 +221,113 @@ static enum state machine_state(const struct machine *machine)
 	return STATE_NOTHING;
 }
 
+/*
+ * Most pages change between two passes. Without the figures of debugfs this is certain
+ * only if the machine has fewer unchanged pages than the process has pages.
+ */
+static bool is_changing(const struct process *process, const struct machine *machine)
+{
+	const struct skips *skips = &process->causes.skips;
+	long long unshared = machine->ksm[KSM_PAGES_UNSHARED];
+
+	if (skips->known)
+		return !strcmp(skips->reason, "changed") &&
+		       skips->changing > skips->shared + skips->unshared;
+	return process->known != UNKNOWN && unshared != UNKNOWN &&
+	       process->known - process->merged > 2 * unshared &&
+	       machine->ksm[KSM_PAGES_VOLATILE] > unshared;
+}
+
+/* Whether the counters of states are exact. */
+static bool has_passed(const struct machine *machine)
+{
+	return machine->ksm[KSM_FULL_SCANS] == UNKNOWN ||
+	       machine->ksm[KSM_FULL_SCANS] >= MIN_PASSES;
+}
+
+/* Why ksmd could not merge pages that have duplicates. */
+static enum state skip_state(const struct skips *skips)
+{
+	size_t i;
+
+	for (i = 0; skips->changing > 0 && i < ARRAY_SIZE(skip_states); i++)
+		if (!strcmp(skips->reason, skip_states[i].reason))
+			return skip_states[i].state;
+	return STATE_NOTHING;
+}
+
 /* Why the pages of a process that ksmd can scan are not merged. */
 static enum state scan_state(const struct process *process, const struct machine *machine)
 {
-	const struct smaps_totals *smaps = &process->smaps;
+	const struct causes *causes = &process->causes;
+	enum state skipped = skip_state(&causes->skips);
 
+	if (has_merged(process))
+		return is_changing(process, machine) ? STATE_CHANGING : STATE_MERGING;
+	if (causes->skips.known && is_changing(process, machine) && has_passed(machine))
+		return STATE_CHANGING;
+	if (skipped != STATE_NOTHING)
+		return skipped;
 	if (process->known == 0)
 		return STATE_NEW;
 	if (process->known == UNKNOWN)
 		return STATE_NOTHING;
-	if (machine->ksm[KSM_FULL_SCANS] != UNKNOWN &&
-	    machine->ksm[KSM_FULL_SCANS] < MIN_PASSES)
+	if (!has_passed(machine))
 		return STATE_FEW_PASSES;
-	return smaps->huge_kib * 2 > smaps->mergeable_kib ? STATE_HUGE : STATE_UNIQUE;
+	if (is_changing(process, machine))
+		return STATE_CHANGING;
+	return causes->huge_kib * 2 > causes->mergeable_kib ? STATE_HUGE : STATE_UNIQUE;
+}
+
+/* What keeps pages of marked memory from being merged, whatever they contain. */
+static enum state marked_state(const struct process *process)
+{
+	const struct causes *causes = &process->causes;
+	long long kib = causes->mergeable_kib;
+
+	if (!causes->mergeable)
+		return STATE_NOTHING;
+	if (causes->swapped_kib > 0 && kib * 16 <= causes->swapped_kib)
+		return STATE_SWAPPED;
+	if (!kib)
+		return has_merged(process) ? STATE_NOTHING : STATE_EMPTY;
+	/* VFIO counts its pins as locked pages, iommufd as pinned ones. */
+	if (causes->vfio && (causes->pinned_kib + causes->locked_kib) * 2 >= kib)
+		return STATE_DEVICE;
+	if (causes->pinned_kib * 2 < kib)
+		return STATE_NOTHING;
+	return !strcmp(causes->skips.reason, "pinned") ? STATE_EQUAL_PINNED : STATE_PINNED;
+}
+
+/* What keeps the memory of a process from being merged, whatever ksmd does. */
+static enum state memory_state(const struct process *process)
+{
+	const struct causes *causes = &process->causes;
+	bool marked = process->marked == 1 || causes->mergeable;
+
+	if (causes->hugetlb_kib > causes->private_kib &&
+	    causes->hugetlb_kib >= causes->shared_kib)
+		return STATE_HUGETLB;
+	if (causes->shared_kib > causes->private_kib)
+		return STATE_SHARED;
+	if (!marked && !has_merged(process) && (process->marked == 0 || causes->readable))
+		return causes->forked_before ? STATE_EARLY : STATE_UNMARKED;
+	return marked_state(process);
 }
 
 /* Reasons that do not depend on ksmd come first. */
 static enum state judge(const struct process *process, const struct machine *machine)
 {
-	const struct smaps_totals *smaps = &process->smaps;
-	long long private_kib = smaps->mergeable_kib + smaps->other_kib;
-	bool marked = process->marked == 1 || smaps->mergeable;
+	enum state state;
 
 	if (!process->readable)
 		return STATE_HIDDEN;
-	if (process->merged > 0 || process->zero > 0)
+	if (!has_few_merged(process))
 		return STATE_MERGING;
-	if (smaps->hugetlb_kib > private_kib && smaps->hugetlb_kib >= smaps->shared_kib)
-		return STATE_HUGETLB;
-	if (smaps->shared_kib > private_kib)
-		return STATE_SHARED;
-	if (!marked && (process->marked == 0 || smaps->readable))
-		return STATE_UNMARKED;
-	if (machine_state(machine) != STATE_NOTHING)
-		return machine_state(machine);
-	return scan_state(process, machine);
+	state = memory_state(process);
+	if (state == STATE_NOTHING && !has_merged(process))
+		state = machine_state(machine);
+	return state == STATE_NOTHING ? scan_state(process, machine) : state;
 }
 
 static void remember(struct history *history, long long saved)
@@ -336,5 +476,5 @@ void sort_table(struct process_table *table, const struct options *options)
  */
 bool is_shown(const struct process *process, const struct options *options)
 {
-	return !options->merging_only || process->state == STATE_MERGING;
+	return !options->merging_only || has_merged(process);
 }

@@ -8,7 +8,6 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +16,7 @@
 #include "ksmtop.h"
 
 #define KTHREAD		0x200000ULL	/* PF_KTHREAD, in /proc/PID/stat */
-#define SMAPS_MAX_AGE	10.0		/* seconds */
+#define CAUSES_MAX_AGE	10.0		/* seconds */
 
 static const char *const ksm_file_names[NR_KSM_FILES] = {
 	"run", "pages_to_scan", "sleep_millisecs", "smart_scan", "use_zero_pages",
@@ -36,13 +35,8 @@ struct reader {
 /* The fields of /proc/PID/stat that are used. */
 struct stat_line {
 	char name[64];
+	pid_t parent;
 	unsigned long long flags, ticks, started;
-};
-
-/* One VMA of smaps, in KiB, while its lines are read. */
-struct smaps_vma {
-	bool shared;
-	long long rss, huge, hugetlb;
 };
 
 /**
@@ -54,32 +48,6 @@ struct smaps_vma {
 const char *ksm_file_name(enum ksm_file file)
 {
 	return ksm_file_names[file];
-}
-
-static FILE *open_file(const char *root, const char *format, ...)
-{
-	char path[PATH_MAX];
-	va_list args;
-	int len;
-
-	len = snprintf(path, sizeof(path), "%s", root);
-	va_start(args, format);
-	vsnprintf(path + len, sizeof(path) - len, format, args);
-	va_end(args);
-	return fopen(path, "re");
-}
-
-/* Reads at most size - 1 bytes and closes the file. Returns how many it read. */
-static size_t read_text(FILE *file, char *text, size_t size)
-{
-	size_t len;
-
-	if (!file)
-		return 0;
-	len = fread(text, 1, size - 1, file);
-	fclose(file);
-	text[len] = '\0';
-	return len;
 }
 
 static long long read_ksm_file(const char *root, const char *name)
@@ -127,14 +95,6 @@ static void read_machine(struct machine *machine, const char *root)
 	read_advisor(root, machine->advisor, sizeof(machine->advisor));
 }
 
-/* A process chooses its name: control characters must not reach the terminal. */
-static void make_printable(char *text)
-{
-	for (; *text; text++)
-		if (*text < ' ' || *text > '~')
-			*text = '?';
-}
-
 /* The name may contain a closing bracket, so the last bracket ends it. */
 static bool read_stat(const char *root, const char *pid, struct stat_line *line)
 {
@@ -148,8 +108,8 @@ static bool read_stat(const char *root, const char *pid, struct stat_line *line)
 	if (!from || !to || to < from)
 		return false;
 	if (sscanf(to + 1,
-		   " %*c %*d %*d %*d %*d %*d %llu %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %*d %*d %llu",
-		   &line->flags, &user, &kernel, &line->started) != 4)
+		   " %*c %d %*d %*d %*d %*d %llu %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %*d %*d %llu",
+		   &line->parent, &line->flags, &user, &kernel, &line->started) != 5)
 		return false;
 	snprintf(line->name, sizeof(line->name), "%.*s", (int)(to - from - 1), from + 1);
 	line->ticks = user + kernel;
@@ -189,6 +149,8 @@ static void take_ksm_line(struct process *process, const char *line)
 		process->zero = atoll(value);
 	else if (!strcmp(name, "ksm_merging_pages"))
 		process->merged = atoll(value);
+	else if (!strcmp(name, "ksm_pages_sharing"))
+		process->sharing = atoll(value);
 	else if (!strcmp(name, "ksm_process_profit"))
 		process->kernel_profit = atoll(value);
 	else if (!strcmp(name, "ksm_domain"))
@@ -208,6 +170,7 @@ static void read_ksm_stat(const char *root, const char *pid, struct process *pro
 	process->known = UNKNOWN;
 	process->merged = UNKNOWN;
 	process->zero = UNKNOWN;
+	process->sharing = UNKNOWN;
 	process->kernel_profit = UNKNOWN;
 	process->domain = UNKNOWN;
 	process->marked = -1;
@@ -224,49 +187,6 @@ static void read_ksm_stat(const char *root, const char *pid, struct process *pro
 	process->readable = process->merged != UNKNOWN;
 }
 
-/* VmFlags is the last line of a VMA: the VMA is complete. */
-static void add_vma(struct smaps_totals *smaps, const struct smaps_vma *vma, const char *flags)
-{
-	if (vma->hugetlb || strstr(flags, " ht")) {
-		smaps->hugetlb_kib += vma->hugetlb;
-	} else if (vma->shared) {
-		smaps->shared_kib += vma->rss;
-	} else if (strstr(flags, " mg")) {
-		smaps->mergeable = true;
-		smaps->mergeable_kib += vma->rss;
-		smaps->huge_kib += vma->huge;
-	} else {
-		smaps->other_kib += vma->rss;
-	}
-}
-
-static void read_smaps(const char *root, const char *pid, struct smaps_totals *smaps)
-{
-	struct smaps_vma vma = { 0 };
-	char line[1024], mode[8];
-	long long value;
-	FILE *file;
-
-	file = open_file(root, "/proc/%s/smaps", pid);
-	if (!file)
-		return;
-	while (fgets(line, sizeof(line), file)) {
-		if (sscanf(line, "%*x-%*x %7s", mode) == 1)
-			vma = (struct smaps_vma) { .shared = mode[3] == 's' };
-		else if (sscanf(line, "Rss: %lld", &value) == 1)
-			vma.rss = value;
-		else if (sscanf(line, "AnonHugePages: %lld", &value) == 1)
-			vma.huge = value;
-		else if (sscanf(line, "Shared_Hugetlb: %lld", &value) == 1 ||
-			 sscanf(line, "Private_Hugetlb: %lld", &value) == 1)
-			vma.hugetlb += value;
-		else if (!strncmp(line, "VmFlags:", 8))
-			add_vma(smaps, &vma, line + 7);
-		smaps->readable = true;
-	}
-	fclose(file);
-}
-
 static const struct process *find(const struct process_table *table,
 				  const struct process *process)
 {
@@ -280,21 +200,23 @@ static const struct process *find(const struct process_table *table,
 }
 
 /*
- * smaps is expensive to read. It is read only if the process has no merged
- * pages, and then used for SMAPS_MAX_AGE.
+ * What may keep pages from being merged is expensive to read. It is read only if
+ * few pages of the process are merged, and then used for CAUSES_MAX_AGE.
  */
-static void update_smaps(const struct reader *reader, const char *pid, struct process *process)
+static void update_causes(const struct reader *reader, const struct stat_line *line,
+			  struct process *process)
 {
 	const struct process *last = find(reader->old, process);
 	double uptime = reader->sample->machine.uptime;
 
-	if (!process->readable || process->merged > 0 || process->zero > 0)
+	if (!process->readable || !has_few_merged(process))
 		return;
-	if (last && last->smaps.read_at > 0 && last->smaps.read_at + SMAPS_MAX_AGE > uptime) {
-		process->smaps = last->smaps;
+	if (last && last->causes.read_at > 0 &&
+	    last->causes.read_at + CAUSES_MAX_AGE > uptime) {
+		process->causes = last->causes;
 	} else {
-		process->smaps.read_at = uptime;
-		read_smaps(reader->options->root, pid, &process->smaps);
+		read_causes(&process->causes, reader->options->root, process->pid, line->parent);
+		process->causes.read_at = uptime;
 	}
 }
 
@@ -313,7 +235,7 @@ static bool read_process(const struct reader *reader, const char *pid,
 	name_guest(root, pid, process->command, sizeof(process->command));
 	make_printable(process->command);
 	read_ksm_stat(root, pid, process);
-	update_smaps(reader, pid, process);
+	update_causes(reader, line, process);
 	return true;
 }
 
@@ -389,4 +311,5 @@ void read_sample(struct sample *sample, const struct options *options,
 	sample->table = (struct process_table) { 0 };
 	read_machine(&sample->machine, options->root);
 	read_processes(&reader);
+	read_skips(sample, options->root);
 }

@@ -28,13 +28,8 @@ static const char *const help_lines[] = {
 	"COST    kernel memory for the metadata of its pages",
 	"PROFIT  SAVED minus COST",
 	"",
-	"not marked      mark memory with madvise(MADV_MERGEABLE), prctl or ksmrun",
-	"mapped shared   memfd, virtiofs, vhost-user: KSM merges only private memory",
-	"hugetlb pages   KSM does not merge hugetlbfs pages",
-	"advisor scans no pages      check advisor_max_cpu and",
-	"                            advisor_max_pages_to_scan",
-	"fewer than 3 passes so far  a merge needs two passes, exact counters three",
-	"no duplicates               ksmd scanned the pages and found no duplicate",
+	"WHY is told for a process with no merged pages, or few. Green: merging; yellow: a",
+	"control keeps ksmd from scanning; red: the memory cannot be merged. See ksmtop(1).",
 };
 
 /* In the order of enum sort_key. */
@@ -140,6 +135,9 @@ static int row_attributes(const struct view *view, enum state state)
 		return attributes | COLOR_PAIR(PAIR_STOPPED);
 	case STATE_HUGETLB:
 	case STATE_SHARED:
+	case STATE_DEVICE:
+	case STATE_PINNED:
+	case STATE_EQUAL_PINNED:
 		return attributes | COLOR_PAIR(PAIR_CANNOT);
 	default:
 		return attributes;

@@ -140,7 +140,7 @@ static void count_line(struct line *line, const struct process_table *table)
 	size_t i, merging = 0, hidden = 0;
 
 	for (i = 0; i < table->count; i++) {
-		merging += table->row[i].state == STATE_MERGING;
+		merging += has_merged(&table->row[i]);
 		hidden += table->row[i].state == STATE_HIDDEN;
 	}
 	add(line, "%zu processes, %zu with merged pages", table->count, merging);
