@@ -159,10 +159,16 @@ static struct ksm_candidate *add_candidate(struct ksm_walk *walk,
 	return candidate;
 }
 
+/* The page is in swap: it is shared when it is back.  Not inline, since it is rare. */
+static noinline bool pte_has_entry(const struct ksm_stable_node *node, pte_t pte)
+{
+	return !pte_none(pte) && ksm_node_has_entry(node, pte_to_swp_entry(pte));
+}
+
 /*
  * The usual case of a KSM_SHARED record: the PTE maps a page that points back at
- * the record's node, and the page is on the NUMA node where it belongs.  Or the page
- * is in swap: it is shared when it is back.
+ * the record's node, and the page is on the NUMA node where it belongs.  Memory of the
+ * node is read only if it may be parked.
  */
 static bool pte_maps_shared(const struct ksm_domain *domain, pte_t pte,
 			    const struct ksm_record *record)
@@ -170,12 +176,13 @@ static bool pte_maps_shared(const struct ksm_domain *domain, pte_t pte,
 	const struct ksm_stable_node *node = record->item->node;
 	const struct page *page;
 
-	if (!node || pte_none(pte))
+	if (!node)
 		return false;
 	if (!pte_present(pte))
-		return ksm_node_has_entry(node, pte_to_swp_entry(pte));
+		return pte_has_entry(node, pte);
 	page = pfn_to_page(pte_pfn(pte));
-	return READ_ONCE(page->mapping) == ksm_node_mapping(node) && !node->parked &&
+	return READ_ONCE(page->mapping) == ksm_node_mapping(node) &&
+	       (list_empty(&domain->parked) || !node->parked) &&
 	       (domain->controls->merge_across_nodes || node->nid == page_to_nid(page));
 }
 
