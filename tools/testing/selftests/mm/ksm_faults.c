@@ -362,7 +362,10 @@ static void run_2(void)
 	ksm_expect_nothing();
 }
 
-/* Swap: a copy of what others had shared. */
+/*
+ * Swap: a copy of what others had shared. An unmerge makes an ordinary page of one that
+ * is in swap, and the first that reads it gets it.
+ */
 
 static char *swapped_area(void)
 {
@@ -371,6 +374,7 @@ static char *swapped_area(void)
 	ksm_need_reclaim();
 	area = ksm_merged_area(SWAPPED, SEED);
 	ksm_check(ksm_reclaim(area, SWAPPED), "all shared pages are swapped out");
+	ksm_unmerge_all();
 	/* The first to come gets the page itself, all others copies. */
 	ksm_check_same(area, 1, SEED);
 	shared_area = area;
@@ -478,6 +482,7 @@ static void charge_from_swap(void)
 	area = ksm_merged_area(SWAPPED, SEED);
 	ksm_child_step(&child);
 	ksm_check(ksm_reclaim(area, SWAPPED), "all shared pages are swapped out");
+	ksm_unmerge_all();
 	/* Now the page is there, as nobody's but ours. */
 	ksm_check_same(area, SWAPPED, SEED);
 	starve(&child);
