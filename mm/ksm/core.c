@@ -26,7 +26,7 @@
 #include "stats.h"
 
 /* In mode pressure, ksmd checks memory so often while it sleeps. */
-#define KSM_DECIDE_MSEC		200U
+#define KSM_DECIDE_MSEC		500U
 /* The shortest pause between two passes in this mode. */
 #define KSM_PASS_PAUSE_MSEC	100U
 /* The longest back-off in this mode while memory is short. */
