@@ -6,11 +6,14 @@
  * mergeable with madvise(2), or all of its memory with prctl(2). The setting of
  * prctl(2) is inherited over fork and exec: ksmrun turns it on and executes the
  * command, which need not know about KSM. With --now it has the memory of a process
- * merged at once, by a write to /proc/PID/ksm_merge.
+ * merged at once, by a write to /proc/PID/ksm_merge. With --cgroup it has all processes
+ * of a cgroup merged, by a write to memory.ksm.merge.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +29,7 @@
 #endif
 
 #define RUN_FILE	"/sys/kernel/mm/ksm/run"
+#define CGROUPS		"/sys/fs/cgroup/"
 #define VERSION		"1.0"
 
 /* Busy pages are tried again after this time. */
@@ -45,6 +49,7 @@ static const char usage_text[] =
 	"Usage: ksmrun [--] COMMAND [ARGUMENT...]\n"
 	"       ksmrun --now PID...\n"
 	"       ksmrun --now -- COMMAND [ARGUMENT...]\n"
+	"       ksmrun --cgroup DIRECTORY on|off\n"
 	"       ksmrun --check\n"
 	"\n"
 	"Runs COMMAND with KSM (Kernel Samepage Merging) turned on for all of its\n"
@@ -53,6 +58,9 @@ static const char usage_text[] =
 	"  -n, --now      merge what is marked in the processes PID now; or run COMMAND\n"
 	"                 and merge its memory once a second while it runs, whether\n"
 	"                 ksmd runs or not\n"
+	"  -g, --cgroup   merge all processes of a cgroup and of those below, also those\n"
+	"                 that are started there later; DIRECTORY may leave out\n"
+	"                 " CGROUPS "\n"
 	"  -c, --check    print whether ksmrun works here, and whether KSM is merging\n"
 	"  -h, --help     print this text\n"
 	"  -V, --version  print the version\n"
@@ -62,8 +70,8 @@ static const char usage_text[] =
 	"\n"
 	"The exit status is that of COMMAND, or 125 if ksmrun failed, 126 if COMMAND\n"
 	"could not be run, 127 if it was not found. With --now PID it is 0 if all was\n"
-	"merged that could be, and 1 otherwise. With --check it is 0 if ksmrun works\n"
-	"and KSM is merging, and 1 otherwise.\n";
+	"merged that could be, and 1 otherwise. With --cgroup it is 0 or 1. With\n"
+	"--check it is 0 if ksmrun works and KSM is merging, and 1 otherwise.\n";
 
 /* Output to a full disk is an error. */
 static int print(const char *text)
@@ -283,9 +291,71 @@ static int merge_now(char **argument, int after_dashes)
 	return after_dashes ? run_command_now(argument) : merge_pids(argument);
 }
 
+/* @directory: that of the cgroup, negative if it could not be opened. */
+static const char *cgroup_reason(int directory, int error)
+{
+	switch (error) {
+	case ENOENT:
+		if (directory < 0)
+			return "there is no such cgroup";
+		if (faccessat(directory, "memory.current", F_OK, 0))
+			return "it is the root, or has no memory controller of cgroup v2";
+		return "this kernel has no memory.ksm.merge";
+	case EACCES:
+	case EPERM:
+		return "only the owner of the cgroup and root may write its memory.ksm.merge";
+	case EINTR:
+		return "interrupted, nothing has changed";
+	case ENOMEM:
+		return "not enough memory for copies of shared pages, nothing has changed";
+	default:
+		return strerror(error);
+	}
+}
+
+/* Returns 0 or an errno. */
+static int write_cgroup(int directory, const char *value)
+{
+	int fd = openat(directory, "memory.ksm.merge", O_WRONLY), error = 0;
+
+	if (fd < 0)
+		return errno;
+	if (write(fd, value, 1) != 1)
+		error = errno;
+	close(fd);
+	return error;
+}
+
+static int turn_cgroup(const char *name, const char *value)
+{
+	const char *prefix = strncmp(name, CGROUPS, strlen(CGROUPS)) ? CGROUPS : "";
+	char path[PATH_MAX + sizeof(CGROUPS)];
+	int directory, error;
+
+	snprintf(path, sizeof(path), "%s%s", prefix, name);
+	directory = open(path, O_PATH | O_DIRECTORY);
+	error = directory < 0 ? errno : write_cgroup(directory, value);
+	if (!error)
+		return EXIT_SUCCESS;
+	fprintf(stderr, "ksmrun: cgroup %s: %s\n", path, cgroup_reason(directory, error));
+	return EXIT_FAILURE;
+}
+
+static int merge_cgroup(char **argument)
+{
+	if (!argument[0] || !argument[1] || argument[2])
+		return bad_usage("--cgroup takes the directory of a cgroup, and on or off");
+	if (!strcmp(argument[1], "on"))
+		return turn_cgroup(argument[0], "1");
+	if (!strcmp(argument[1], "off"))
+		return turn_cgroup(argument[0], "0");
+	return bad_usage("a cgroup is turned on or off");
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
+		{ "cgroup", no_argument, NULL, 'g' },
 		{ "check", no_argument, NULL, 'c' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "now", no_argument, NULL, 'n' },
@@ -294,9 +364,11 @@ int main(int argc, char **argv)
 	};
 
 	/* The '+' stops at the command, which has its own options. */
-	switch (getopt_long(argc, argv, "+chnV", options, NULL)) {
+	switch (getopt_long(argc, argv, "+cghnV", options, NULL)) {
 	case 'c':
 		return argv[optind] ? bad_usage("--check takes no command") : check();
+	case 'g':
+		return merge_cgroup(argv + optind);
 	case 'h':
 		return print(usage_text);
 	case 'n':

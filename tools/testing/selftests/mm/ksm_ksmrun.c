@@ -3,6 +3,7 @@
  * ksmrun (tools/mm): the command has merging on, and errors are reported.
  * ksmrun.c is compiled into this program, so that the test needs no other file.
  */
+#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -288,6 +289,38 @@ static void now_errors(void)
 	expect(ksmrun("--now", "999999999"), 1, "no such process");
 }
 
+static void merges_cgroup(void)
+{
+	const char *const name = KSM_CGROUP + strlen(CGROUPS);
+	char *area;
+
+	ksm_need_cgroup();
+	if (access(KSM_CGROUP "memory.ksm.merge", F_OK))
+		ksm_skip("this kernel has no memory.ksm.merge");
+	ksm_enter_cgroup();
+	expect(ksmrun("--cgroup", name, "on"), 0, "");
+	area = ksm_map(2);
+	ksm_fill_same(area, 2, SEED);
+	ksm_settle();
+	ksm_expect("merged pages", ksm_count_merged(area, 2), 2);
+	expect(ksmrun("-g", KSM_CGROUP, "off"), 0, "");
+	ksm_expect("merged pages", ksm_count_merged(area, 2), 0);
+}
+
+static void cgroup_errors(void)
+{
+	static const char *const writes[] = { "--cgroup", KSM_CGROUP, "on", NULL };
+
+	expect(ksmrun("--cgroup"), 125, "--help");
+	expect(ksmrun("--cgroup", "name"), 125, "--help");
+	expect(ksmrun("--cgroup", "name", "1"), 125, "on or off");
+	expect(ksmrun("--cgroup", "name", "on", "off"), 125, "--help");
+	expect(ksmrun("--cgroup", "no/such/cgroup", "on"), 1, "no such cgroup");
+	expect(ksmrun("--cgroup", CGROUPS, "on"), 1, "it is the root");
+	ksm_need_cgroup();
+	expect(ksmrun_after(give_up_privileges, writes), 1, "only the owner");
+}
+
 static const struct ksm_case cases[] = {
 	{ "--help", tells_help },
 	{ "--version", tells_version },
@@ -302,6 +335,8 @@ static const struct ksm_case cases[] = {
 	{ "--now merges the memory of a process", merges_now },
 	{ "--now runs a command", runs_and_merges },
 	{ "--now with wrong arguments", now_errors },
+	{ "--cgroup merges the processes of a cgroup", merges_cgroup },
+	{ "--cgroup with wrong arguments", cgroup_errors },
 	{ "a kernel without KSM", kernel_lacks_it },
 	{ "a kernel that requires the capability", capability_lacks },
 	{ "an unprivileged user", unprivileged },
