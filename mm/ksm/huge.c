@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Kernel Samepage Merging: whether merging is worth a huge page.
+ * Kernel Samepage Merging: whether a large folio has enough duplicates to be split.
  *
  * A page of a large folio can only be merged after the folio is split.  min_ptes_merged
  * says how many pages of a huge page must have a duplicate; of a smaller large folio, in
  * proportion.  Counting needs no split and reads samples only.
  *
- * A sample that several pages have is marked in the filter when the scan finds the
- * second of them.  So the pages of two equal huge pages are marked in one pass, and the
- * folios are split in the next, when all that is worth it is known.  The filter has
- * one bit for several tags, so some unique pages are counted, too.  As many as are to be
- * expected are taken off, less two standard deviations: so a folio is rarely kept that is
- * worth a split.
+ * When the scan finds the second page with a sample, it marks the sample in the filter.
+ * So the pages of two equal huge pages are marked in one pass, and both folios are split
+ * in the next.  The filter has one bit for several tags, so some unique pages are counted,
+ * too.  The expected number of these, less two standard deviations, is subtracted.  So a
+ * folio that has enough duplicates is rarely kept.
  */
 
 #include <linux/math.h>
@@ -52,7 +51,8 @@ static bool worth_a_split(const struct ksm_domain *domain, struct folio *folio,
 			  unsigned int wanted)
 {
 	struct ksm_merge *merge = domain->merge;
-	struct ksm_count *count = &merge->count[folio_pfn(folio) % ARRAY_SIZE(merge->count)];
+	const unsigned long nr = folio_pfn(folio) >> folio_order(folio);
+	struct ksm_count *count = &merge->count[nr % ARRAY_SIZE(merge->count)];
 
 	if (count->pfn != folio_pfn(folio) || count->wanted != wanted ||
 	    count->pass != merge->pass) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Kernel Samepage Merging: whether merging is worth a huge page.
+ * Kernel Samepage Merging: whether a large folio has enough duplicates to be split.
  */
 #ifndef _MM_KSM_HUGE_H
 #define _MM_KSM_HUGE_H

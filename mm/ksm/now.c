@@ -258,8 +258,8 @@ static int outcome(const struct ksm_now *now)
  * @scan: the pass of ksmd
  * @mm: the mm
  *
- * Pages that were faulted in or copied lately may sit in per-CPU batches, whose
- * references keep them from being merged: these are drained first.
+ * Pages that were faulted in or copied lately may be in per-CPU batches.  A batch holds
+ * references, and these keep the pages from being merged.  So the batches are drained.
  *
  * Context: a task; may sleep.  The caller holds a reference to @mm, but need not keep
  * its address space.

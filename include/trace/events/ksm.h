@@ -124,7 +124,7 @@ DEFINE_EVENT(ksm_membership, ksm_exit,
  * ksm_merge_one_page - a zeroed page was to be replaced by the zero page
  * @pfn: page frame of the zero page
  * @rmap_item: address of the record
- * @mm: whose page
+ * @mm: the mm of the page
  * @err: 0 where it was replaced
  */
 TRACE_EVENT(ksm_merge_one_page,
@@ -156,7 +156,7 @@ TRACE_EVENT(ksm_merge_one_page,
  * @ksm_page: the shared page, NULL where the page itself becomes one
  * @pfn: its page frame
  * @rmap_item: address of the rmap_item
- * @mm: whose page
+ * @mm: the mm of the page
  * @err: 0 where it was merged
  */
 TRACE_EVENT(ksm_merge_with_ksm_page,
@@ -275,7 +275,7 @@ TRACE_DEFINE_ENUM(KSM_SKIP_NO_MEMORY);
 
 /**
  * ksm_page_skipped - a page was visited and not merged
- * @mm: whose page
+ * @mm: the mm of the page
  * @address: its user address
  * @reason: an enum ksm_skip
  */

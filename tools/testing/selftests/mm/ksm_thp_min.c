@@ -174,13 +174,13 @@ static int allow_folios(size_t pages, const char *when)
 	return ksm_write_file(path, when);
 }
 
-/* 64 of 512 are an eighth, whatever the size of the folio. */
+/* 256 of 512 are a half, whatever the size of the folio. */
 static void smaller_folios(void)
 {
 	const size_t pages = 16;
 	char *area;
 
-	ksm_set("min_ptes_merged", ksm_huge_pages() / 8);
+	ksm_set("min_ptes_merged", ksm_huge_pages() / 2);
 	area = ksm_map_huge(2);
 	if (allow_folios(pages, "always") || allow_folios(ksm_huge_pages(), "never"))
 		ksm_skip("no folios of %zu pages here", pages);
@@ -189,14 +189,14 @@ static void smaller_folios(void)
 	allow_folios(pages, "never");
 	if (ksm_count_flag(area, 4 * pages, KPF_THP_BIT) != 4 * pages)
 		ksm_skip("no folios of 16 pages could be had");
-	/* One page of the first pair of folios is equal, and two of the second. */
-	ksm_fill_unique(area + pages * psize(), 1, SEED);
-	ksm_fill_unique(area + 2 * pages * psize(), 2, OTHER_SEED);
-	ksm_fill_unique(area + 3 * pages * psize(), 2, OTHER_SEED);
+	/* Two pages of the first pair of folios are equal, and twelve of the second. */
+	ksm_fill_unique(area + pages * psize(), 2, SEED);
+	ksm_fill_unique(area + 2 * pages * psize(), 12, OTHER_SEED);
+	ksm_fill_unique(area + 3 * pages * psize(), 12, OTHER_SEED);
 	ksm_mergeable(area, 4 * pages);
 	ksm_passes(PASSES);
 	ksm_stop();
-	ksm_expect("pages_sharing", ksm_get("pages_sharing"), 2);
+	ksm_expect("pages_sharing", ksm_get("pages_sharing"), 12);
 }
 
 static bool all_known(void *unused)
