@@ -330,7 +330,7 @@ int ksm_merge_now(struct mm_struct *mm)
 	if (ksm_unmerging())
 		return -EBUSY;
 	err = ensure_secret();
-	return err ?: ksm_now(&ksm.scan, mm);
+	return err ?: ksm_merge_mm(&ksm.scan, mm);
 }
 
 /**

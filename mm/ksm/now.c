@@ -254,7 +254,7 @@ static int outcome(const struct ksm_now *now)
 }
 
 /**
- * ksm_now - merge what is marked in an mm
+ * ksm_merge_mm - merge what is marked in an mm
  * @scan: the pass of ksmd
  * @mm: the mm
  *
@@ -267,7 +267,7 @@ static int outcome(const struct ksm_now *now)
  * -EBUSY if everything is being unmerged, or is to stay so; -ESRCH if the mm exited.
  * What was merged stays merged.
  */
-int ksm_now(struct ksm_scan *scan, struct mm_struct *mm)
+int ksm_merge_mm(struct ksm_scan *scan, struct mm_struct *mm)
 {
 	struct ksm_now now = { .scan = scan, .mm = mm, .walk.now = true };
 	int err;

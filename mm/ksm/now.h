@@ -8,6 +8,6 @@
 struct ksm_scan;
 struct mm_struct;
 
-int ksm_now(struct ksm_scan *scan, struct mm_struct *mm);
+int ksm_merge_mm(struct ksm_scan *scan, struct mm_struct *mm);
 
 #endif /* _MM_KSM_NOW_H */
