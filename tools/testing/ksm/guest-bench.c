@@ -22,6 +22,7 @@
 static const struct workload *const lists[] = {
 	scan_workloads,
 	merge_workloads,
+	now_workloads,
 	fleet_workloads,
 	lock_workloads,
 	line_workloads,

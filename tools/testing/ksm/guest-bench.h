@@ -17,6 +17,7 @@ struct workload {
 /* Each list ends with an empty element. */
 extern const struct workload scan_workloads[];
 extern const struct workload merge_workloads[];
+extern const struct workload now_workloads[];
 extern const struct workload fleet_workloads[];
 extern const struct workload lock_workloads[];
 extern const struct workload line_workloads[];
