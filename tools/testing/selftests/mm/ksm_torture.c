@@ -48,16 +48,19 @@ struct member {
 
 static void (*const role_run[ROLES])(uint64_t seed, enum torture_role role) = {
 	torture_knobs, torture_knobs, torture_machine, torture_offline, torture_read,
-	torture_start_many,
+	torture_start_many, torture_cgroups,
 };
 
 static const char *const role_names[ROLES] = {
 	"who writes to knobs", "who does so as well", "who owns the machine",
 	"who takes memory offline", "who reads all files", "who starts processes",
+	"what moves processes between cgroups",
 };
 
 static struct member workers[TORTURE_WORKERS], roles[ROLES];
 static unsigned int started, deaths, role_deaths, oom_deaths;
+/* How often merge_across_cgroups was read, and how often it was 0. */
+static unsigned long samples, samples_with_domains;
 static uint64_t first_seed;
 
 void dice_init(struct dice *dice, uint64_t seed, uint64_t stream)
@@ -272,11 +275,14 @@ static long torment(long seconds)
 	struct dice dice;
 
 	dice_init(&dice, first_seed, 1);
+	torture_set_domains(chance(&dice, 50));
 	while (ksm_now_ms() < end && !torture->reason[0]) {
 		usleep(50000 + roll(&dice, 400000));
 		torture_collect();
 		watch_beats();
 		kill_some(&dice);
+		samples++;
+		samples_with_domains += torture_has_domains();
 		if (ksm_now_ms() > census) {
 			torture_census(chance(&dice, 50));
 			census = ksm_now_ms() + CENSUS_MS;
@@ -377,7 +383,7 @@ static bool nothing_left(char *text, size_t size)
 		snprintf(text, size, "run 2 gives %d though nobody is left", err);
 		return false;
 	}
-	if (!torture_figures_are_zero(text, size))
+	if (!torture_figures_are_zero(text, size) || !torture_cgroups_remove(text, size))
 		return false;
 	if (access("/sys/kernel/slab/ksm_rmap_item/objects", R_OK))
 		ksft_print_msg("what is left in caches is not to be seen here\n");
@@ -415,6 +421,10 @@ static const struct {
 	[COUNT_ZERO_KEPT] = { "times that the zero page was not", 0 },
 	[COUNT_HARD_POISON] = { "pages poisoned", 0 },
 	[COUNT_LOST] = { "times that one was lost to who mapped it", 0 },
+	[COUNT_MOVES] = { "moves to another cgroup", 20 },
+	[COUNT_REMOVED] = { "cgroups removed", 1 },
+	[COUNT_APART] = { "times that no domain had a page of another", 1 },
+	[COUNT_COMPARED] = { "mappings compared for that", 100 },
 	[COUNT_UNMERGED] = { "times that all was unmerged meanwhile", 0 },
 };
 
@@ -449,6 +459,8 @@ static void verdict(long seconds)
 	if (torture->faults)
 		ksft_print_msg("made to fail: %ld allocations by KSM, %ld of pages\n",
 			       torture->failed_objects, torture->failed_pages);
+	ksft_print_msg("with domains %lu %% of the time\n",
+		       samples_with_domains * 100 / (samples ?: 1));
 	happened = all_happened();
 	if (torture->reason[0])
 		ksft_print_msg("%s\n", torture->reason);

@@ -6,7 +6,8 @@
  * has the processes that it starts, ksm_torture_io.c what goes to that memory by
  * other ways than the CPU's, ksm_torture_uffd.c what goes there by userfaultfd, and
  * ksm_torture_poison.c what breaks it. ksm_torture_host.c does to all what the owner
- * of a machine may do, and ksm_torture_faults.c has allocations fail.
+ * of a machine may do, ksm_torture_domains.c moves processes between cgroups, and
+ * ksm_torture_faults.c has allocations fail.
  */
 #ifndef KSM_TORTURE_H
 #define KSM_TORTURE_H
@@ -33,6 +34,7 @@ enum torture_role {
 	ROLE_OFFLINE,
 	ROLE_READER,
 	ROLE_MANY,
+	ROLE_CGROUPS,
 	ROLES,
 };
 
@@ -58,6 +60,10 @@ enum torture_count {
 	COUNT_ZERO_KEPT,
 	COUNT_HARD_POISON,
 	COUNT_LOST,
+	COUNT_MOVES,
+	COUNT_REMOVED,
+	COUNT_APART,
+	COUNT_COMPARED,
 	TORTURE_COUNTS,
 };
 
@@ -220,6 +226,7 @@ void reap(void);
 void wait_for_children(void);
 void op_soft_offline(struct area *area);
 void op_hard_poison(struct area *area);
+void op_change_cgroup(struct area *area);
 
 __noreturn void torture_work(unsigned int worker, uint64_t seed);
 __noreturn void torture_live_on(uint64_t seed);
@@ -229,6 +236,7 @@ __noreturn void torture_machine(uint64_t seed, enum torture_role role);
 __noreturn void torture_offline(uint64_t seed, enum torture_role role);
 __noreturn void torture_read(uint64_t seed, enum torture_role role);
 __noreturn void torture_start_many(uint64_t seed, enum torture_role role);
+__noreturn void torture_cgroups(uint64_t seed, enum torture_role role);
 void torture_set_up(void);
 void torture_tear_down(void);
 void torture_confine(void);
@@ -242,6 +250,11 @@ void faults_hit_me_again(void);
 void faults_end(void);
 
 void torture_collect(void);
+void torture_cgroups_set_up(void);
+bool torture_cgroups_remove(char *text, size_t size);
+bool torture_has_domains(void);
+void torture_set_domains(bool on);
+bool torture_domains_apart(char *text, size_t size);
 void torture_census(bool unmerge);
 void torture_end_all(void);
 bool torture_figures_are_zero(char *text, size_t size);

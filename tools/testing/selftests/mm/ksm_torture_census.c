@@ -193,12 +193,16 @@ bool torture_figures_are_zero(char *text, size_t size)
 	return true;
 }
 
-/* All that stand still have to lose all that is merged, at the first attempt. */
+/*
+ * All that stand still have to lose all that is merged, at the first attempt. Then
+ * domains begin or end.
+ */
 static bool unmerges(char *text, size_t size)
 {
 	if (ksm_try("run", "2"))
 		return true;
 	torture_count(COUNT_UNMERGED);
+	torture_set_domains(!torture_has_domains());
 	return torture_figures_are_zero(text, size) && is_right(text, size);
 }
 
@@ -208,7 +212,7 @@ static bool count_all(bool unmerge, char *text, size_t size)
 
 	text[0] = '\0';
 	if (stop_all() && pass()) {
-		right = is_right(text, size);
+		right = is_right(text, size) && torture_domains_apart(text, size);
 		if (right) {
 			torture_count(COUNT_CENSUSES);
 			if (unmerge)

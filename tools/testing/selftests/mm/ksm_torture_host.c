@@ -40,6 +40,7 @@ static const struct setting knobs[] = {
 	{ "pages_to_scan", { "1", "100", "10000", "4000000000", "nonsense" } },
 	{ "sleep_millisecs", { "0", "0", "1", "20" } },
 	{ "merge_across_nodes", { "0", "1", "2" } },
+	{ "merge_across_cgroups", { "0", "1", "2" } },
 	{ "use_zero_pages", { "0", "1" } },
 	{ "max_page_sharing", { "2", "3", "10", "256", "1" } },
 	{ "min_ptes_merged", { "1", "2", "64", "512", "0" } },
@@ -409,6 +410,7 @@ void torture_set_up(void)
 		add_swap(swaps[i]);
 	}
 	make_cgroups();
+	torture_cgroups_set_up();
 	ksm_try("sleep_millisecs", "0");
 	ksm_try("pages_to_scan", "10000");
 	ksm_try("run", "1");

@@ -203,6 +203,8 @@ static void live_as_child(uint64_t seed)
 
 	memset(children, 0, sizeof(children));
 	begin_life(seed, 7);
+	if (chance(&dice, 30))
+		op_change_cgroup(NULL);
 	operate(roll(&dice, 12));
 	check_all();
 	if (chance(&dice, 20))

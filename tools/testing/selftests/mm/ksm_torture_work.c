@@ -357,6 +357,7 @@ static const struct op {
 	{ "CLONE_VM", op_clone_beside, 2 },
 	{ "pidfd_getfd", op_share_file, 2 },
 	{ "PTRACE_POKEDATA", op_poke, 2 },
+	{ "change of cgroup", op_change_cgroup, 3 },
 };
 
 static const struct op *any_op(void)

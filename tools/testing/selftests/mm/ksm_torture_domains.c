@@ -1,0 +1,396 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The cgroups of ksm_torture. Processes move between them while cgroups are made,
+ * nested and removed, and while memory.ksm.group and memory.ksm.merge are written. A
+ * census checks that no shared page is mapped by processes of two domains.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ksm_common.h"
+#include "ksm_torture.h"
+
+#define CGROUP		"/sys/fs/cgroup/"
+#define DOMAINS		"ksm_torture_domains"
+/* A mapping that is longer is a sparse one, and is left out. */
+#define MOST_PAGES	(64UL << 10)
+/* Bits of /proc/PID/pagemap. */
+#define PM_IS_FILE	BIT_ULL(61)
+#define PM_IS_EXCLUSIVE	BIT_ULL(56)
+
+/* Processes stay in these, because their memory is limited there. */
+static const char *const limited[] = { "ksm_torture", "ksm_torture_bombs" };
+
+/* Parents first. */
+static const char *const cgroups[] = {
+	DOMAINS "/a", DOMAINS "/b", DOMAINS "/c", DOMAINS "/g", DOMAINS "/g/x",
+	DOMAINS "/g/y", DOMAINS "/g/h", DOMAINS "/g/h/z",
+};
+/* Where a cgroup has such children, processes cannot move to it. */
+static const char *const parents[] = { DOMAINS "/g", DOMAINS "/g/h" };
+
+/**
+ * struct mapping - a PTE that maps an anonymous page
+ * @pfn: the page
+ * @domain: ksm_domain of the process
+ * @pid: the process
+ */
+struct mapping {
+	unsigned long pfn;
+	long domain;
+	pid_t pid;
+};
+
+struct mappings {
+	struct mapping *at;
+	size_t nr;
+	size_t room;
+};
+
+/* Cgroups. */
+
+static int write_cgroup(const char *cgroup, const char *file, const char *text)
+{
+	char path[192];
+
+	snprintf(path, sizeof(path), CGROUP "%s/%s", cgroup, file);
+	return ksm_write_file(path, text);
+}
+
+static const char *any_cgroup(struct dice *from)
+{
+	return cgroups[roll(from, ARRAY_SIZE(cgroups))];
+}
+
+/* The limited ones as well, and the one above all others. */
+static const char *any_cgroup_or_limited(struct dice *from)
+{
+	if (chance(from, 10))
+		return DOMAINS;
+	return chance(from, 20) ? limited[roll(from, ARRAY_SIZE(limited))] : any_cgroup(from);
+}
+
+static bool may_move(pid_t pid)
+{
+	char path[64], text[256];
+	ssize_t size;
+	unsigned int i;
+
+	snprintf(path, sizeof(path), "/proc/%d/cgroup", pid);
+	size = ksm_read_file(path, text, sizeof(text) - 1);
+	if (size <= 0)
+		return false;
+	text[size] = '\0';
+	text[strcspn(text, "\n")] = '\0';
+	for (i = 0; i < ARRAY_SIZE(limited); i++)
+		if (!strncmp(text, "0::/", 4) && !strcmp(text + 4, limited[i]))
+			return false;
+	return true;
+}
+
+static void move(pid_t pid, const char *cgroup)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", pid);
+	if (may_move(pid) && !write_cgroup(cgroup, "cgroup.procs", text))
+		torture_count(COUNT_MOVES);
+}
+
+/* A process moves itself. */
+void op_change_cgroup(struct area *unused)
+{
+	move(getpid(), any_cgroup(&dice));
+}
+
+/* One of all processes but the first. */
+static pid_t any_process(struct dice *from)
+{
+	DIR *proc = opendir("/proc");
+	unsigned int seen = 0;
+	struct dirent *entry;
+	pid_t chosen = 0, pid;
+
+	while (proc && (entry = readdir(proc))) {
+		pid = atoi(entry->d_name);
+		if (pid > 0 && pid != getppid() && getpgid(pid) == getpgrp() &&
+		    !roll(from, ++seen))
+			chosen = pid;
+	}
+	if (proc)
+		closedir(proc);
+	return chosen;
+}
+
+static void move_any(struct dice *from)
+{
+	pid_t pid = any_process(from);
+
+	if (pid)
+		move(pid, any_cgroup(from));
+}
+
+static void empty_cgroup(const char *cgroup, const char *to)
+{
+	char path[192];
+	FILE *file;
+	int pid;
+
+	snprintf(path, sizeof(path), CGROUP "%s/cgroup.procs", cgroup);
+	file = fopen(path, "r");
+	if (!file)
+		return;
+	while (fscanf(file, "%d", &pid) == 1)
+		move(pid, to);
+	fclose(file);
+}
+
+static bool is_parent(const char *cgroup)
+{
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(parents); i++)
+		if (!strcmp(cgroup, parents[i]))
+			return true;
+	return false;
+}
+
+/* Below a cgroup with processes, the new ones have no domains of their own. */
+static void make_cgroups(void)
+{
+	char path[192];
+	unsigned int i;
+
+	mkdir(CGROUP DOMAINS, 0755);
+	write_cgroup(DOMAINS, "cgroup.subtree_control", "+memory");
+	for (i = 0; i < ARRAY_SIZE(cgroups); i++) {
+		snprintf(path, sizeof(path), CGROUP "%s", cgroups[i]);
+		if (mkdir(path, 0755) || !is_parent(cgroups[i]))
+			continue;
+		write_cgroup(cgroups[i], "cgroup.subtree_control", "+memory");
+	}
+}
+
+static bool remove_cgroup(const char *cgroup)
+{
+	char path[192];
+
+	snprintf(path, sizeof(path), CGROUP "%s", cgroup);
+	return !rmdir(path);
+}
+
+static void replace_cgroup(struct dice *from)
+{
+	const char *cgroup = any_cgroup(from);
+
+	empty_cgroup(cgroup, any_cgroup(from));
+	if (remove_cgroup(cgroup))
+		torture_count(COUNT_REMOVED);
+	usleep(roll(from, 50000));
+	make_cgroups();
+}
+
+static void change_controllers(struct dice *from)
+{
+	write_cgroup(parents[roll(from, ARRAY_SIZE(parents))], "cgroup.subtree_control",
+		     chance(from, 50) ? "+memory" : "-memory");
+}
+
+void torture_cgroups(uint64_t seed, enum torture_role role)
+{
+	struct dice own;
+
+	dice_init(&own, seed, 16);
+	for (;;) {
+		const unsigned int what = roll(&own, 100);
+
+		__atomic_fetch_add(&torture->role_beats[role], 1, __ATOMIC_RELAXED);
+		if (what < 50)
+			move_any(&own);
+		else if (what < 65)
+			write_cgroup(any_cgroup_or_limited(&own), "memory.ksm.group",
+				     chance(&own, 50) ? "1" : "0");
+		else if (what < 85)
+			write_cgroup(any_cgroup_or_limited(&own), "memory.ksm.merge",
+				     chance(&own, 40) ? "1" : "0");
+		else if (what < 90)
+			change_controllers(&own);
+		else
+			replace_cgroup(&own);
+		usleep(roll(&own, 100000));
+	}
+}
+
+void torture_cgroups_set_up(void)
+{
+	make_cgroups();
+}
+
+/* Their processes have gone. */
+bool torture_cgroups_remove(char *text, size_t size)
+{
+	unsigned int i = ARRAY_SIZE(cgroups);
+
+	while (i--)
+		remove_cgroup(cgroups[i]);
+	if (remove_cgroup(DOMAINS) || errno == ENOENT)
+		return true;
+	snprintf(text, size, "a cgroup cannot be removed: %s", strerror(errno));
+	return false;
+}
+
+/* Domains. */
+
+bool torture_has_domains(void)
+{
+	char text[KSM_TEXT] = "";
+
+	return ksm_read_file("/sys/kernel/mm/ksm/merge_across_cgroups", text,
+			     sizeof(text) - 1) > 0 && text[0] == '0';
+}
+
+/* Called while nothing is shared. */
+void torture_set_domains(bool on)
+{
+	ksm_try("merge_across_cgroups", on ? "0" : "1");
+}
+
+static void add_mapping(struct mappings *all, struct mapping mapping)
+{
+	if (all->nr == all->room) {
+		all->room = all->room ? 2 * all->room : 1024;
+		all->at = realloc(all->at, all->room * sizeof(*all->at));
+		if (!all->at)
+			torture_fail("no memory for a census");
+	}
+	all->at[all->nr++] = mapping;
+}
+
+/* Only pages that have several mappings, and are not of a file. */
+static void add_range(struct mappings *all, const struct mapping *process, int pagemap,
+		      unsigned long start, unsigned long end)
+{
+	struct mapping mapping = *process;
+	uint64_t entries[512];
+	ssize_t size, i;
+
+	for (; start < end; start += size / sizeof(*entries) * psize()) {
+		size_t pages = (end - start) / psize();
+
+		if (pages > ARRAY_SIZE(entries))
+			pages = ARRAY_SIZE(entries);
+		size = pread(pagemap, entries, pages * sizeof(*entries),
+			     start / psize() * sizeof(*entries));
+		if (size <= 0)
+			return;
+		for (i = 0; i < size / (ssize_t)sizeof(*entries); i++) {
+			if (!PAGEMAP_PRESENT(entries[i]) ||
+			    entries[i] & (PM_IS_FILE | PM_IS_EXCLUSIVE))
+				continue;
+			mapping.pfn = PAGEMAP_PFN(entries[i]);
+			add_mapping(all, mapping);
+		}
+	}
+}
+
+static void add_process(struct mappings *all, const struct mapping *process)
+{
+	unsigned long start, end;
+	char path[64], line[512];
+	int pagemap;
+	FILE *maps;
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", process->pid);
+	pagemap = open(path, O_RDONLY | O_CLOEXEC);
+	snprintf(path, sizeof(path), "/proc/%d/maps", process->pid);
+	maps = fopen(path, "r");
+	while (pagemap >= 0 && maps && fgets(line, sizeof(line), maps))
+		if (sscanf(line, "%lx-%lx", &start, &end) == 2 &&
+		    end - start <= MOST_PAGES * psize())
+			add_range(all, process, pagemap, start, end);
+	if (maps)
+		fclose(maps);
+	close(pagemap);
+}
+
+static void add_processes(struct mappings *all)
+{
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+	char value[32];
+
+	while (proc && (entry = readdir(proc))) {
+		struct mapping process = { .pid = atoi(entry->d_name) };
+
+		if (process.pid <= 0 ||
+		    !ksm_stat_text(process.pid, "ksm_domain", value, sizeof(value)))
+			continue;
+		process.domain = strtol(value, NULL, 10);
+		add_process(all, &process);
+	}
+	if (proc)
+		closedir(proc);
+}
+
+static int compare_mappings(const void *a, const void *b)
+{
+	const struct mapping *x = a, *y = b;
+
+	return (x->pfn > y->pfn) - (x->pfn < y->pfn);
+}
+
+/* After a fork, other pages than shared ones may be mapped from two domains. */
+static bool is_shared(unsigned long pfn)
+{
+	int fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);
+	uint64_t flags = 0;
+	bool read_all = pread(fd, &flags, sizeof(flags), pfn * sizeof(flags)) == sizeof(flags);
+
+	close(fd);
+	return read_all && flags & KPF_KSM_BIT && !(flags & KPF_ZERO_PAGE_BIT);
+}
+
+/* Two mappings of a page, one behind the other, or NULL. */
+static const struct mapping *find_conflict(const struct mappings *all)
+{
+	size_t i;
+
+	for (i = 1; i < all->nr; i++)
+		if (all->at[i].pfn == all->at[i - 1].pfn &&
+		    all->at[i].domain != all->at[i - 1].domain && is_shared(all->at[i].pfn))
+			return &all->at[i - 1];
+	return NULL;
+}
+
+/*
+ * All processes stand still, and ksmd has come to each since. So each that has moved
+ * is in its new domain.
+ */
+bool torture_domains_apart(char *text, size_t size)
+{
+	const struct mapping *conflict;
+	struct mappings all = { };
+	bool apart;
+
+	if (!torture_has_domains() || !torture->flag_trusted)
+		return true;
+	add_processes(&all);
+	qsort(all.at, all.nr, sizeof(*all.at), compare_mappings);
+	conflict = find_conflict(&all);
+	apart = !conflict;
+	if (conflict)
+		snprintf(text, size, "pfn %lx is mapped by %d of domain %ld and %d of domain %ld",
+			 conflict[0].pfn, conflict[0].pid, conflict[0].domain,
+			 conflict[1].pid, conflict[1].domain);
+	else
+		torture_count(COUNT_APART);
+	__atomic_fetch_add(&torture->counts[COUNT_COMPARED], all.nr, __ATOMIC_RELAXED);
+	free(all.at);
+	return apart;
+}
