@@ -48,13 +48,14 @@ struct member {
 
 static void (*const role_run[ROLES])(uint64_t seed, enum torture_role role) = {
 	torture_knobs, torture_knobs, torture_machine, torture_offline, torture_read,
-	torture_start_many, torture_cgroups,
+	torture_start_many, torture_cgroups, torture_merge_now, torture_merge_now,
 };
 
 static const char *const role_names[ROLES] = {
 	"who writes to knobs", "who does so as well", "who owns the machine",
 	"who takes memory offline", "who reads all files", "who starts processes",
-	"what moves processes between cgroups",
+	"what moves processes between cgroups", "what writes to ksm_merge",
+	"a second one that does so",
 };
 
 static struct member workers[TORTURE_WORKERS], roles[ROLES];
@@ -425,6 +426,8 @@ static const struct {
 	[COUNT_REMOVED] = { "cgroups removed", 1 },
 	[COUNT_APART] = { "times that no domain had a page of another", 1 },
 	[COUNT_COMPARED] = { "mappings compared for that", 100 },
+	[COUNT_MERGED_NOW] = { "processes merged by a write to ksm_merge", 10 },
+	[COUNT_INTERRUPTED] = { "such writes that a signal ended", 0 },
 	[COUNT_UNMERGED] = { "times that all was unmerged meanwhile", 0 },
 };
 

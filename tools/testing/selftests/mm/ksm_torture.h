@@ -35,6 +35,8 @@ enum torture_role {
 	ROLE_READER,
 	ROLE_MANY,
 	ROLE_CGROUPS,
+	ROLE_MERGER,
+	ROLE_MERGER_TOO,
 	ROLES,
 };
 
@@ -64,6 +66,8 @@ enum torture_count {
 	COUNT_REMOVED,
 	COUNT_APART,
 	COUNT_COMPARED,
+	COUNT_MERGED_NOW,
+	COUNT_INTERRUPTED,
 	TORTURE_COUNTS,
 };
 
@@ -235,6 +239,7 @@ __noreturn void torture_knobs(uint64_t seed, enum torture_role role);
 __noreturn void torture_machine(uint64_t seed, enum torture_role role);
 __noreturn void torture_offline(uint64_t seed, enum torture_role role);
 __noreturn void torture_read(uint64_t seed, enum torture_role role);
+__noreturn void torture_merge_now(uint64_t seed, enum torture_role role);
 __noreturn void torture_start_many(uint64_t seed, enum torture_role role);
 __noreturn void torture_cgroups(uint64_t seed, enum torture_role role);
 void torture_set_up(void);

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/swap.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "ksm_common.h"
@@ -358,6 +359,49 @@ void torture_read(uint64_t seed, enum torture_role role)
 			ksm_get_text(ksm_files[i], text, sizeof(text));
 		read_processes(&dice);
 		usleep(roll(&dice, 1000000));
+	}
+}
+
+/* A write ends early where an alarm comes, or the process has gone. */
+static void merge_now(const char *pid, struct dice *dice)
+{
+	const struct itimerval soon = { .it_value.tv_usec = 1 + roll(dice, 20000) };
+	const struct itimerval never = {};
+	char path[300];
+	int err;
+
+	snprintf(path, sizeof(path), "/proc/%s/ksm_merge", pid);
+	if (chance(dice, 20))
+		setitimer(ITIMER_REAL, &soon, NULL);
+	err = ksm_write_file(path, "1");
+	setitimer(ITIMER_REAL, &never, NULL);
+	if (!err)
+		torture_count(COUNT_MERGED_NOW);
+	else if (err == -EINTR)
+		torture_count(COUNT_INTERRUPTED);
+}
+
+/* Two of these and ksmd may come to one process at the same time. */
+void torture_merge_now(uint64_t seed, enum torture_role role)
+{
+	static const struct sigaction alarm_action = { .sa_handler = on_alarm };
+	struct dirent *entry;
+	struct dice dice;
+	DIR *proc;
+
+	sigaction(SIGALRM, &alarm_action, NULL);
+	dice_init(&dice, seed, 15 + role);
+	for (;;) {
+		proc = opendir("/proc");
+		while (proc && (entry = readdir(proc))) {
+			if (entry->d_name[0] < '1' || entry->d_name[0] > '9' || !chance(&dice, 30))
+				continue;
+			beat(role);
+			merge_now(entry->d_name, &dice);
+		}
+		if (proc)
+			closedir(proc);
+		usleep(roll(&dice, 300000));
 	}
 }
 
