@@ -32,6 +32,7 @@ static const char *const cgroups[] = {
 	DOMAINS "/a", DOMAINS "/b", DOMAINS "/c", DOMAINS "/g", DOMAINS "/g/x",
 	DOMAINS "/g/y", DOMAINS "/g/h", DOMAINS "/g/h/z",
 };
+
 /* Where a cgroup has such children, processes cannot move to it. */
 static const char *const parents[] = { DOMAINS "/g", DOMAINS "/g/h" };
 
