@@ -144,6 +144,15 @@ static unsigned int count_events(const char *event)
 	return count;
 }
 
+/* An event may come a moment after what it tells can be read. */
+static void wait_for_events(const char *event, unsigned int least)
+{
+	unsigned int i;
+
+	for (i = 0; i < 1000 && count_events(event) < least; i++)
+		usleep(10000);
+}
+
 static void expect_events(const char *event, unsigned int least)
 {
 	unsigned int count = count_events(event);
@@ -242,6 +251,59 @@ static void advises(void)
 	ksm_merged_area(PAGES, SEED);
 	ksm_passes(3);
 	expect_events("ksm_advisor", 1);
+}
+
+/* Returns whether there is an event of the advisor with such a decision. */
+static bool advised(long pages_to_scan, long cpu_percent)
+{
+	char path[256], line[1024], words[128];
+	bool found = false;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%s/trace", instance);
+	snprintf(words, sizeof(words), "pages_to_scan %ld cpu percent %ld\n", pages_to_scan,
+		 cpu_percent);
+	file = fopen(path, "r");
+	while (file && fgets(line, sizeof(line), file))
+		found |= strstr(line, " ksm_advisor:") && strstr(line, words);
+	if (file)
+		fclose(file);
+	return found;
+}
+
+static void set_available(long start, long full)
+{
+	ksm_set("advisor_full_available", 1);
+	ksm_set("advisor_start_available", start);
+	ksm_set("advisor_full_available", full);
+}
+
+/* Plentiful memory is followed by a shortage, and that by plenty. */
+static void advises_under_pressure(void)
+{
+	bool at_first, when_short;
+
+	set_available(2, 1);
+	ksm_set("advisor_min_pages_to_scan", 600);
+	ksm_set("advisor_max_pages_to_scan", 700);
+	ksm_set("advisor_max_cpu", 60);
+	ksm_fill_same(ksm_map_mergeable(PAGES), PAGES, SEED);
+	start_tracing("ksm_advisor");
+	ksm_try("advisor_mode", "pressure");
+	ksm_set("run", 1);
+	/* The mode alone sets pages_to_scan; the decision comes later. */
+	wait_for_events("ksm_advisor", 1);
+	ksm_check(ksm_wait_figure("pages_to_scan", 600), "memory is plentiful at first");
+	set_available(100, 100);
+	ksm_check(ksm_wait_figure("pages_to_scan", 700), "memory gets short");
+	set_available(2, 1);
+	ksm_check(ksm_wait_figure("pages_to_scan", 600), "memory is plentiful again");
+	wait_for_events("ksm_advisor", 3);
+	at_first = advised(600, 0);
+	when_short = advised(700, 60);
+	expect_events("ksm_advisor", 3);
+	ksm_check(at_first, "the first decision is reported");
+	ksm_check(when_short, "the decision that memory is short is reported");
 }
 
 static unsigned int count_reason(const char *reason)
@@ -345,6 +407,7 @@ static const struct ksm_case cases[] = {
 	{ "ksm_remove_rmap_item comes with unmapping", removes_items },
 	{ "ksm_remove_ksm_page comes with the end of a shared page", removes_pages },
 	{ "ksm_advisor comes while the advisor is on", advises },
+	{ "ksm_advisor tells each decision of mode pressure", advises_under_pressure },
 };
 
 int main(void)
