@@ -14,6 +14,7 @@
 
 #include <linux/mm.h>
 #include <linux/sched/clock.h>
+#include <trace/events/ksm.h>
 
 #include "domains.h"
 #include "move.h"
@@ -69,6 +70,7 @@ void ksm_scan_free_unused(struct ksm_scan *scan, struct ksm_domain *domain)
 static enum ksm_stage finish(struct ksm_slots *slots, struct ksm_walk *walk,
 			     struct ksm_domain *target)
 {
+	WRITE_ONCE(walk->slot->skip, KSM_SKIP_CHANGED);
 	ksm_slots_move(slots, walk->slot, target);
 	ksm_walk_use_domain(walk, target);
 	ksm_walk_begin(walk, walk->slot);
@@ -96,6 +98,7 @@ enum ksm_stage ksm_move_begin(struct ksm_slots *slots, struct ksm_walk *walk,
 	if (target == slot->domain)
 		return KSM_STAGE_SCAN;
 	if (target->id) {
+		WRITE_ONCE(slot->skip, KSM_SKIP_OTHER_DOMAIN);
 		ksm_slots_set_moving(slots, slot, true);
 		return KSM_STAGE_BREAK;
 	}

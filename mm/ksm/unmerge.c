@@ -18,6 +18,7 @@
 #include <linux/sched/signal.h>
 #include <linux/swap.h>
 #include <linux/swapops.h>
+#include <trace/events/ksm.h>
 
 #include "domain.h"
 #include "replace.h"
@@ -81,6 +82,8 @@ static struct page *shared_page(const struct ksm_unmerge *piece, unsigned long a
 static void add_shared(struct ksm_unmerge *piece, unsigned long address,
 		       struct page *page)
 {
+	if (piece->keep)
+		trace_ksm_page_skipped(piece->vma->vm_mm, address, KSM_SKIP_OTHER_DOMAIN);
 	get_page(page);
 	piece->at[piece->nr++] = (struct ksm_replacement){
 		.address = address,

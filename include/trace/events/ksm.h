@@ -20,6 +20,8 @@
  * @KSM_SKIP_POISONED: the hardware has reported an error in it
  * @KSM_SKIP_TAGGED: it has memory tags
  * @KSM_SKIP_NO_MEMORY: there was no memory for a record or a shared page
+ * @KSM_SKIP_OTHER_DOMAIN: it is shared in a domain that the process has left, and gets
+ *	a copy first
  */
 enum ksm_skip {
 	KSM_SKIP_CHANGED,
@@ -31,6 +33,7 @@ enum ksm_skip {
 	KSM_SKIP_POISONED,
 	KSM_SKIP_TAGGED,
 	KSM_SKIP_NO_MEMORY,
+	KSM_SKIP_OTHER_DOMAIN,
 };
 
 /* As users read them. */
@@ -43,7 +46,8 @@ enum ksm_skip {
 	{ KSM_SKIP_HUGE_KEPT, "huge page kept" },	\
 	{ KSM_SKIP_POISONED, "poisoned" },	\
 	{ KSM_SKIP_TAGGED, "tagged" },	\
-	{ KSM_SKIP_NO_MEMORY, "no memory" }
+	{ KSM_SKIP_NO_MEMORY, "no memory" },	\
+	{ KSM_SKIP_OTHER_DOMAIN, "other domain" }
 #endif
 
 DECLARE_EVENT_CLASS(ksm_pass,
@@ -272,6 +276,7 @@ TRACE_DEFINE_ENUM(KSM_SKIP_HUGE_KEPT);
 TRACE_DEFINE_ENUM(KSM_SKIP_POISONED);
 TRACE_DEFINE_ENUM(KSM_SKIP_TAGGED);
 TRACE_DEFINE_ENUM(KSM_SKIP_NO_MEMORY);
+TRACE_DEFINE_ENUM(KSM_SKIP_OTHER_DOMAIN);
 
 /**
  * ksm_page_skipped - a page was visited and not merged

@@ -13,6 +13,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "ksm_cgroup.h"
 #include "ksm_common.h"
 
 #define PAGES	20
@@ -388,6 +389,28 @@ static void skips_inherited(void)
 	ksm_child_end(&child);
 }
 
+/* What the process shares in the domain that it leaves. */
+static void skips_other_domain(void)
+{
+	char *area = ksm_map_mergeable(PAGES);
+
+	cgroup_begin();
+	if (ksm_try("merge_across_cgroups", "0"))
+		ksm_skip("this kernel has no merge_across_cgroups");
+	cgroup_make("a");
+	cgroup_make("b");
+	cgroup_move(getpid(), "a");
+	ksm_fill_same(area, PAGES, SEED);
+	ksm_settle();
+	ksm_expect_figures(1, PAGES - 1, 0);
+	start_tracing("ksm_page_skipped");
+	cgroup_move(getpid(), "b");
+	ksm_settle();
+	ksm_expect_figures(1, PAGES - 1, 0);
+	expect_reason("other domain", PAGES);
+	remove_instance();
+}
+
 static const struct ksm_case cases[] = {
 	{ "fields of ksm_start_scan and ksm_stop_scan", scan_fields },
 	{ "fields of ksm_enter and ksm_exit", enter_fields },
@@ -398,6 +421,7 @@ static const struct ksm_case cases[] = {
 	{ "ksm_page_skipped tells new pages and pages without a duplicate", skips_unique },
 	{ "ksm_page_skipped tells a pinned page", skips_pinned },
 	{ "ksm_page_skipped tells pages that another process maps", skips_inherited },
+	{ "ksm_page_skipped tells pages of a domain that was left", skips_other_domain },
 	{ "ksm_start_scan comes with each pass", starts },
 	{ "ksm_stop_scan comes with each pass", stops },
 	{ "ksm_enter comes with the first advice", enters },
@@ -410,7 +434,16 @@ static const struct ksm_case cases[] = {
 	{ "ksm_advisor tells each decision of mode pressure", advises_under_pressure },
 };
 
+static void restore(void)
+{
+	ksm_try("run", "2");
+	ksm_try("merge_across_cgroups", "1");
+	ksm_try("run", ksm_initial("run"));
+	cgroup_remove_all();
+}
+
 int main(void)
 {
+	atexit(restore);
 	return ksm_run_cases(cases, ARRAY_SIZE(cases));
 }
