@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 
-deb: ## kernel packages in build/deb; CONFIG=path for another .config, BTF=n for none
+deb: ## kernel packages in build/deb; CONFIG=path for a .config, BTF=n, SMALL=1 for QEMU
 	$(Q)scripts/packages deb
-	$(Q)scripts/deb-kernel $(if $(filter n,$(BTF)),--no-btf) $(if $(CONFIG),'$(CONFIG)')
+	$(Q)scripts/deb-kernel $(if $(filter n,$(BTF)),--no-btf) $(if $(SMALL),--small) $(if $(CONFIG),'$(CONFIG)')
 
 deb-tools: packages ## a Debian package of ksmrun, ksmtop, ksm-apply, in build/deb
 	$(Q)scripts/deb-tools

@@ -1,0 +1,170 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck disable=SC2016	# these are variables of Perl
+# shellcheck disable=SC2154	# host-tests sets KSM and RUN
+#
+# Part of host-tests: processes whose memory does not merge, each for another cause,
+# and what ksmtop tells of them.
+
+SAME=/tmp/host-same	# 32 MiB of one page
+SWAPPED=/sys/fs/cgroup/host-swapped
+
+# System calls and constants for Perl, which has no names for them.
+PERL='
+	use constant { MMAP => 9, MADVISE => 28, PRCTL => 157, URING_SETUP => 425,
+		       URING_REGISTER => 427, HUGE => 14, MERGEABLE => 12, MERGE => 67 };
+	sub map_bytes { syscall(MMAP, 0, $_[0], 3, 0x22, -1, 0) }
+	sub at { unpack("Q", pack("P", $_[0])) }
+	sub load { open(my $f, "<", $_[0]) or die $!; sysread($f, $m, $_[1]) == $_[1] or die }
+'
+
+# begin NAME COMMAND...: runs a process in the background. Its PID is in RUN.
+begin()
+{
+	local name=$1
+
+	shift
+	"$@" > "$RUN/$name.out" 2>&1 &
+	printf '%s\n' $! > "$RUN/$name.pid"
+}
+
+# program NAME TEXT: likewise a program for Perl.
+program()
+{
+	begin "$1" perl -e "$PERL $2; sleep 10000"
+}
+
+# marked NAME TEXT: likewise, with all of its memory marked.
+marked()
+{
+	begin "$1" ksmrun perl -e "$PERL $2; sleep 10000"
+}
+
+told()
+{
+	ksmtop --batch --pid "$1" | awk -v pid="$1" '$1 == pid'
+}
+
+says()
+{
+	[[ $(told "$1") == *"$2"* ]]
+}
+
+# tells NAME WORDS: waits until ksmtop says WORDS of a process.
+tells()
+{
+	local pid
+
+	pid=$(cat "$RUN/$1.pid")
+	within 60 says "$pid" "$2" || why "ksmtop does not say \"$2\", but: $(told "$pid")"
+	told "$pid" | show
+}
+
+cause_shared_memory()
+{
+	vm shared -object memory-backend-memfd,id=ram,size=64M,share=on -machine memory-backend=ram
+	goes_on shared
+	tells shared 'mapped shared, cannot merge'
+}
+
+cause_hugetlb()
+{
+	echo 40 > /proc/sys/vm/nr_hugepages
+	vm huge -object memory-backend-memfd,id=ram,size=64M,hugetlb=on,share=off \
+		-machine memory-backend=ram
+	goes_on huge
+	tells huge 'hugetlb pages, cannot merge'
+	end_guests
+	echo 0 > /proc/sys/vm/nr_hugepages
+}
+
+# Fixed buffers of io_uring are pinned for as long as they are registered.
+cause_pinned()
+{
+	marked pinned 'load("'"$SAME"'", 32 << 20);
+		$ring = syscall(URING_SETUP, 4, $params = "\0" x 120);
+		$buffer = pack("QQ", at($m), 32 << 20);
+		syscall(URING_REGISTER, $ring, 0, $buffer, 1) == 0 or die "register: $!"'
+	tells pinned 'equal pages, but pinned'
+}
+
+cause_too_early()
+{
+	program early 'if (!($pid = fork)) { sleep 10000; exit }
+		open(my $f, ">", "'"$RUN"'/child.pid"); print $f "$pid\n"; close($f);
+		syscall(PRCTL, MERGE, 1, 0, 0, 0)'
+	within 10 test -s "$RUN/child.pid"
+	tells child 'started before the prctl'
+}
+
+cause_changing()
+{
+	marked changing 'load("/dev/urandom", 32 << 20);
+		for (;;) { substr($m, $_ << 12, 8) = pack("Q", $n++) for 0 .. 8191 }'
+	tells changing 'changes faster than passes'
+}
+
+cause_empty()
+{
+	program empty '$at = map_bytes(32 << 20); syscall(MADVISE, $at, 32 << 20, MERGEABLE)'
+	tells empty 'marked, but empty'
+}
+
+cause_unique()
+{
+	marked unique 'load("/dev/urandom", 32 << 20)'
+	tells unique 'no duplicates'
+}
+
+# Both processes map the same pages.
+cause_forked()
+{
+	marked forked 'load("/dev/urandom", 32 << 20); fork'
+	tells forked 'already shared by fork'
+	pkill -P "$(cat "$RUN/forked.pid")"
+}
+
+swap_out()
+{
+	echo 64M > $SWAPPED/memory.reclaim 2> /dev/null || true
+	says "$(cat "$RUN/swapped.pid")" 'marked memory is in swap'
+}
+
+cause_swapped()
+{
+	[ -e /sys/block/zram0 ] || modprobe zram
+	swapon --show=NAME --noheadings | grep -q zram0 || {
+		echo 128M > /sys/block/zram0/disksize
+		mkswap -q /dev/zram0
+		swapon /dev/zram0
+	}
+	mkdir -p $SWAPPED
+	begin swapped sh -c 'echo $$ > '$SWAPPED'/cgroup.procs; exec "$@"' sh \
+		ksmrun perl -e "$PERL"' load("/dev/urandom", 32 << 20); sleep 10000'
+	within 60 swap_out || why "ksmtop says: $(told "$(cat "$RUN/swapped.pid")")"
+	tells swapped 'marked memory is in swap'
+}
+
+cause_stopped()
+{
+	echo 0 > "$KSM/run"
+	marked stopped 'load("'"$SAME"'", 32 << 20)'
+	tells stopped 'KSM is stopped (run is 0)'
+}
+
+# Each cause by itself; the words are those of ksmtop.
+causes_told()
+{
+	local cause
+
+	trap 'end_guests; ksm-apply --quiet; swapoff -a; rmdir $SWAPPED 2> /dev/null || true' EXIT
+	perl -e 'print pack("A4096", "the same") x 8192' > $SAME
+	for cause in shared_memory hugetlb pinned too_early changing empty unique forked \
+		     swapped stopped; do
+		printf '# %s\n' $cause
+		begin_guests
+		cause_$cause
+		end_guests
+		ksm-apply --quiet
+	done
+}
