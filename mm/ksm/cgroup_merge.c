@@ -38,7 +38,7 @@
 #include "domains.h"
 #include "mark.h"
 
-/* Pause before another visit to an mm that memory was missing for. */
+/* Pause before another visit to an mm after an allocation has failed. */
 #define KSM_RETRY_MSEC		100U
 
 /**
@@ -241,7 +241,7 @@ static void visit_check(struct work_struct *work)
 	int err = 0;
 
 	clear_bit(MMF_VM_MERGE_CHECK, &mm->flags);
-	/* Whatever changes from here on sets the bit again. */
+	/* A change from here on sets the bit again. */
 	smp_mb__after_atomic();
 	if (mmget_not_zero(mm)) {
 		err = visit_mm(mm);
@@ -262,7 +262,7 @@ static void add_check(struct mm_struct *mm)
 
 	if (test_and_set_bit(MMF_VM_MERGE_CHECK, &mm->flags))
 		return;
-	/* There is no one to tell about a failure. */
+	/* No caller could be told about a failure. */
 	check = kmalloc(sizeof(*check), GFP_KERNEL | __GFP_NOFAIL);
 	INIT_DELAYED_WORK(&check->work, visit_check);
 	mmgrab(mm);

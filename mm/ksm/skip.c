@@ -2,8 +2,8 @@
 /*
  * Kernel Samepage Merging: why pages were not merged.
  *
- * A reason is looked for after the fact, so that merging need not carry it along.  In
- * between a lock or a reference may have gone.  Callers check that the event is on.
+ * The reason is determined after the attempt, so that merging need not carry it along.
+ * By then a lock or a reference may have gone.  Callers check that the event is on.
  */
 
 #include <linux/mm.h>

@@ -14,9 +14,9 @@
  * mappings of the page when it is back: such a page comes back as an ordinary one.
  * So does one for which there was no memory here.
  *
- * Reclaim and faults cannot take ksm.lock.  They change nothing of a node but its
- * place.  A node whose page is neither in a folio nor here has gone: ksmd frees it when
- * it comes to it.
+ * Reclaim and faults cannot take ksm.lock.  They change only the place of a node.  If
+ * the page of a node is neither in a folio nor here, the page has gone, and ksmd frees
+ * the node in a later pass.
  */
 
 #include <linux/ksm.h>
