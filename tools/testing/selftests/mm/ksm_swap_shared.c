@@ -4,7 +4,6 @@
  * no scan is needed, and no copy is made. A page that takes over the swap slot of a
  * shared page is not shared.
  */
-#include <errno.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,104 +12,14 @@
 #include <sys/swap.h>
 #include <unistd.h>
 
-#include "ksm_common.h"
+#include "ksm_swap_world.h"
 
-#define SHARERS		3	/* beside the case itself */
 #define MANY		2000
 #define FEW		100
 #define OTHERS		2000	/* that may get the slots of a few */
-#define SEED		0x9000
 #define OTHER_SEED	0x70000
-#define ZRAM_DEVICE	"/dev/zram0"
 /* Of a page in swap, pagemap tells the device and the slot. */
 #define SLOT_MASK	((1ULL << 55) - 1)
-
-/**
- * struct world - processes that share all their pages
- * @pages: of each process
- * @area: those of the case
- * @child: the other processes
- * @copies: ksm_swpin_copy when the pages were shared
- * @read: pswpin when the pages were out
- */
-struct world {
-	size_t pages;
-	char *area;
-	struct ksm_child child[SHARERS];
-	long copies;
-	long read;
-};
-
-static void sharer(struct ksm_child *self, void *arg)
-{
-	const struct world *world = arg;
-	char *area = ksm_map_mergeable(world->pages);
-
-	ksm_fill_unique(area, world->pages, SEED);
-	ksm_child_pause(self);
-	for (;;) {
-		ksm_check_unique(area, world->pages, SEED);
-		ksm_child_pause(self);
-	}
-}
-
-static void expect_shared(const struct world *world)
-{
-	ksm_expect_figures(world->pages, SHARERS * world->pages, 0);
-}
-
-/* Afterwards ksmd is stopped. */
-static void share(struct world *world, size_t pages)
-{
-	unsigned int i;
-
-	*world = (struct world){ .pages = pages };
-	ksm_need_reclaim();
-	for (i = 0; i < SHARERS; i++) {
-		ksm_child_start(&world->child[i], sharer, world);
-		ksm_child_wait(&world->child[i]);
-	}
-	world->area = ksm_map_mergeable(pages);
-	ksm_fill_unique(world->area, pages, SEED);
-	ksm_settle();
-	expect_shared(world);
-	world->copies = ksm_vmstat("ksm_swpin_copy");
-}
-
-static void page_out(struct world *world)
-{
-	ksm_check(ksm_reclaim(world->area, world->pages), "all shared pages are swapped out");
-	world->read = ksm_vmstat("pswpin");
-}
-
-static void read_as_children(struct world *world)
-{
-	unsigned int i;
-
-	for (i = 0; i < SHARERS; i++)
-		if (world->child[i].pid)
-			ksm_child_step(&world->child[i]);
-}
-
-static void read_back(struct world *world)
-{
-	ksm_check_unique(world->area, world->pages, SEED);
-	ksm_expect("pages that are merged right after they are read",
-		   ksm_count_merged(world->area, world->pages), world->pages);
-	read_as_children(world);
-	ksm_expect("pages copied at swap-in",
-		   ksm_vmstat("ksm_swpin_copy") - world->copies, 0);
-}
-
-/* The processes have a few other pages that went out with those. */
-static void expect_read_once(const struct world *world)
-{
-	long read = ksm_vmstat("pswpin") - world->read;
-
-	if (read > (long)(world->pages + world->pages / 4))
-		ksm_fail("%ld pages were read from swap for %zu shared pages", read,
-			 world->pages);
-}
 
 /* The second time shows that the reverse map finds the pages that came back. */
 static void shared_at_once(void)
@@ -127,38 +36,6 @@ static void shared_at_once(void)
 	}
 	ksm_settle();
 	expect_shared(&world);
-}
-
-static void limit_cgroup(size_t pages)
-{
-	char text[KSM_TEXT];
-
-	snprintf(text, sizeof(text), "%zu", pages * psize());
-	ksm_check(!ksm_write_file(KSM_CGROUP "memory.max", text), "memory.max is set");
-}
-
-/* There is no room for copies: with these, pages would be read again and again. */
-static void little_room(void)
-{
-	struct world world;
-	unsigned int i;
-	long start;
-
-	share(&world, MANY);
-	page_out(&world);
-	limit_cgroup(MANY + MANY / 2);
-	start = ksm_now_ms();
-	for (i = 0; i < SHARERS; i++)
-		ksm_child_go(&world.child[i]);
-	ksm_check_unique(world.area, MANY, SEED);
-	for (i = 0; i < SHARERS; i++)
-		ksm_child_wait(&world.child[i]);
-	ksft_print_msg("%d processes have read %d pages in %ld ms\n", SHARERS + 1, MANY,
-		       ksm_now_ms() - start);
-	expect_read_once(&world);
-	expect_shared(&world);
-	ksm_expect("pages copied at swap-in",
-		   ksm_vmstat("ksm_swpin_copy") - world.copies, 0);
 }
 
 static void shared_while_scanned(void)
@@ -289,18 +166,29 @@ static void one_unmergeable(void)
 	ksm_expect_figures(FEW, (SHARERS - 1) * FEW, 0);
 }
 
+/* The device of the first swap area. */
+static const char *swap_device(void)
+{
+	static char device[KSM_TEXT];
+	FILE *file;
+
+	if (device[0])
+		return device;
+	file = fopen("/proc/swaps", "r");
+	if (!file || fscanf(file, "%*[^\n] %63s", device) != 1)
+		ksm_fail("/proc/swaps has no device");
+	fclose(file);
+	return device;
+}
+
 static void turn_swap_off(void)
 {
-	if (!swapoff(ZRAM_DEVICE))
-		return;
-	if (errno == EINVAL)
-		ksm_skip("there is no swap on " ZRAM_DEVICE);
-	ksm_fail("swapoff: %s", strerror(errno));
+	ksm_check(!swapoff(swap_device()), "swapoff");
 }
 
 static void turn_swap_on(void)
 {
-	ksm_check(!swapon(ZRAM_DEVICE, 0), "swapon");
+	ksm_check(!swapon(swap_device(), 0), "swapon");
 }
 
 static void turned_off(void)
@@ -473,7 +361,6 @@ static void slots_used_again(void)
 
 static const struct ksm_case cases[] = {
 	{ "pages are shared at once when they are back", shared_at_once },
-	{ "pages are shared at once where there is no room for copies", little_room },
 	{ "pages in swap are counted as shared", shared_while_scanned },
 	{ "a write straight from swap", written_to },
 	{ "fork while the pages are out", forked },

@@ -146,12 +146,12 @@ static void send_byte(int fd)
 		ksm_fail("the other process of a case has ended: %s", strerror(errno));
 }
 
-static bool receive_byte(int fd)
+static bool receive_byte(int fd, int patience_ms)
 {
 	struct pollfd ready = { .fd = fd, .events = POLLIN };
 	char byte;
 
-	return poll(&ready, 1, KSM_PATIENCE_MS) == 1 && read(fd, &byte, 1) == 1;
+	return poll(&ready, 1, patience_ms) == 1 && read(fd, &byte, 1) == 1;
 }
 
 static void close_ends(struct ksm_child *child)
@@ -185,17 +185,20 @@ void ksm_child_start(struct ksm_child *child,
 	child->out = down[1];
 }
 
-/* In the child: reports to the parent and waits for it. */
+/*
+ * In the child: reports to the parent and waits for it, without a limit. There is one for
+ * the parent, and the child does not outlive it.
+ */
 void ksm_child_pause(struct ksm_child *self)
 {
 	send_byte(self->out);
-	if (!receive_byte(self->in))
+	if (!receive_byte(self->in, -1))
 		_exit(KSFT_FAIL);
 }
 
 void ksm_child_wait(struct ksm_child *child)
 {
-	if (!receive_byte(child->in))
+	if (!receive_byte(child->in, KSM_PATIENCE_MS))
 		ksm_fail("a child ended early or hung");
 }
 
@@ -319,9 +322,16 @@ void ksm_need_reclaim(void)
 	ksm_enter_cgroup();
 }
 
+/**
+ * struct range - pages that are to be swapped out
+ * @area: the first
+ * @pages: how many
+ * @out: how many of the first ones were out when they were last seen
+ */
 struct range {
 	const char *area;
 	size_t pages;
+	size_t out;
 };
 
 /* Reclaim skips pages that were used. Clear the accessed bits of the case. */
@@ -339,16 +349,43 @@ static void age_pages(void)
 		fclose(file);
 }
 
-static bool swapped_out(void *arg)
+/* Reclaims a sixteenth of the range, or 256 KiB. */
+static void reclaim_some(const struct range *range)
 {
-	const struct range *range = arg;
-	size_t i;
+	const size_t some = range->pages * psize() / 16, least = 256 << 10;
+	char text[KSM_TEXT];
 
 	age_pages();
+	snprintf(text, sizeof(text), "%zu", some > least ? some : least);
 	/* The write fails with EAGAIN if less than that was reclaimed. */
-	ksm_write_file(KSM_CGROUP "memory.reclaim", "256K");
+	ksm_write_file(KSM_CGROUP "memory.reclaim", text);
+}
+
+/* Is a page in swap, and not in the swap cache any more? */
+static bool is_out(const struct range *range, size_t i)
+{
+	char *page = (char *)range->area + i * psize();
+	unsigned char cached;
+
+	return (ksm_pagemap(page) & PM_SWAP) && !mincore(page, psize(), &cached) && !cached;
+}
+
+static bool swapped_out(void *arg)
+{
+	struct range *range = arg;
+
+	reclaim_some(range);
+	while (range->out < range->pages && is_out(range, range->out))
+		range->out++;
+	return range->out == range->pages;
+}
+
+static bool all_in_swap(const struct range *range)
+{
+	size_t i;
+
 	for (i = 0; i < range->pages; i++)
-		if (!(ksm_pagemap(range->area + i * psize()) & PM_SWAP))
+		if (!is_out(range, i))
 			return false;
 	return true;
 }
@@ -356,9 +393,14 @@ static bool swapped_out(void *arg)
 /* Returns whether all pages of an area could be swapped out. */
 bool ksm_reclaim(const char *area, size_t pages)
 {
-	struct range range = { area, pages };
+	struct range range = { .area = area, .pages = pages };
 
-	return ksm_poll(swapped_out, &range);
+	while (ksm_poll(swapped_out, &range)) {
+		if (all_in_swap(&range))
+			return true;
+		range.out = 0;
+	}
+	return false;
 }
 
 void ksm_give_back_cgroup(void)
