@@ -57,6 +57,10 @@ void folio_migrate_ksm(struct folio *newfolio, struct folio *folio);
 void collect_procs_ksm(struct folio *folio, struct page *page,
 		       struct list_head *to_kill, int force_early);
 
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+bool ksm_keeps_small(unsigned int merged);
+#endif
+
 #ifdef CONFIG_SWAP
 void ksm_swap_out(struct folio *folio);
 void ksm_swap_free(swp_entry_t entry, unsigned int nr);
@@ -219,6 +223,16 @@ static inline void ksm_add_vma(struct vm_area_struct *vma) { }
 static inline int ksm_disable(struct mm_struct *mm)
 {
 	return 0;
+}
+
+static inline bool ksm_keeps_small(unsigned int merged)
+{
+	return false;
+}
+
+static inline bool is_ksm_zero_pte(pte_t pte)
+{
+	return false;
 }
 
 static inline void ksm_might_unmap_zero_page(struct mm_struct *mm, pte_t pte) { }

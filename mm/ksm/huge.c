@@ -13,11 +13,13 @@
  * folio that has enough duplicates is rarely kept.
  */
 
+#include <linux/ksm.h>
 #include <linux/math.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
 
 #include "batch.h"
+#include "core.h"
 #include "domain.h"
 #include "fingerprint.h"
 #include "huge.h"
@@ -86,4 +88,18 @@ bool ksm_may_split(const struct ksm_domain *domain, struct page *page)
 		return true;
 	return worth_a_split(domain, folio,
 			     DIV_ROUND_UP(least * folio_nr_pages(folio), HPAGE_PMD_NR));
+}
+
+/**
+ * ksm_keeps_small - whether ksmd would split a range again that was made huge
+ * @merged: how many PTEs of the range map a page that KSM shares, or the zero page for KSM
+ *
+ * The huge page would have a copy of each of these pages, and each copy a duplicate.
+ *
+ * Context: khugepaged; any locks.
+ * Return: true if the range has to stay as it is.
+ */
+bool ksm_keeps_small(unsigned int merged)
+{
+	return merged >= READ_ONCE(ksm_settings.controls.min_ptes_merged);
 }
