@@ -32,6 +32,8 @@ static const struct workload *const lists[] = {
 	flush_workloads,
 	kvm_workloads,
 	share_workloads,
+	thp_workloads,
+	disk_workloads,
 };
 
 #define NR_LISTS	(sizeof(lists) / sizeof(*lists))
