@@ -58,9 +58,18 @@ static void pause_for(double seconds)
 	nanosleep(&time, NULL);
 }
 
+/* What the options say of the sample: by cgroup, and in which order. */
+static void arrange(struct sample *sample, const struct options *options)
+{
+	if (options->by_cgroup)
+		read_cgroups(sample, options->root);
+	sort_cgroups(&sample->cgroups, options);
+	sort_table(&sample->table, options);
+}
+
 static void print_sample(struct monitor *monitor, const struct options *options)
 {
-	sort_table(&monitor->now.table, options);
+	arrange(&monitor->now, options);
 	if (options->json)
 		print_json(monitor, options);
 	else
@@ -88,7 +97,7 @@ static void run_plain(struct monitor *monitor, const struct options *options)
 static void draw_sorted(struct view *view, struct monitor *monitor,
 			const struct options *options)
 {
-	sort_table(&monitor->now.table, options);
+	arrange(&monitor->now, options);
 	draw_screen(view, monitor, options);
 }
 
@@ -105,7 +114,7 @@ static void wait_for_keys(struct view *view, struct monitor *monitor, struct opt
 		key = read_key(view->paused ? 1 : left);
 		if (key == NO_KEY)
 			continue;
-		obey_key(view, options, &monitor->now.table, key);
+		obey_key(view, options, &monitor->now, key);
 		draw_sorted(view, monitor, options);
 	}
 }
@@ -154,6 +163,18 @@ static void require_pids(const struct options *options)
 	}
 }
 
+static void require_cgroups(struct sample *sample, const struct options *options)
+{
+	const char *problem;
+
+	if (!options->by_cgroup)
+		return;
+	read_cgroups(sample, options->root);
+	problem = cgroup_problem(sample);
+	if (problem)
+		die(EXIT_FAILURE, "%s", problem);
+}
+
 int main(int argc, char **argv)
 {
 	struct monitor monitor = { .have_before = false };
@@ -169,11 +190,13 @@ int main(int argc, char **argv)
 	require_pids(&options);
 	exit_on_signals();
 	take_sample(&monitor, &options);
+	require_cgroups(&monitor.now, &options);
 	if (plain)
 		run_plain(&monitor, &options);
 	else
 		run_screen(&monitor, &options);
 	free(monitor.now.table.row);
+	free(monitor.now.cgroups.row);
 	free(options.pids);
 	return EXIT_SUCCESS;
 }

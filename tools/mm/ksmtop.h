@@ -9,6 +9,7 @@
  *	ksmtop_screen.c		terminal view and keys
  *	ksmtop_json.c		JSON
  *	ksmtop_text.c		lines of text, --batch
+ *	ksmtop_cgroup.c		sums by cgroup
  *	ksmtop_judge.c		savings, costs, reasons, rates, sort order
  *	ksmtop_read.c		files of /proc and /sys
  *	ksmtop_causes.c		what may keep pages from being merged
@@ -32,8 +33,8 @@
 /* Files of /sys/kernel/mm/ksm that hold a number. */
 enum ksm_file {
 	KSM_RUN, KSM_PAGES_TO_SCAN, KSM_SLEEP_MILLISECS, KSM_SMART_SCAN,
-	KSM_USE_ZERO_PAGES, KSM_FULL_SCANS, KSM_PAGES_SCANNED, KSM_PAGES_SKIPPED,
-	KSM_PAGES_SHARED, KSM_PAGES_SHARING, KSM_PAGES_UNSHARED,
+	KSM_USE_ZERO_PAGES, KSM_MERGE_ACROSS_CGROUPS, KSM_FULL_SCANS, KSM_PAGES_SCANNED,
+	KSM_PAGES_SKIPPED, KSM_PAGES_SHARED, KSM_PAGES_SHARING, KSM_PAGES_UNSHARED,
 	KSM_PAGES_VOLATILE, KSM_ZERO_PAGES, KSM_GENERAL_PROFIT, NR_KSM_FILES
 };
 
@@ -60,6 +61,7 @@ enum sort_key {
 struct options {
 	const char *root;	/* directory that holds proc and sys */
 	bool batch, json, reverse, merging_only;
+	bool by_cgroup;		/* a table of cgroups instead of processes */
 	double interval;	/* seconds between samples */
 	long count;		/* samples, 0 for no limit, -1 if not given */
 	enum sort_key sort;
@@ -115,6 +117,7 @@ struct process {
 	pid_t pid;
 	unsigned long long started;	/* detects that a PID was reused */
 	char command[32];
+	char cgroup[512];	/* its path, empty if it is unknown */
 	bool readable;
 	long long rss;			/* pages */
 	long long known;		/* pages with metadata in KSM */
@@ -134,10 +137,32 @@ struct process_table {
 	size_t count, capacity;
 };
 
+/* A cgroup, with the processes of all cgroups below it. */
+struct cgroup {
+	char path[512];
+	size_t processes, own_processes;	/* with and without those below */
+	bool has_stat;		/* the file memory.ksm.stat exists */
+	bool group, merge;	/* memory.ksm.group and memory.ksm.merge are 1 */
+	bool merged_by_file;	/* memory.ksm.merge is 1 here or above */
+	long long domain;	/* UNKNOWN without processes that can be read */
+	bool several_domains;	/* its processes are in several */
+	long long saved, cost, profit;	/* bytes */
+	long long rss_by_state[NR_STATES];	/* pages */
+	enum state state;
+};
+
+struct cgroup_table {
+	struct cgroup *row;
+	size_t count, capacity;
+	bool read;		/* false until the table is first asked for */
+	bool counted;		/* a cgroup has memory.ksm.stat */
+};
+
 /* The machine and its processes at one time. */
 struct sample {
 	struct machine machine;
 	struct process_table table;
+	struct cgroup_table cgroups;
 };
 
 #define HISTORY_LENGTH	512
@@ -189,11 +214,19 @@ long long merged_bytes(const struct process *process, const struct machine *mach
 double ksm_file_rate(const struct monitor *monitor, enum ksm_file file);
 double ksmd_percent(const struct monitor *monitor);
 const char *state_word(enum state state);
+const char *state_note(enum state state);
 const char *process_note(const struct process *process, const struct machine *machine);
 const char *state_hint(enum state state);
 const char *sort_key_name(enum sort_key key);
 void sort_table(struct process_table *table, const struct options *options);
 bool is_shown(const struct process *process, const struct options *options);
+
+/* ksmtop_cgroup.c */
+void read_cgroups(struct sample *sample, const char *root);
+const char *cgroup_problem(const struct sample *sample);
+const char *cgroup_note(const struct cgroup *cgroup, const struct machine *machine);
+bool cgroup_is_shown(const struct cgroup *cgroup, const struct options *options);
+void sort_cgroups(struct cgroup_table *table, const struct options *options);
 
 /* ksmtop_text.c */
 enum { HEADER_LINES = 6 };
@@ -210,6 +243,7 @@ struct layout {
 	bool bar;		/* a bar for SAVED */
 	bool utf8;		/* the bar consists of block characters */
 	long long most_saved;	/* bytes that fill the bar */
+	int path_width;		/* columns for the path of a cgroup */
 };
 
 bool locale_is_utf8(void);
@@ -218,6 +252,10 @@ void header(struct line *lines, const struct monitor *monitor, int width, bool u
 void title_row(struct line *line, const struct layout *layout);
 void process_row(struct line *line, const struct process *process,
 		 const struct machine *machine, const struct layout *layout);
+int other_columns(const struct layout *layout);
+void cgroup_title_row(struct line *line, const struct layout *layout);
+void cgroup_row(struct line *line, const struct cgroup *cgroup,
+		const struct machine *machine, const struct layout *layout);
 void print_batch(const struct monitor *monitor, const struct options *options);
 
 /* ksmtop_json.c */
@@ -231,7 +269,7 @@ void draw_screen(struct view *view, const struct monitor *monitor,
 		 const struct options *options);
 int read_key(double seconds);
 void obey_key(struct view *view, struct options *options,
-	      const struct process_table *table, int key);
+	      const struct sample *sample, int key);
 
 /* ksmtop_options.c */
 void read_options(struct options *options, int argc, char **argv);

@@ -48,6 +48,7 @@ static void json_process(const struct process *process, const struct machine *ma
 	json_number("cost_bytes", process->cost);
 	json_number("profit_bytes", process->profit);
 	json_number("domain", process->domain);
+	json_text("cgroup", process->cgroup, ",");
 	json_text("state", state_word(process->state), ",");
 	json_text("note", process_note(process, machine), "");
 }
@@ -69,6 +70,39 @@ static void json_machine(const struct monitor *monitor)
 	json_rate("ksmd_percent", ksmd_percent(monitor));
 }
 
+static void json_cgroup(const struct cgroup *cgroup, const struct machine *machine)
+{
+	json_text("cgroup", cgroup->path, ",");
+	json_number("processes", cgroup->processes);
+	json_number("own_processes", cgroup->own_processes);
+	json_number("group", cgroup->has_stat ? cgroup->group : UNKNOWN);
+	json_number("merge", cgroup->has_stat ? cgroup->merge : UNKNOWN);
+	json_number("domain", cgroup->several_domains ? UNKNOWN : cgroup->domain);
+	json_number("saved_bytes", cgroup->saved);
+	json_number("cost_bytes", cgroup->cost);
+	json_number("profit_bytes", cgroup->profit);
+	json_text("state", state_word(cgroup->state), ",");
+	json_text("note", cgroup_note(cgroup, machine), "");
+}
+
+static void json_cgroups(const struct sample *sample, const struct options *options)
+{
+	const struct cgroup_table *table = &sample->cgroups;
+	const char *comma = "";
+	size_t i;
+
+	printf("\"cgroups\":[");
+	for (i = 0; i < table->count; i++) {
+		if (!cgroup_is_shown(&table->row[i], options))
+			continue;
+		printf("%s{", comma);
+		json_cgroup(&table->row[i], &sample->machine);
+		putchar('}');
+		comma = ",";
+	}
+	printf("],");
+}
+
 /**
  * print_json() - print a sample as JSON, in one line
  * @monitor: the sample
@@ -82,6 +116,8 @@ void print_json(const struct monitor *monitor, const struct options *options)
 
 	putchar('{');
 	json_machine(monitor);
+	if (options->by_cgroup)
+		json_cgroups(&monitor->now, options);
 	printf("\"processes\":[");
 	for (i = 0; i < table->count; i++) {
 		if (!is_shown(&table->row[i], options))

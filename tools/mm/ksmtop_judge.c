@@ -102,6 +102,17 @@ const char *state_word(enum state state)
 }
 
 /**
+ * state_note() - a state in words
+ * @state: the state
+ *
+ * Return: text of at most 27 characters
+ */
+const char *state_note(enum state state)
+{
+	return states[state].note;
+}
+
+/**
  * state_hint() - what a state means, or what to do about it
  * @state: the state
  *
@@ -350,6 +361,7 @@ static void remember(struct history *history, long long saved)
 void take_sample(struct monitor *monitor, const struct options *options)
 {
 	struct process_table old = monitor->now.table;
+	struct cgroup *old_cgroups = monitor->now.cgroups.row;
 	const struct machine *machine = &monitor->now.machine;
 	struct process *process;
 	size_t i;
@@ -358,6 +370,7 @@ void take_sample(struct monitor *monitor, const struct options *options)
 	monitor->before = *machine;
 	read_sample(&monitor->now, options, &old);
 	free(old.row);
+	free(old_cgroups);
 	for (i = 0; i < monitor->now.table.count; i++) {
 		process = &monitor->now.table.row[i];
 		account(process, machine);

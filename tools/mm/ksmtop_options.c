@@ -31,12 +31,14 @@ static const char usage_text[] =
 	"  -r, --reverse         reverse the order\n"
 	"  -p, --pid PID[,PID]   show only these processes\n"
 	"  -m, --merging         show only processes with merged pages\n"
+	"  -c, --cgroup          show a table of cgroups instead of processes\n"
 	"      --root DIR        read DIR/proc and DIR/sys\n"
 	"  -h, --help            print this text\n"
 	"  -V, --version         print the version\n"
 	"\n"
 	"Keys: q quit, h help, space pause, s m c p r i n sort, R reverse, a show all or\n"
-	"only merging processes, + - change the interval, arrows and page keys scroll.\n";
+	"only merging processes, C cgroups or processes, + - change the interval, arrows\n"
+	"and page keys scroll.\n";
 
 static noreturn void try_help(void)
 {
@@ -141,6 +143,9 @@ static void take_option(struct options *options, int option)
 	case 'm':
 		options->merging_only = true;
 		break;
+	case 'c':
+		options->by_cgroup = true;
+		break;
 	case 'R':
 		options->root = optarg;
 		break;
@@ -172,6 +177,7 @@ void read_options(struct options *options, int argc, char **argv)
 		{ "reverse", no_argument, NULL, 'r' },
 		{ "pid", required_argument, NULL, 'p' },
 		{ "merging", no_argument, NULL, 'm' },
+		{ "cgroup", no_argument, NULL, 'c' },
 		{ "root", required_argument, NULL, 'R' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
@@ -180,7 +186,7 @@ void read_options(struct options *options, int argc, char **argv)
 	int option;
 
 	*options = (struct options) { .root = "", .interval = 2, .count = -1 };
-	while ((option = getopt_long(argc, argv, "bjd:n:s:rp:mhV", long_options, NULL)) != -1)
+	while ((option = getopt_long(argc, argv, "bjd:n:s:rp:mchV", long_options, NULL)) != -1)
 		take_option(options, option);
 	if (argv[optind])
 		bad_usage("unexpected argument: %s", argv[optind]);

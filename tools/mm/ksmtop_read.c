@@ -20,7 +20,7 @@
 
 static const char *const ksm_file_names[NR_KSM_FILES] = {
 	"run", "pages_to_scan", "sleep_millisecs", "smart_scan", "use_zero_pages",
-	"full_scans", "pages_scanned", "pages_skipped", "pages_shared",
+	"merge_across_cgroups", "full_scans", "pages_scanned", "pages_skipped", "pages_shared",
 	"pages_sharing", "pages_unshared", "pages_volatile", "ksm_zero_pages",
 	"general_profit",
 };
@@ -220,6 +220,20 @@ static void update_causes(const struct reader *reader, const struct stat_line *l
 	}
 }
 
+/* The line of cgroup v2 begins with "0::". A path that is too long is left out. */
+static void read_cgroup(const char *root, const char *pid, char *path, size_t size)
+{
+	char text[2 * PATH_MAX], *rest = text, *line;
+
+	path[0] = '\0';
+	if (!read_text(open_file(root, "/proc/%s/cgroup", pid), text, sizeof(text)))
+		return;
+	while ((line = strsep(&rest, "\n")))
+		if (!strncmp(line, "0::", 3) && strlen(line + 3) < size)
+			snprintf(path, size, "%s", line + 3);
+	make_printable(path);
+}
+
 /* Returns false if the process has no memory of its own, or has exited. */
 static bool read_process(const struct reader *reader, const char *pid,
 			 const struct stat_line *line, struct process *process)
@@ -235,6 +249,7 @@ static bool read_process(const struct reader *reader, const char *pid,
 	name_guest(root, pid, process->command, sizeof(process->command));
 	make_printable(process->command);
 	read_ksm_stat(root, pid, process);
+	read_cgroup(root, pid, process->cgroup, sizeof(process->cgroup));
 	update_causes(reader, line, process);
 	return true;
 }
@@ -309,6 +324,7 @@ void read_sample(struct sample *sample, const struct options *options,
 	struct reader reader = { .options = options, .old = old, .sample = sample };
 
 	sample->table = (struct process_table) { 0 };
+	sample->cgroups = (struct cgroup_table) { 0 };
 	read_machine(&sample->machine, options->root);
 	read_processes(&reader);
 	read_skips(sample, options->root);

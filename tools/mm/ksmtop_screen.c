@@ -10,6 +10,7 @@
 
 #define WIDE_COLUMNS	100	/* a terminal that has space for RSS and MERGED */
 #define BAR_COLUMNS	110	/* and for a bar */
+#define LEAST_PATH	16	/* columns for the path of a cgroup */
 
 /* Pairs of a colour and the background of the terminal. */
 enum { PAIR_MERGING = 1, PAIR_STOPPED, PAIR_CANNOT };
@@ -19,6 +20,7 @@ static const char *const help_lines[] = {
 	"s  sort by saved             m  by merged    c  by cost    p  by profit",
 	"r  by rss                    i  by pid       n  by name    R  reverse",
 	"a  all processes, or only those with merged pages",
+	"C  cgroups or processes",
 	"+ -  halve or double the interval",
 	"arrows, page keys, home, end  scroll",
 	"",
@@ -84,12 +86,17 @@ void open_screen(struct view *view)
 		define_colours();
 }
 
-static int count_shown(const struct process_table *table, const struct options *options)
+/* How many rows the table has. */
+static int count_shown(const struct sample *sample, const struct options *options)
 {
+	const struct cgroup_table *cgroups = &sample->cgroups;
+	const struct process_table *table = &sample->table;
 	size_t i;
 	int count = 0;
 
-	for (i = 0; i < table->count; i++)
+	for (i = 0; options->by_cgroup && i < cgroups->count; i++)
+		count += cgroup_is_shown(&cgroups->row[i], options);
+	for (i = 0; !options->by_cgroup && i < table->count; i++)
 		count += is_shown(&table->row[i], options);
 	return count;
 }
@@ -144,18 +151,33 @@ static int row_attributes(const struct view *view, enum state state)
 	}
 }
 
-static struct layout choose_layout(const struct view *view, const struct process_table *table,
+static long long most_saved(const struct sample *sample, const struct options *options)
+{
+	const struct cgroup_table *cgroups = &sample->cgroups;
+	const struct process_table *table = &sample->table;
+	long long most = 0;
+	size_t i;
+
+	for (i = 0; options->by_cgroup && i < cgroups->count; i++)
+		if (cgroup_is_shown(&cgroups->row[i], options) && cgroups->row[i].saved > most)
+			most = cgroups->row[i].saved;
+	for (i = 0; !options->by_cgroup && i < table->count; i++)
+		if (is_shown(&table->row[i], options) && table->row[i].saved > most)
+			most = table->row[i].saved;
+	return most;
+}
+
+static struct layout choose_layout(const struct view *view, const struct sample *sample,
 				   const struct options *options)
 {
 	struct layout layout = { .utf8 = view->utf8 };
-	size_t i;
 
 	layout.wide = COLS >= WIDE_COLUMNS;
 	layout.bar = COLS >= BAR_COLUMNS;
-	for (i = 0; i < table->count; i++)
-		if (is_shown(&table->row[i], options) &&
-		    table->row[i].saved > layout.most_saved)
-			layout.most_saved = table->row[i].saved;
+	layout.most_saved = most_saved(sample, options);
+	layout.path_width = COLS - other_columns(&layout);
+	if (layout.path_width < LEAST_PATH)
+		layout.path_width = LEAST_PATH;
 	return layout;
 }
 
@@ -176,6 +198,26 @@ static void draw_rows(const struct view *view, const struct sample *sample,
 	}
 }
 
+static void draw_cgroups(const struct view *view, const struct sample *sample,
+			 const struct options *options, const struct layout *layout, int y)
+{
+	const struct cgroup_table *table = &sample->cgroups;
+	const char *problem = cgroup_problem(sample);
+	struct line line;
+	int row = 0;
+	size_t i;
+
+	if (problem && y < LINES)
+		put_line(y++, problem, A_NORMAL);
+	for (i = 0; !problem && i < table->count && y < LINES; i++) {
+		if (!cgroup_is_shown(&table->row[i], options) || row++ < view->top)
+			continue;
+		memset(&line, 0, sizeof(line));
+		cgroup_row(&line, &table->row[i], &sample->machine, layout);
+		put_line(y++, line.text, row_attributes(view, table->row[i].state));
+	}
+}
+
 /* How many lines of the header leave space for rows below it. */
 static int header_lines_shown(void)
 {
@@ -187,7 +229,7 @@ static int header_lines_shown(void)
 static void draw_table(const struct view *view, const struct monitor *monitor,
 		       const struct options *options)
 {
-	struct layout layout = choose_layout(view, &monitor->now.table, options);
+	struct layout layout = choose_layout(view, &monitor->now, options);
 	struct line lines[HEADER_LINES], title = { .len = 0 };
 	int i, y = 0, shown = header_lines_shown();
 
@@ -196,14 +238,20 @@ static void draw_table(const struct view *view, const struct monitor *monitor,
 		add(&lines[0], "  PAUSED");
 	for (i = 0; i < shown && y < LINES; i++)
 		put_line(y++, lines[i].text, A_NORMAL);
-	title_row(&title, &layout);
+	if (options->by_cgroup)
+		cgroup_title_row(&title, &layout);
+	else
+		title_row(&title, &layout);
 	add(&title, " (by %s; h: help; every %.1f s)", sort_key_name(options->sort),
 	    options->interval);
 	if (y < LINES) {
 		put_line(y, title.text, A_REVERSE);
 		mvchgat(y++, 0, -1, A_REVERSE, 0, NULL);
 	}
-	draw_rows(view, &monitor->now, options, &layout, y);
+	if (options->by_cgroup)
+		draw_cgroups(view, &monitor->now, options, &layout, y);
+	else
+		draw_rows(view, &monitor->now, options, &layout, y);
 }
 
 /**
@@ -215,7 +263,7 @@ static void draw_table(const struct view *view, const struct monitor *monitor,
 void draw_screen(struct view *view, const struct monitor *monitor,
 		 const struct options *options)
 {
-	int last = count_shown(&monitor->now.table, options) - 1;
+	int last = count_shown(&monitor->now, options) - 1;
 
 	if (view->top > last)
 		view->top = last;
@@ -278,11 +326,11 @@ static void scroll_by_key(struct view *view, int key, int rows)
  * obey_key() - do what a key stands for
  * @view: is changed
  * @options: its order, filter and interval are changed
- * @table: the processes to scroll through
+ * @sample: the rows to scroll through
  * @key: as read_key() returned it
  */
 void obey_key(struct view *view, struct options *options,
-	      const struct process_table *table, int key)
+	      const struct sample *sample, int key)
 {
 	const char *letter = key > 0 && key < 128 ? strchr(sort_letters, key) : NULL;
 
@@ -302,11 +350,14 @@ void obey_key(struct view *view, struct options *options,
 		options->reverse = !options->reverse;
 	} else if (key == 'a') {
 		options->merging_only = !options->merging_only;
+	} else if (key == 'C') {
+		options->by_cgroup = !options->by_cgroup;
+		view->top = 0;
 	} else if (key == '+' && options->interval > 0.2) {
 		options->interval /= 2;
 	} else if (key == '-' && options->interval < 1800) {
 		options->interval *= 2;
 	} else {
-		scroll_by_key(view, key, count_shown(table, options));
+		scroll_by_key(view, key, count_shown(sample, options));
 	}
 }

@@ -262,29 +262,133 @@ void process_row(struct line *line, const struct process *process,
 	add(line, "  %s", process_note(process, machine));
 }
 
-/**
- * print_batch() - print a sample as plain text
- * @monitor: the sample
- * @options: which processes to show
- */
-void print_batch(const struct monitor *monitor, const struct options *options)
+static void add_path(struct line *line, const char *path, int width)
 {
-	const struct process_table *table = &monitor->now.table;
+	int len = strlen(path);
+
+	if (len > width)
+		add(line, "..%s", path + len - width + 2);
+	else
+		add(line, "%-*s", width, path);
+}
+
+static void add_domain(struct line *line, const struct cgroup *cgroup)
+{
+	if (cgroup->several_domains)
+		add(line, " %8s", "several");
+	else if (cgroup->domain == UNKNOWN)
+		add(line, " %8s", "-");
+	else
+		add(line, " %8lld", cgroup->domain);
+}
+
+/**
+ * other_columns() - the columns of the table of cgroups beside the path
+ * @layout: the columns of the table
+ *
+ * Return: how many, up to the longest reason
+ */
+int other_columns(const struct layout *layout)
+{
+	return 64 + (layout->wide ? 6 : 0) + (layout->bar ? BAR_WIDTH + 1 : 0);
+}
+
+/**
+ * cgroup_title_row() - the titles of the columns of the table of cgroups
+ * @line: the titles are appended to it
+ * @layout: the columns of the table
+ */
+void cgroup_title_row(struct line *line, const struct layout *layout)
+{
+	add(line, "%-*s %8s", layout->path_width, "CGROUP", "DOMAIN");
+	if (layout->wide)
+		add(line, " %5s", "PROCS");
+	add(line, " %8s", "SAVED");
+	if (layout->bar)
+		add(line, " %*s", BAR_WIDTH, "");
+	add(line, " %7s %8s  %s", "COST", "PROFIT", "WHY");
+}
+
+/**
+ * cgroup_row() - the row of a cgroup
+ * @line: the row is appended to it
+ * @cgroup: the cgroup
+ * @machine: the machine of the same sample
+ * @layout: the columns of the table
+ */
+void cgroup_row(struct line *line, const struct cgroup *cgroup,
+		const struct machine *machine, const struct layout *layout)
+{
+	add_path(line, cgroup->path, layout->path_width);
+	add_domain(line, cgroup);
+	if (layout->wide)
+		add(line, " %5zu", cgroup->processes);
+	add_mib(line, 8, cgroup->saved);
+	if (layout->bar)
+		add_bar(line, cgroup->saved, layout);
+	add_mib(line, 7, cgroup->cost);
+	add_mib(line, 8, cgroup->profit);
+	add(line, "  %s", cgroup_note(cgroup, machine));
+}
+
+static void print_processes(const struct sample *sample, const struct options *options)
+{
+	const struct process_table *table = &sample->table;
 	const struct layout layout = { .wide = true };
-	struct line lines[HEADER_LINES], line;
+	struct line line = { .len = 0 };
 	size_t i;
 
-	header(lines, monitor, 80, locale_is_utf8());
-	for (i = 0; i < HEADER_LINES; i++)
-		puts(lines[i].text);
-	memset(&line, 0, sizeof(line));
 	title_row(&line, &layout);
 	printf("\n%s\n", line.text);
 	for (i = 0; i < table->count; i++) {
 		if (!is_shown(&table->row[i], options))
 			continue;
 		memset(&line, 0, sizeof(line));
-		process_row(&line, &table->row[i], &monitor->now.machine, &layout);
+		process_row(&line, &table->row[i], &sample->machine, &layout);
 		puts(line.text);
 	}
+}
+
+/* The column of paths is as wide as the longest. */
+static void print_cgroups(const struct sample *sample, const struct options *options)
+{
+	const struct cgroup_table *table = &sample->cgroups;
+	struct layout layout = { .wide = true, .path_width = 6 };
+	struct line line = { .len = 0 };
+	size_t i;
+	int len;
+
+	for (i = 0; i < table->count; i++) {
+		len = strlen(table->row[i].path);
+		if (cgroup_is_shown(&table->row[i], options) && len > layout.path_width)
+			layout.path_width = len;
+	}
+	cgroup_title_row(&line, &layout);
+	printf("\n%s\n", line.text);
+	for (i = 0; i < table->count; i++) {
+		if (!cgroup_is_shown(&table->row[i], options))
+			continue;
+		memset(&line, 0, sizeof(line));
+		cgroup_row(&line, &table->row[i], &sample->machine, &layout);
+		puts(line.text);
+	}
+}
+
+/**
+ * print_batch() - print a sample as plain text
+ * @monitor: the sample
+ * @options: which processes to show, or cgroups instead
+ */
+void print_batch(const struct monitor *monitor, const struct options *options)
+{
+	struct line lines[HEADER_LINES];
+	size_t i;
+
+	header(lines, monitor, 80, locale_is_utf8());
+	for (i = 0; i < HEADER_LINES; i++)
+		puts(lines[i].text);
+	if (options->by_cgroup)
+		print_cgroups(&monitor->now, options);
+	else
+		print_processes(&monitor->now, options);
 }
