@@ -47,7 +47,8 @@ _ksm_words()
 	ksmrun:--now) printf '%s\n' -- && _ksm_pids ;;
 	ksmrun:-g | ksmrun:--cgroup) _ksm_cgroups "$2" ;;
 	ksmtop:--root | ksm-apply:--root) compgen -d -- "$2" ;;
-	ksm-apply:-c | ksm-apply:--config) compgen -f -- "$2" ;;
+	ksmtop:--record | ksmtop:--replay | ksmtop:--plot | ksm-apply:-c | ksm-apply:--config)
+		compgen -f -- "$2" ;;
 	ksmtop:-d | ksmtop:--interval | ksmtop:-n | ksmtop:--count) ;;
 	*)
 		case ${1##*/}:$two_before in

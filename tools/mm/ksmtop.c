@@ -67,8 +67,16 @@ static void arrange(struct sample *sample, const struct options *options)
 	sort_table(&sample->table, options);
 }
 
+/* A record that is made without a terminal is the only output, unless one is asked for. */
+static bool records_only(const struct options *options)
+{
+	return options->record && !options->batch && !options->json;
+}
+
 static void print_sample(struct monitor *monitor, const struct options *options)
 {
+	if (records_only(options))
+		return;
 	arrange(&monitor->now, options);
 	if (options->json)
 		print_json(monitor, options);
@@ -83,14 +91,15 @@ static void run_plain(struct monitor *monitor, const struct options *options)
 	long i;
 
 	for (i = 0; !must_exit(); i++) {
-		if (i && !options->json)
+		if (i && !options->json && !records_only(options))
 			putchar('\n');
 		print_sample(monitor, options);
 		if (options->count && i + 1 >= options->count)
 			break;
-		pause_for(options->interval);
-		if (!must_exit())
-			take_sample(monitor, options);
+		if (!options->replay)
+			pause_for(options->interval);
+		if (must_exit() || !next_sample(monitor, options))
+			break;
 	}
 }
 
@@ -130,8 +139,10 @@ static void run_screen(struct monitor *monitor, struct options *options)
 		wait_for_keys(&view, monitor, options);
 		if (options->count && ++samples >= options->count)
 			break;
-		if (!must_exit() && !view.quit)
-			take_sample(monitor, options);
+		if (must_exit() || view.quit)
+			break;
+		view.ended = !next_sample(monitor, options);
+		view.paused = view.paused || view.ended;
 	}
 }
 
@@ -175,6 +186,33 @@ static void require_cgroups(struct sample *sample, const struct options *options
 		die(EXIT_FAILURE, "%s", problem);
 }
 
+/* Reads the first sample. */
+static void begin(struct monitor *monitor, const struct options *options)
+{
+	if (options->replay) {
+		monitor->replay = open_record(options->replay);
+	} else {
+		require_ksm(options->root);
+		require_pids(options);
+	}
+	if (options->record)
+		monitor->record = begin_record(options->record);
+	if (!next_sample(monitor, options))
+		die(EXIT_FAILURE, "%s has no complete sample", options->replay);
+	require_cgroups(&monitor->now, options);
+}
+
+static void end(struct monitor *monitor, struct options *options)
+{
+	if (monitor->record)
+		fclose(monitor->record);
+	if (monitor->replay)
+		fclose(monitor->replay);
+	free(monitor->now.table.row);
+	free(monitor->now.cgroups.row);
+	free(options->pids);
+}
+
 int main(int argc, char **argv)
 {
 	struct monitor monitor = { .have_before = false };
@@ -185,18 +223,15 @@ int main(int argc, char **argv)
 	read_options(&options, argc, argv);
 	plain = options.batch || options.json || !isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO);
 	if (options.count < 0)
-		options.count = plain ? 1 : 0;
-	require_ksm(options.root);
-	require_pids(&options);
+		options.count = plain && !options.replay && !records_only(&options) ? 1 : 0;
 	exit_on_signals();
-	take_sample(&monitor, &options);
-	require_cgroups(&monitor.now, &options);
-	if (plain)
+	begin(&monitor, &options);
+	if (options.plot)
+		plot(&monitor, &options);
+	else if (plain)
 		run_plain(&monitor, &options);
 	else
 		run_screen(&monitor, &options);
-	free(monitor.now.table.row);
-	free(monitor.now.cgroups.row);
-	free(options.pids);
+	end(&monitor, &options);
 	return EXIT_SUCCESS;
 }

@@ -6,10 +6,12 @@
  *
  *	ksmtop.c		main loops: sample, draw, wait
  *	ksmtop_options.c	command line
+ *	ksmtop_plot.c		a picture of a record
  *	ksmtop_screen.c		terminal view and keys
  *	ksmtop_json.c		JSON
  *	ksmtop_text.c		lines of text, --batch
  *	ksmtop_cgroup.c		sums by cgroup
+ *	ksmtop_record.c		files of samples
  *	ksmtop_judge.c		savings, costs, reasons, rates, sort order
  *	ksmtop_read.c		files of /proc and /sys
  *	ksmtop_causes.c		what may keep pages from being merged
@@ -26,6 +28,7 @@
 #include <stdio.h>
 #include <stdnoreturn.h>
 #include <sys/types.h>
+#include <time.h>
 
 #define UNKNOWN		LLONG_MIN	/* a value that the kernel does not give */
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
@@ -49,7 +52,7 @@ enum state {
 	/* ksmd has scanned too little, or has found nothing to merge. */
 	STATE_NEW, STATE_FEW_PASSES, STATE_CHANGING, STATE_EQUAL_PINNED, STATE_BUSY,
 	STATE_ELSEWHERE, STATE_HUGE_KEPT, STATE_NO_MEMORY,
-	STATE_POISONED, STATE_TAGGED, STATE_HUGE, STATE_UNIQUE, STATE_NOTHING,
+	STATE_POISONED, STATE_TAGGED, STATE_MOVING, STATE_HUGE, STATE_UNIQUE, STATE_NOTHING,
 	NR_STATES
 };
 
@@ -67,12 +70,14 @@ struct options {
 	enum sort_key sort;
 	pid_t *pids;		/* processes to show; none means all */
 	size_t nr_pids;
+	const char *record, *replay, *plot;	/* files; NULL for none */
 };
 
 struct machine {
 	long page_size;			/* bytes */
 	long ticks_per_second;
 	double uptime;			/* seconds, 0 if it cannot be read */
+	time_t clock;
 	long long ksm[NR_KSM_FILES];
 	char advisor[32];		/* empty without an advisor */
 	long long ksmd_pid;
@@ -178,11 +183,13 @@ struct monitor {
 	struct machine before;	/* the previous sample, for rates */
 	bool have_before;
 	struct history history;
+	FILE *record, *replay;	/* NULL for none */
 };
 
 /* State of the terminal view. */
 struct view {
 	bool utf8, colours, paused, help, quit;
+	bool ended;		/* a record has no more samples */
 	int top;		/* rows scrolled out at the top */
 };
 
@@ -206,8 +213,14 @@ const char *ksm_file_name(enum ksm_file file);
 void read_sample(struct sample *sample, const struct options *options,
 		 const struct process_table *old);
 
+/* ksmtop_record.c */
+FILE *begin_record(const char *path);
+FILE *open_record(const char *path);
+bool next_sample(struct monitor *monitor, const struct options *options);
+
 /* ksmtop_judge.c */
 void take_sample(struct monitor *monitor, const struct options *options);
+void take_judged(struct monitor *monitor, const struct sample *next);
 long long machine_saved(const struct machine *machine);
 long long machine_cost(const struct machine *machine);
 long long merged_bytes(const struct process *process, const struct machine *machine);
@@ -260,6 +273,9 @@ void print_batch(const struct monitor *monitor, const struct options *options);
 
 /* ksmtop_json.c */
 void print_json(const struct monitor *monitor, const struct options *options);
+
+/* ksmtop_plot.c */
+void plot(struct monitor *monitor, const struct options *options);
 
 /* ksmtop_screen.c */
 enum { NO_KEY = -1 };

@@ -3,7 +3,6 @@
  * ksmtop - a sample as one line of JSON
  */
 #include <stdio.h>
-#include <time.h>
 
 #include "ksmtop.h"
 
@@ -58,7 +57,7 @@ static void json_machine(const struct monitor *monitor)
 	const struct machine *machine = &monitor->now.machine;
 	int i;
 
-	json_number("time", time(NULL));
+	json_number("time", machine->clock);
 	for (i = 0; i < NR_KSM_FILES; i++)
 		json_number(ksm_file_name(i), machine->ksm[i]);
 	json_text("advisor_mode", machine->advisor, ",");

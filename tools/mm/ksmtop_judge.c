@@ -65,6 +65,8 @@ static const struct {
 		"The hardware has reported errors in pages of the process." },
 	[STATE_TAGGED] = { "tagged", "pages have memory tags",
 		"KSM does not merge pages with memory tags (arm64 MTE)." },
+	[STATE_MOVING] = { "moving", "moves to another domain",
+		"It gets copies of what it shares in its former domain before it merges." },
 	[STATE_HUGE] = { "huge", "huge pages, no duplicates",
 		"Most of the memory is in huge pages, and ksmd found no duplicate." },
 	[STATE_UNIQUE] = { "unique", "no duplicates",
@@ -84,6 +86,7 @@ static const struct {
 	{ "no_memory", STATE_NO_MEMORY },
 	{ "poisoned", STATE_POISONED },
 	{ "tagged", STATE_TAGGED },
+	{ "other_domain", STATE_MOVING },
 };
 
 static const char *const sort_key_names[NR_KEYS] = {
@@ -351,6 +354,16 @@ static void remember(struct history *history, long long saved)
 	history->saved[history->count++] = saved == UNKNOWN ? 0 : saved;
 }
 
+static void replace_sample(struct monitor *monitor, const struct sample *next)
+{
+	monitor->have_before = monitor->now.machine.uptime > 0;
+	monitor->before = monitor->now.machine;
+	free(monitor->now.table.row);
+	free(monitor->now.cgroups.row);
+	monitor->now = *next;
+	remember(&monitor->history, machine_saved(&monitor->now.machine));
+}
+
 /**
  * take_sample() - read the machine and judge every process
  * @monitor: its sample becomes the previous one
@@ -360,23 +373,29 @@ static void remember(struct history *history, long long saved)
  */
 void take_sample(struct monitor *monitor, const struct options *options)
 {
-	struct process_table old = monitor->now.table;
-	struct cgroup *old_cgroups = monitor->now.cgroups.row;
-	const struct machine *machine = &monitor->now.machine;
-	struct process *process;
+	struct sample next;
 	size_t i;
 
-	monitor->have_before = machine->uptime > 0;
-	monitor->before = *machine;
-	read_sample(&monitor->now, options, &old);
-	free(old.row);
-	free(old_cgroups);
-	for (i = 0; i < monitor->now.table.count; i++) {
-		process = &monitor->now.table.row[i];
-		account(process, machine);
-		process->state = judge(process, machine);
+	read_sample(&next, options, &monitor->now.table);
+	for (i = 0; i < next.table.count; i++) {
+		account(&next.table.row[i], &next.machine);
+		next.table.row[i].state = judge(&next.table.row[i], &next.machine);
 	}
-	remember(&monitor->history, machine_saved(machine));
+	replace_sample(monitor, &next);
+}
+
+/**
+ * take_judged() - take a sample whose processes have a state
+ * @monitor: its sample becomes the previous one
+ * @next: the sample, whose tables belong to @monitor from here on
+ */
+void take_judged(struct monitor *monitor, const struct sample *next)
+{
+	size_t i;
+
+	for (i = 0; i < next->table.count; i++)
+		account(&next->table.row[i], &next->machine);
+	replace_sample(monitor, next);
 }
 
 /* How fast a counter rises per second, negative if unknown. */

@@ -15,6 +15,9 @@
 
 enum { EXIT_USAGE = 2 };
 
+/* Options without a letter. */
+enum { OPTION_RECORD = 256, OPTION_REPLAY, OPTION_PLOT };
+
 static const char usage_text[] =
 	"Usage: ksmtop [OPTION...]\n"
 	"\n"
@@ -32,6 +35,10 @@ static const char usage_text[] =
 	"  -p, --pid PID[,PID]   show only these processes\n"
 	"  -m, --merging         show only processes with merged pages\n"
 	"  -c, --cgroup          show a table of cgroups instead of processes\n"
+	"      --record FILE     also write each sample to FILE; without a terminal, print\n"
+	"                        nothing else and go on until interrupted\n"
+	"      --replay FILE     show the samples of FILE instead of this machine\n"
+	"      --plot FILE.svg   with --replay: draw them over time, with gnuplot\n"
 	"      --root DIR        read DIR/proc and DIR/sys\n"
 	"  -h, --help            print this text\n"
 	"  -V, --version         print the version\n"
@@ -149,6 +156,15 @@ static void take_option(struct options *options, int option)
 	case 'R':
 		options->root = optarg;
 		break;
+	case OPTION_RECORD:
+		options->record = optarg;
+		break;
+	case OPTION_REPLAY:
+		options->replay = optarg;
+		break;
+	case OPTION_PLOT:
+		options->plot = optarg;
+		break;
 	case 'h':
 		print_and_exit(usage_text);
 	case 'V':
@@ -156,6 +172,18 @@ static void take_option(struct options *options, int option)
 	default:
 		try_help();
 	}
+}
+
+static void check_options(const struct options *options)
+{
+	if (options->record && options->replay)
+		bad_usage("--record and --replay exclude each other");
+	if (options->plot && !options->replay)
+		bad_usage("--plot needs --replay, with a file that --record has written");
+	if (options->by_cgroup && options->replay)
+		bad_usage("--cgroup and --replay exclude each other: a record has no cgroups");
+	if (strlen(options->root) > PATH_MAX / 2)
+		bad_usage("the path of --root is too long");
 }
 
 /**
@@ -178,6 +206,9 @@ void read_options(struct options *options, int argc, char **argv)
 		{ "pid", required_argument, NULL, 'p' },
 		{ "merging", no_argument, NULL, 'm' },
 		{ "cgroup", no_argument, NULL, 'c' },
+		{ "record", required_argument, NULL, OPTION_RECORD },
+		{ "replay", required_argument, NULL, OPTION_REPLAY },
+		{ "plot", required_argument, NULL, OPTION_PLOT },
 		{ "root", required_argument, NULL, 'R' },
 		{ "help", no_argument, NULL, 'h' },
 		{ "version", no_argument, NULL, 'V' },
@@ -190,6 +221,5 @@ void read_options(struct options *options, int argc, char **argv)
 		take_option(options, option);
 	if (argv[optind])
 		bad_usage("unexpected argument: %s", argv[optind]);
-	if (strlen(options->root) > PATH_MAX / 2)
-		bad_usage("the path of --root is too long");
+	check_options(options);
 }

@@ -90,6 +90,7 @@ static void read_machine(struct machine *machine, const char *root)
 	machine->page_size = sysconf(_SC_PAGESIZE);
 	machine->ticks_per_second = sysconf(_SC_CLK_TCK);
 	machine->uptime = read_uptime(root);
+	machine->clock = time(NULL);
 	for (i = 0; i < NR_KSM_FILES; i++)
 		machine->ksm[i] = read_ksm_file(root, ksm_file_names[i]);
 	read_advisor(root, machine->advisor, sizeof(machine->advisor));

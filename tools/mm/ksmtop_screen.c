@@ -234,8 +234,8 @@ static void draw_table(const struct view *view, const struct monitor *monitor,
 	int i, y = 0, shown = header_lines_shown();
 
 	header(lines, monitor, COLS, view->utf8);
-	if (view->paused)
-		add(&lines[0], "  PAUSED");
+	if (view->ended || view->paused)
+		add(&lines[0], view->ended ? "  END OF THE RECORD" : "  PAUSED");
 	for (i = 0; i < shown && y < LINES; i++)
 		put_line(y++, lines[i].text, A_NORMAL);
 	if (options->by_cgroup)
@@ -350,7 +350,7 @@ void obey_key(struct view *view, struct options *options,
 		options->reverse = !options->reverse;
 	} else if (key == 'a') {
 		options->merging_only = !options->merging_only;
-	} else if (key == 'C') {
+	} else if (key == 'C' && !options->replay) {
 		options->by_cgroup = !options->by_cgroup;
 		view->top = 0;
 	} else if (key == '+' && options->interval > 0.2) {

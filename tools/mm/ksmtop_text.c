@@ -84,10 +84,9 @@ static const char *run_text(long long run)
 
 static void state_line(struct line *line, const struct machine *machine)
 {
-	time_t seconds = time(NULL);
 	char clock[16];
 
-	strftime(clock, sizeof(clock), "%H:%M:%S", localtime(&seconds));
+	strftime(clock, sizeof(clock), "%H:%M:%S", localtime(&machine->clock));
 	add(line, "%s  KSM is %s;", clock, run_text(machine->ksm[KSM_RUN]));
 	add_number(line, "passes", machine->ksm[KSM_FULL_SCANS]);
 	add_number(line, " scan", machine->ksm[KSM_PAGES_TO_SCAN]);
