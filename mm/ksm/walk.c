@@ -174,7 +174,6 @@ static enum ksm_chunk_lock lock_chunk(struct ksm_chunk *chunk, pmd_t *pmd)
 static void skip_chunk(struct ksm_walk *walk, struct ksm_chunk *chunk)
 {
 	WRITE_ONCE(walk->slot->skip, KSM_SKIP_NO_MEMORY);
-	WRITE_ONCE(walk->slot->skip, KSM_SKIP_NO_MEMORY);
 	trace_ksm_page_skipped(chunk->vma->vm_mm, ksm_chunk_address(chunk, chunk->at),
 			       KSM_SKIP_NO_MEMORY);
 	chunk->at = chunk->end;
