@@ -1,10 +1,10 @@
-#!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
 # shellcheck disable=SC2016	# these are variables of Perl
 # shellcheck disable=SC2154	# host-tests sets KSM and RUN
 #
-# Part of host-tests: processes whose memory does not merge, each for another cause,
-# and what ksmtop tells of them.
+# Part of host-tests: the causes for which memory does not merge, and what ksmtop tells of
+# a process for each.
 
 SAME=/tmp/host-same	# 32 MiB of one page
 SWAPPED=/sys/fs/cgroup/host-swapped

@@ -1,5 +1,5 @@
-#!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
 # shellcheck disable=SC2016	# these are variables of Perl
 # shellcheck disable=SC2154	# host-tests sets KSM
 #

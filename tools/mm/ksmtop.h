@@ -210,6 +210,8 @@ void read_skips(struct sample *sample, const char *root);
 
 /* ksmtop_read.c */
 const char *ksm_file_name(enum ksm_file file);
+bool is_wanted(const struct options *options, pid_t pid);
+struct process *unused_row(struct process_table *table);
 void read_sample(struct sample *sample, const struct options *options,
 		 const struct process_table *old);
 

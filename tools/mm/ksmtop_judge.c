@@ -385,9 +385,9 @@ void take_sample(struct monitor *monitor, const struct options *options)
 }
 
 /**
- * take_judged() - take a sample whose processes have a state
+ * take_judged() - take a sample that has the states of its processes
  * @monitor: its sample becomes the previous one
- * @next: the sample, whose tables belong to @monitor from here on
+ * @next: the sample; @monitor takes over its tables
  */
 void take_judged(struct monitor *monitor, const struct sample *next)
 {

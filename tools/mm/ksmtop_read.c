@@ -263,7 +263,14 @@ static void take_kthread(struct machine *machine, const char *pid, const struct 
 	machine->ksmd_ticks = line->ticks;
 }
 
-static bool is_wanted(const struct options *options, pid_t pid)
+/**
+ * is_wanted() - whether a process is to be shown
+ * @options: which processes
+ * @pid: the process
+ *
+ * Return: true if it is
+ */
+bool is_wanted(const struct options *options, pid_t pid)
 {
 	size_t i;
 
@@ -271,6 +278,23 @@ static bool is_wanted(const struct options *options, pid_t pid)
 		if (options->pids[i] == pid)
 			return true;
 	return !options->nr_pids;
+}
+
+/**
+ * unused_row() - the row after the last one of a table
+ * @table: the table; the caller counts the row once it is filled in
+ *
+ * Exits if there is no memory.
+ *
+ * Return: the row
+ */
+struct process *unused_row(struct process_table *table)
+{
+	if (table->count == table->capacity) {
+		table->capacity = table->capacity * 2 + 64;
+		table->row = grow(table->row, table->capacity * sizeof(*table->row));
+	}
+	return &table->row[table->count];
 }
 
 static void take_process(const struct reader *reader, const char *pid)
@@ -286,11 +310,7 @@ static void take_process(const struct reader *reader, const char *pid)
 	}
 	if (!is_wanted(reader->options, atoi(pid)))
 		return;
-	if (table->count == table->capacity) {
-		table->capacity = table->capacity * 2 + 64;
-		table->row = grow(table->row, table->capacity * sizeof(*table->row));
-	}
-	if (read_process(reader, pid, &line, &table->row[table->count]))
+	if (read_process(reader, pid, &line, unused_row(table)))
 		table->count++;
 }
 

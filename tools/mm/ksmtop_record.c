@@ -195,21 +195,12 @@ static bool take_process(struct process *process, char *rest)
 	return true;
 }
 
-static bool is_wanted(const struct options *options, const struct process *process)
-{
-	size_t i;
-
-	for (i = 0; i < options->nr_pids; i++)
-		if (options->pids[i] == process->pid)
-			return true;
-	return !options->nr_pids;
-}
-
 /* Returns false if the line is wrong. */
 static bool take_line(struct sample *sample, const struct options *options, char *line)
 {
 	struct process_table *table = &sample->table;
 	const char *word = strsep(&line, " ");
+	struct process *process;
 
 	if (!line)
 		return false;
@@ -217,13 +208,10 @@ static bool take_line(struct sample *sample, const struct options *options, char
 		return take_ksm_file(&sample->machine, line);
 	if (strcmp(word, "process"))
 		return false;
-	if (table->count == table->capacity) {
-		table->capacity = table->capacity * 2 + 64;
-		table->row = grow(table->row, table->capacity * sizeof(*table->row));
-	}
-	if (!take_process(&table->row[table->count], line))
+	process = unused_row(table);
+	if (!take_process(process, line))
 		return false;
-	table->count += is_wanted(options, &table->row[table->count]);
+	table->count += is_wanted(options, process->pid);
 	return true;
 }
 

@@ -222,6 +222,26 @@ static void add_bar(struct line *line, long long value, const struct layout *lay
 	}
 }
 
+/* The titles that both tables end with. */
+static void add_savings_titles(struct line *line, const struct layout *layout, int width)
+{
+	add(line, " %*s", width, "SAVED");
+	if (layout->bar)
+		add(line, " %*s", BAR_WIDTH, "");
+	add(line, " %7s %*s  %s", "COST", width, "PROFIT", "WHY");
+}
+
+/* The figures below these titles. */
+static void add_savings(struct line *line, const struct layout *layout, int width,
+			long long saved, long long cost, long long profit)
+{
+	add_mib(line, width, saved);
+	if (layout->bar)
+		add_bar(line, saved, layout);
+	add_mib(line, 7, cost);
+	add_mib(line, width, profit);
+}
+
 /**
  * title_row() - the titles of the columns
  * @line: the titles are appended to it
@@ -232,10 +252,7 @@ void title_row(struct line *line, const struct layout *layout)
 	add(line, "%7s %-15s", "PID", "COMMAND");
 	if (layout->wide)
 		add(line, " %9s %9s", "RSS", "MERGED");
-	add(line, " %9s", "SAVED");
-	if (layout->bar)
-		add(line, " %*s", BAR_WIDTH, "");
-	add(line, " %7s %9s  %s", "COST", "PROFIT", "WHY");
+	add_savings_titles(line, layout, 9);
 }
 
 /**
@@ -253,11 +270,7 @@ void process_row(struct line *line, const struct process *process,
 		add_mib(line, 9, process->rss * machine->page_size);
 		add_mib(line, 9, merged_bytes(process, machine));
 	}
-	add_mib(line, 9, process->saved);
-	if (layout->bar)
-		add_bar(line, process->saved, layout);
-	add_mib(line, 7, process->cost);
-	add_mib(line, 9, process->profit);
+	add_savings(line, layout, 9, process->saved, process->cost, process->profit);
 	add(line, "  %s", process_note(process, machine));
 }
 
@@ -302,10 +315,7 @@ void cgroup_title_row(struct line *line, const struct layout *layout)
 	add(line, "%-*s %8s", layout->path_width, "CGROUP", "DOMAIN");
 	if (layout->wide)
 		add(line, " %5s", "PROCS");
-	add(line, " %8s", "SAVED");
-	if (layout->bar)
-		add(line, " %*s", BAR_WIDTH, "");
-	add(line, " %7s %8s  %s", "COST", "PROFIT", "WHY");
+	add_savings_titles(line, layout, 8);
 }
 
 /**
@@ -322,11 +332,7 @@ void cgroup_row(struct line *line, const struct cgroup *cgroup,
 	add_domain(line, cgroup);
 	if (layout->wide)
 		add(line, " %5zu", cgroup->processes);
-	add_mib(line, 8, cgroup->saved);
-	if (layout->bar)
-		add_bar(line, cgroup->saved, layout);
-	add_mib(line, 7, cgroup->cost);
-	add_mib(line, 8, cgroup->profit);
+	add_savings(line, layout, 8, cgroup->saved, cgroup->cost, cgroup->profit);
 	add(line, "  %s", cgroup_note(cgroup, machine));
 }
 

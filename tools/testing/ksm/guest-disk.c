@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Some processes read the same disk image into memory that was quiet before, with
- * O_DIRECT, as guests whose disks have cache=none: how long it takes until all pages
- * are merged, and how much ksmd works for it.
+ * Processes read the same disk image with O_DIRECT, as QEMU does for disks with
+ * cache=none.  Their memory did not change before.  The figures are the time until all
+ * pages are merged, and the instructions of ksmd.
  */
 
 #define _GNU_SOURCE

@@ -116,3 +116,18 @@ void cgroup_begin(void)
 	    ksm_write_file(KSM_CGROUPS "cgroup.subtree_control", "+memory"))
 		ksm_skip("no memory cgroup can be made");
 }
+
+void cgroup_begin_domains(void)
+{
+	cgroup_begin();
+	if (ksm_try("merge_across_cgroups", "0"))
+		ksm_skip("this kernel has no merge_across_cgroups");
+}
+
+void cgroup_restore(void)
+{
+	ksm_try("run", "2");
+	ksm_try("merge_across_cgroups", "1");
+	ksm_try("run", ksm_initial("run"));
+	cgroup_remove_all();
+}

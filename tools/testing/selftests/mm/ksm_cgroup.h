@@ -14,7 +14,11 @@
 
 /* Removes what a test before has left; skips the case if there are no cgroups. */
 void cgroup_begin(void);
+/* Likewise, and each cgroup is a domain of its own until cgroup_restore(). */
+void cgroup_begin_domains(void);
 void cgroup_remove_all(void);
+/* Unmerges all, since merge_across_cgroups cannot change before. For atexit(). */
+void cgroup_restore(void);
 
 void cgroup_path(char *path, size_t size, const char *cgroup, const char *file);
 void cgroup_make(const char *cgroup);

@@ -139,9 +139,7 @@ static long guess(const char *cgroup, long shared, long unshared)
 {
 	struct ksm_child victim;
 
-	cgroup_begin();
-	if (ksm_try("merge_across_cgroups", "0"))
-		ksm_skip("this kernel has no merge_across_cgroups");
+	cgroup_begin_domains();
 	cgroup_make("a");
 	cgroup_make("b");
 	cgroup_move(getpid(), "a");
@@ -177,16 +175,8 @@ static const struct ksm_case cases[] = {
 	{ "control: a write tells what is in the same domain", same_domain },
 };
 
-static void restore(void)
-{
-	ksm_try("run", "2");
-	ksm_try("merge_across_cgroups", "1");
-	ksm_try("run", ksm_initial("run"));
-	cgroup_remove_all();
-}
-
 int main(void)
 {
-	atexit(restore);
+	atexit(cgroup_restore);
 	return ksm_run_cases(cases, ARRAY_SIZE(cases));
 }

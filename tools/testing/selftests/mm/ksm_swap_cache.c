@@ -142,7 +142,7 @@ static bool is_lost(const char *page, uint64_t seed)
 	return false;
 }
 
-/* What is not lost holds what it held, and is in another page frame. */
+/* A page that is not lost has its old content, in another page frame. */
 static void judge_pages(const char *area, size_t pages)
 {
 	size_t i, count = 0;

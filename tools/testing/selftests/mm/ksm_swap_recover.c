@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Processes whose shared pages went to swap, in a memory cgroup with no room for a copy
- * of the pages of each of them: they read all pages back at the same time. With copies,
- * the pages would go out and come in again and again.
+ * Processes read all their shared pages back from swap at the same time. Their memory
+ * cgroup has no space for a copy of the pages for each. With copies, pages would be
+ * swapped out and in again and again.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,9 +13,9 @@
 
 #define MIB		(1024UL * 1024)
 #define EACH		(64 * MIB)	/* of each process */
-#define ROOM		(96 * MIB)	/* in the cgroup */
+#define LIMIT		(96 * MIB)	/* in the cgroup */
 #define RECOVERY_MS	3000
-/* A slow machine may take so many times what a process takes that reads them alone. */
+/* On a slow machine, this many times the time of a process that reads them alone. */
 #define RECOVERY_READS	4
 
 static void limit_cgroup(unsigned long bytes)
@@ -58,7 +58,7 @@ static void recovers(void)
 	page_out(&world);
 	alone = read_alone(&world);
 	page_out(&world);
-	limit_cgroup(ROOM);
+	limit_cgroup(LIMIT);
 	took = read_together(&world);
 	ksft_print_msg("%d processes took %ld ms, and one process alone %ld ms\n", SHARERS + 1,
 		       took, alone);

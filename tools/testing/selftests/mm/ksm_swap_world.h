@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The common part of the ksm_swap_* selftests: processes that share all their pages, and
- * whose pages go to swap and come back.
+ * The common part of the ksm_swap_* selftests: processes share all their pages, and the
+ * pages are swapped out and in.
  */
 #ifndef KSM_SWAP_WORLD_H
 #define KSM_SWAP_WORLD_H

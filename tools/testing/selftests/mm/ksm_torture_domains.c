@@ -51,7 +51,7 @@ struct mapping {
 struct mappings {
 	struct mapping *at;
 	size_t nr;
-	size_t room;
+	size_t capacity;
 };
 
 /* Cgroups. */
@@ -264,9 +264,9 @@ void torture_set_domains(bool on)
 
 static void add_mapping(struct mappings *all, struct mapping mapping)
 {
-	if (all->nr == all->room) {
-		all->room = all->room ? 2 * all->room : 1024;
-		all->at = realloc(all->at, all->room * sizeof(*all->at));
+	if (all->nr == all->capacity) {
+		all->capacity = all->capacity ? 2 * all->capacity : 1024;
+		all->at = realloc(all->at, all->capacity * sizeof(*all->at));
 		if (!all->at)
 			torture_fail("no memory for a census");
 	}
@@ -357,7 +357,7 @@ static bool is_shared(unsigned long pfn)
 	return read_all && flags & KPF_KSM_BIT && !(flags & KPF_ZERO_PAGE_BIT);
 }
 
-/* Two mappings of a page, one behind the other, or NULL. */
+/* The first of two mappings of a page in different domains, or NULL. @all is sorted. */
 static const struct mapping *find_conflict(const struct mappings *all)
 {
 	size_t i;
@@ -370,8 +370,8 @@ static const struct mapping *find_conflict(const struct mappings *all)
 }
 
 /*
- * All processes stand still, and ksmd has come to each since. So each that has moved
- * is in its new domain.
+ * All processes are stopped, and ksmd has visited each of them since. So a process that
+ * has moved is in its new domain.
  */
 bool torture_domains_apart(char *text, size_t size)
 {

@@ -394,9 +394,7 @@ static void skips_other_domain(void)
 {
 	char *area = ksm_map_mergeable(PAGES);
 
-	cgroup_begin();
-	if (ksm_try("merge_across_cgroups", "0"))
-		ksm_skip("this kernel has no merge_across_cgroups");
+	cgroup_begin_domains();
 	cgroup_make("a");
 	cgroup_make("b");
 	cgroup_move(getpid(), "a");
@@ -434,16 +432,8 @@ static const struct ksm_case cases[] = {
 	{ "ksm_advisor tells each decision of mode pressure", advises_under_pressure },
 };
 
-static void restore(void)
-{
-	ksm_try("run", "2");
-	ksm_try("merge_across_cgroups", "1");
-	ksm_try("run", ksm_initial("run"));
-	cgroup_remove_all();
-}
-
 int main(void)
 {
-	atexit(restore);
+	atexit(cgroup_restore);
 	return ksm_run_cases(cases, ARRAY_SIZE(cases));
 }
