@@ -85,3 +85,21 @@ void ksm_item_free(struct ksm_rmap_item *item)
 		put_anon_vma(item->anon_vma);
 	kmem_cache_free(item_cache, item);
 }
+
+/**
+ * ksm_items_free - free rmap_items and their references to anon_vmas
+ * @items: of no node any more
+ * @nr: their number
+ *
+ * Context: may sleep.
+ */
+void ksm_items_free(struct ksm_rmap_item **items, unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		if (items[i]->anon_vma)
+			put_anon_vma(items[i]->anon_vma);
+	if (nr)
+		kmem_cache_free_bulk(item_cache, nr, (void **)items);
+}

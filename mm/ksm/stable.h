@@ -87,6 +87,7 @@ struct ksm_stable_node *ksm_node_alloc(void);
 void ksm_node_free(struct ksm_stable_node *node);
 struct ksm_rmap_item *ksm_item_alloc(void);
 void ksm_item_free(struct ksm_rmap_item *item);
+void ksm_items_free(struct ksm_rmap_item **items, unsigned int nr);
 
 /* stable.c */
 struct ksm_stable_node *ksm_stable_find(const struct ksm_domain *domain, u64 key);

@@ -232,6 +232,12 @@ void kmem_cache_free(struct kmem_cache *cache, void *body)
 	free(object);
 }
 
+void kmem_cache_free_bulk(struct kmem_cache *cache, size_t nr, void **objects)
+{
+	while (nr--)
+		kmem_cache_free(cache, objects[nr]);
+}
+
 /* The size of an object of a cache, for tests of what memory is used. */
 size_t shim_object_size(void *body)
 {

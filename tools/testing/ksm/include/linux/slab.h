@@ -32,6 +32,7 @@ static inline void *kmem_cache_alloc(struct kmem_cache *cache, gfp_t gfp)
 }
 
 void kmem_cache_free(struct kmem_cache *cache, void *object);
+void kmem_cache_free_bulk(struct kmem_cache *cache, size_t nr, void **objects);
 void *kcalloc(size_t nr, size_t size, gfp_t gfp);
 void kfree(const void *object);
 size_t ksize(const void *object);
