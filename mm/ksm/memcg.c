@@ -175,12 +175,42 @@ static void show_processes(struct seq_file *m, const struct ksm_slots_sum *sum)
 	seq_printf(m, "profit_bytes %ld\n", saved * (long)PAGE_SIZE - (long)metadata);
 }
 
-static void show_events(struct seq_file *m, struct mem_cgroup *memcg)
+/* Whether @memcg is the root of a domain that lies directly inside that of @outer. */
+static bool is_nested_domain(struct mem_cgroup *memcg, const struct mem_cgroup *outer)
+{
+	return memcg != outer && group_of(memcg) == memcg &&
+	       group_of(parent_mem_cgroup(memcg)) == outer;
+}
+
+/*
+ * Events of @memcg and its descendants.  If @memcg is the root of a domain, those of the
+ * domains inside it are left out, since each of these shows its own.  The events of a
+ * removed cgroup count for the domain around it, so that the sum over all domains does
+ * not fall.
+ */
+static unsigned long events_of(struct mem_cgroup *memcg, bool domain, int event)
+{
+	unsigned long events = memcg_events(memcg, event), nested;
+	struct mem_cgroup *at;
+
+	if (!domain)
+		return events;
+	for (at = mem_cgroup_iter(memcg, NULL, NULL); at;
+	     at = mem_cgroup_iter(memcg, at, NULL)) {
+		if (!is_nested_domain(at, memcg))
+			continue;
+		nested = memcg_events(at, event);
+		events -= min(events, nested);
+	}
+	return events;
+}
+
+static void show_events(struct seq_file *m, struct mem_cgroup *memcg, bool domain)
 {
 	mem_cgroup_flush_stats(memcg);
-	seq_printf(m, "cow_ksm %lu\n", memcg_events(memcg, COW_KSM));
+	seq_printf(m, "cow_ksm %lu\n", events_of(memcg, domain, COW_KSM));
 #ifdef CONFIG_SWAP
-	seq_printf(m, "ksm_swpin_copy %lu\n", memcg_events(memcg, KSM_SWPIN_COPY));
+	seq_printf(m, "ksm_swpin_copy %lu\n", events_of(memcg, domain, KSM_SWPIN_COPY));
 #else
 	seq_puts(m, "ksm_swpin_copy 0\n");
 #endif
@@ -191,16 +221,18 @@ static int stat_show(struct seq_file *m, void *unused)
 	struct mem_cgroup *memcg = mem_cgroup_from_css(seq_css(m));
 	struct ksm_slots_sum sum;
 	struct ksm_figures figures;
+	bool domain;
 
 	ksm_slots_add_up(&ksm_slots, in_domain, memcg, &sum);
-	if (ksm_get_domain_figures(ksm_memcg_id(memcg), sum.zero_pages, &figures) ||
-	    (is_group(memcg) && !READ_ONCE(ksm_settings.controls.merge_across_cgroups))) {
+	domain = ksm_get_domain_figures(ksm_memcg_id(memcg), sum.zero_pages, &figures) ||
+		 (is_group(memcg) && !READ_ONCE(ksm_settings.controls.merge_across_cgroups));
+	if (domain) {
 		show_domain(m, &figures);
 	} else {
 		ksm_slots_add_up(&ksm_slots, is_below, memcg, &sum);
 		show_processes(m, &sum);
 	}
-	show_events(m, memcg);
+	show_events(m, memcg, domain);
 	return 0;
 }
 

@@ -175,6 +175,39 @@ static void figures_of_domains(void)
 	ksm_expect("pages_sharing", cgroup_stat("a", "pages_sharing"), 0);
 }
 
+static bool inner_copies_are_apart(void *unused)
+{
+	return cgroup_stat("a", "cow_ksm") == PAGES && cgroup_stat("a/x", "cow_ksm") == PAGES;
+}
+
+static bool inner_copies_are_kept(void *unused)
+{
+	return cgroup_stat("a", "cow_ksm") == 2 * PAGES;
+}
+
+/* A group in a group has its own figures, which are not those of the outer one as well. */
+static void figures_of_nested_domains(void)
+{
+	struct member *inner;
+
+	domain_begin();
+	cgroup_make_tree();
+	cgroup_write("a", "memory.ksm.group", "1");
+	cgroup_write("a/x", "memory.ksm.group", "1");
+	members[0].same = true;
+	members[1].same = true;
+	inner = member_start(0, "a/x");
+	member_start(1, "a/y");
+	ksm_settle();
+	ksm_expect("pages_sharing", cgroup_stat("a", "pages_sharing"), PAGES - 1);
+	ksm_expect("pages_sharing", cgroup_stat("a/x", "pages_sharing"), PAGES - 1);
+	ksm_unmerge_all();
+	ksm_check(ksm_poll(inner_copies_are_apart, NULL), "each has its own copies");
+	ksm_child_kill(&inner->child);
+	ksm_expect("rmdir", cgroup_remove("a/x"), 0);
+	ksm_check(ksm_poll(inner_copies_are_kept, NULL), "no copies are lost by the removal");
+}
+
 static void figures_are_private(void)
 {
 	char path[192];
@@ -234,6 +267,7 @@ static const struct ksm_case cases[] = {
 	{ "a removed cgroup goes", removal },
 	{ "ksm_stat has the domain", domain_in_ksm_stat },
 	{ "memory.ksm.stat has the figures of a domain", figures_of_domains },
+	{ "memory.ksm.stat has no figures of a domain inside", figures_of_nested_domains },
 	{ "memory.ksm.stat is for its owner", figures_are_private },
 	{ "merge_across_cgroups changes while pages are known", control_changes },
 };
