@@ -405,6 +405,29 @@ bool ksm_get_domain_figures(unsigned int id, long zero_pages, struct ksm_figures
 }
 
 /**
+ * ksm_reap_removed - free domains of removed cgroups, if ksmd does not scan
+ *
+ * ksmd does not scan while run is not 1, or while no process has mergeable memory.
+ * While it scans, it frees unused domains itself.
+ *
+ * Context: may sleep.
+ * Return: true if the caller has to try again later.
+ */
+bool ksm_reap_removed(void)
+{
+	bool again;
+
+	if (ksm_lock_killable())
+		return true;
+	if (ksmd_should_run())
+		again = ksm_domains_any_removed(&ksm.domains);
+	else
+		again = ksm_scan_reap_removed(&ksm.scan);
+	ksm_unlock();
+	return again;
+}
+
+/**
  * ksm_offline_begin - memory is going offline: keep everyone off the trees
  *
  * Context: may sleep.

@@ -19,6 +19,7 @@ void ksm_wake(void);
 int ksm_set_run(enum ksm_run run);
 bool ksm_unmerging(void);
 bool ksm_nothing_shared(void);
+bool ksm_reap_removed(void);
 int ksm_set_merge_across_cgroups(bool across);
 void ksm_get_figures(struct ksm_figures *figures);
 bool ksm_get_domain_figures(unsigned int id, long zero_pages, struct ksm_figures *figures);

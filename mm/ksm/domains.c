@@ -5,7 +5,9 @@
  * While merge_across_cgroups is 1, every mm is in the common domain.  While it is 0,
  * an mm is in the domain of a memory cgroup, see ksm_mm_memcg().  Such a domain is
  * made when the scan comes to the first mm in it, and is freed when it has neither
- * mm_slots nor shared pages.  Only the holder of ksm.lock makes and frees domains.
+ * mm_slots nor shared pages.  Only the holder of ksm.lock makes and frees domains: ksmd
+ * while it scans; or else, for a cgroup that has been removed, a work item, so that the
+ * domain does not keep the cgroup.
  *
  * A stable node has the number of its domain, which is that of the cgroup among
  * memory cgroups.  The reference to the cgroup keeps the number from being reused.
@@ -147,6 +149,48 @@ struct ksm_domain *ksm_domains_next(struct ksm_domains *domains, struct ksm_doma
 	if (list_is_last(&domain->link, &domains->list))
 		return NULL;
 	return list_next_entry(domain, link);
+}
+
+/**
+ * ksm_domain_removed - whether the cgroup of a domain has been removed
+ * @domain: the domain
+ *
+ * Context: any; the domain is not freed meanwhile.
+ * Return: true if it has; false for the common domain.
+ */
+bool ksm_domain_removed(const struct ksm_domain *domain)
+{
+	return domain->memcg && !mem_cgroup_online(domain->memcg);
+}
+
+/**
+ * ksm_domain_left - an mm has left a domain, or exits
+ * @domain: the domain, or NULL
+ *
+ * Context: any; the domain is not freed meanwhile.
+ */
+void ksm_domain_left(const struct ksm_domain *domain)
+{
+	if (domain && ksm_domain_removed(domain))
+		ksm_reap_soon();
+}
+
+/**
+ * ksm_domains_any_removed - whether there is a domain of a removed cgroup
+ * @domains: all domains
+ *
+ * Context: under ksm.lock.
+ * Return: true if there is one.
+ */
+bool ksm_domains_any_removed(struct ksm_domains *domains)
+{
+	struct ksm_domain *domain;
+
+	ksm_domains_assert_locked(domains);
+	list_for_each_entry(domain, &domains->list, link)
+		if (ksm_domain_removed(domain))
+			return true;
+	return false;
 }
 
 /**

@@ -13,6 +13,7 @@
 #include <linux/memcontrol.h>
 #include <linux/seq_file.h>
 #include <linux/vm_event_item.h>
+#include <linux/workqueue.h>
 #include <linux/xarray.h>
 
 #include "../memcontrol-v1.h"
@@ -23,8 +24,14 @@
 #include "stable.h"
 #include "stats.h"
 
+/* Pause before another try to free the domains of removed cgroups. */
+#define KSM_REAP_PAUSE		(5 * HZ)
+
 /* Cgroups with memory.ksm.group 1, by ksm_memcg_id(). */
 static DEFINE_XARRAY(groups);
+
+static void reap(struct work_struct *work);
+static DECLARE_DELAYED_WORK(reap_work, reap);
 
 /**
  * ksm_memcg_id - the number of a memory cgroup
@@ -102,6 +109,25 @@ u64 ksm_process_domain(struct mm_struct *mm)
 	return ino;
 }
 
+static void reap(struct work_struct *work)
+{
+	/* A cgroup is online until the end of the call that takes it offline. */
+	cgroup_lock();
+	cgroup_unlock();
+	if (ksm_reap_removed())
+		queue_delayed_work(system_unbound_wq, &reap_work, KSM_REAP_PAUSE);
+}
+
+/**
+ * ksm_reap_soon - free the domains of removed cgroups that nothing uses any more
+ *
+ * Context: any.
+ */
+void ksm_reap_soon(void)
+{
+	queue_delayed_work(system_unbound_wq, &reap_work, HZ);
+}
+
 /**
  * ksm_memcg_offline - forget what the files of a cgroup have set
  * @css: the memory cgroup, which goes offline
@@ -112,6 +138,7 @@ void ksm_memcg_offline(struct cgroup_subsys_state *css)
 {
 	xa_erase(&groups, css->id);
 	ksm_cgroup_merge_offline(css);
+	ksm_reap_soon();
 }
 
 static u64 group_read(struct cgroup_subsys_state *css, struct cftype *cft)

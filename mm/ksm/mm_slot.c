@@ -16,7 +16,7 @@
 #include <linux/slab.h>
 #include <trace/events/ksm.h>
 
-#include "domain.h"
+#include "domains.h"
 #include "pressure.h"
 #include "slots.h"
 #include "vma.h"
@@ -257,6 +257,7 @@ void ksm_slots_release(struct ksm_slots *slots, struct ksm_mm_slot *slot)
 	spin_lock(&slots->lock);
 	WRITE_ONCE(slot->claimed, false);
 	slot->moving = false;
+	ksm_domain_left(slot->domain);
 	forget = ksm_mm_exiting(slot->slot.mm) && !slot->leaves && slot != slots->cursor;
 	if (forget)
 		slot_unlink(slots, slot);
@@ -356,8 +357,10 @@ void __ksm_exit(struct mm_struct *mm)
 
 	spin_lock(&slots->lock);
 	slot = ksm_slots_find(slots, mm);
-	if (slot)
+	if (slot) {
+		ksm_domain_left(slot->domain);
 		detached = slot_detach(slots, slot);
+	}
 	spin_unlock(&slots->lock);
 	if (slot && ksm_mm_exiting(mm))
 		slot_exit(mm, detached);

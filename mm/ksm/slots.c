@@ -7,7 +7,7 @@
 #include <linux/mm.h>
 #include <linux/spinlock.h>
 
-#include "domain.h"
+#include "domains.h"
 #include "slots.h"
 
 /**
@@ -72,6 +72,7 @@ void ksm_slots_move(struct ksm_slots *slots, struct ksm_mm_slot *slot,
 	spin_lock(&slots->lock);
 	if (slot->domain)
 		WRITE_ONCE(slot->domain->nr_slots, slot->domain->nr_slots - 1);
+	ksm_domain_left(slot->domain);
 	slot->domain = domain;
 	WRITE_ONCE(domain->nr_slots, domain->nr_slots + 1);
 	slot->moving = false;

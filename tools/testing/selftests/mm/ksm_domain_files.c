@@ -101,6 +101,70 @@ static void removal(void)
 	ksm_check(ksm_poll(none_dying, NULL), "cgroups go when they are removed");
 }
 
+/* Neither ksmd nor another process comes to the domain. */
+static void removal_while_stopped(void)
+{
+	struct member *a, *b;
+
+	domain_begin();
+	cgroup_make("a");
+	a = member_start(0, "a");
+	b = member_start(1, "a");
+	ksm_settle();
+	expect_together(a, b);
+	ksm_stop();
+	ksm_child_kill(&a->child);
+	ksm_child_kill(&b->child);
+	ksm_expect("rmdir", cgroup_remove("a"), 0);
+	ksm_check(ksm_poll(none_dying, NULL), "the cgroup goes while run is 0");
+	ksm_expect_figures(0, 0, 0);
+}
+
+/* Both are merged in the domain of a, which is removed while they are in b. */
+static void remove_behind(struct member **member, struct member **other)
+{
+	domain_begin();
+	cgroup_make("a");
+	cgroup_make("b");
+	*member = member_start(0, "a");
+	*other = member_start(1, "a");
+	ksm_settle();
+	expect_together(*member, *other);
+	ksm_stop();
+	cgroup_move((*member)->child.pid, "b");
+	cgroup_move((*other)->child.pid, "b");
+	ksm_expect("rmdir", cgroup_remove("a"), 0);
+	/* Until nothing is to be done because of the removal. */
+	sleep(3);
+	expect_together(*member, *other);
+}
+
+static void removal_before_exit(void)
+{
+	struct member *a, *b;
+
+	remove_behind(&a, &b);
+	ksm_child_kill(&a->child);
+	ksm_child_kill(&b->child);
+	ksm_check(ksm_poll(none_dying, NULL), "the cgroup goes with its last process");
+	ksm_expect_figures(0, 0, 0);
+}
+
+static void removal_before_request(void)
+{
+	struct member *a, *b;
+
+	remove_behind(&a, &b);
+	member_merge_now(a);
+	member_merge_now(b);
+	expect_together(a, b);
+	ksm_expect_figures(PAGES, PAGES, 0);
+	/* What the two have faulted in before stays charged to the former cgroup. */
+	ksm_child_kill(&a->child);
+	ksm_child_kill(&b->child);
+	ksm_check(ksm_poll(none_dying, NULL), "the cgroup goes when its domain is left");
+}
+
 static long inode_of(const char *cgroup)
 {
 	struct stat st;
@@ -265,6 +329,9 @@ static const struct ksm_case cases[] = {
 	{ "merge_across_cgroups is busy while pages are shared", busy_while_shared },
 	{ "memory.ksm.group takes 0 and 1", values_of_group },
 	{ "a removed cgroup goes", removal },
+	{ "a removed cgroup goes while ksmd is stopped", removal_while_stopped },
+	{ "a removed cgroup goes with processes that had moved away", removal_before_exit },
+	{ "a removed cgroup goes when ksm_merge empties its domain", removal_before_request },
 	{ "ksm_stat has the domain", domain_in_ksm_stat },
 	{ "memory.ksm.stat has the figures of a domain", figures_of_domains },
 	{ "memory.ksm.stat has no figures of a domain inside", figures_of_nested_domains },
