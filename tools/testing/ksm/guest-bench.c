@@ -34,6 +34,7 @@ static const struct workload *const lists[] = {
 	share_workloads,
 	thp_workloads,
 	disk_workloads,
+	domain_workloads,
 };
 
 #define NR_LISTS	(sizeof(lists) / sizeof(*lists))
