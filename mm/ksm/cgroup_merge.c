@@ -6,7 +6,9 @@
  * file visits all mms below the cgroup.  After a fork, an exec or an attach, a work
  * item visits the mm, so that none of these has to wait, or takes mmap_lock under the
  * locks of cgroups.  Each mm has a work item of its own, because a user can keep the
- * mmap_lock of its processes taken for long.
+ * mmap_lock of its processes taken for long.  A process that the OOM killer has chosen
+ * may need the locks of cgroups to exit.  So the work item is allocated without waiting
+ * for memory.  If there is none, another work item visits all processes later.
  *
  * A visit looks at the files before it takes mmap_lock, and again if one of them has
  * been written meanwhile.  A write changes the file first and visits the mms then.  So
@@ -24,6 +26,8 @@
 #include <linux/ksm.h>
 #include <linux/memcontrol.h>
 #include <linux/oom.h>
+#include <linux/pid.h>
+#include <linux/pid_namespace.h>
 #include <linux/ptrace.h>
 #include <linux/sched/coredump.h>
 #include <linux/sched/mm.h>
@@ -71,15 +75,22 @@ struct ksm_mm_check {
  * @by_id: struct ksm_cgroup_mark by ksm_memcg_id(), of cgroups whose file was written
  * @writes: changes of a file
  * @queue: for struct ksm_mm_check
+ * @checks: the cache of struct ksm_mm_check
+ * @check_all: visits all mms, after an mm got no struct ksm_mm_check
  */
 struct ksm_cgroup_marks {
 	struct xarray by_id;
 	atomic_t writes;
 	struct workqueue_struct *queue;
+	struct kmem_cache *checks;
+	struct delayed_work check_all;
 };
+
+static void check_all(struct work_struct *work);
 
 static struct ksm_cgroup_marks marks = {
 	.by_id = XARRAY_INIT(marks.by_id, 0),
+	.check_all = __DELAYED_WORK_INITIALIZER(marks.check_all, check_all, 0),
 };
 
 /**
@@ -253,7 +264,7 @@ static void visit_check(struct work_struct *work)
 		return;
 	}
 	mmdrop(mm);
-	kfree(check);
+	kmem_cache_free(marks.checks, check);
 }
 
 static void add_check(struct mm_struct *mm)
@@ -262,8 +273,14 @@ static void add_check(struct mm_struct *mm)
 
 	if (test_and_set_bit(MMF_VM_MERGE_CHECK, &mm->flags))
 		return;
-	/* No caller could be told about a failure. */
-	check = kmalloc(sizeof(*check), GFP_KERNEL | __GFP_NOFAIL);
+	/* The locks of cgroups may be held, see above. */
+	check = kmem_cache_alloc(marks.checks, GFP_NOWAIT | __GFP_NOWARN);
+	if (!check) {
+		clear_bit(MMF_VM_MERGE_CHECK, &mm->flags);
+		queue_delayed_work(marks.queue, &marks.check_all,
+				   msecs_to_jiffies(KSM_RETRY_MSEC));
+		return;
+	}
 	INIT_DELAYED_WORK(&check->work, visit_check);
 	mmgrab(mm);
 	check->mm = mm;
@@ -297,20 +314,10 @@ static bool needs_visit(const struct mm_struct *mm, struct task_struct *task)
 	return kind == KSM_MARK_SOME || marked != (kind == KSM_MARK_ALL);
 }
 
-/**
- * ksm_cgroup_check - a process has another cgroup or another mm
- * @task: leader of its thread group, in its new cgroup and with its new mm
- *
- * If its cgroup marks or no longer marks the mm, this is done soon.
- *
- * Context: may sleep; takes task_lock().  The locks of cgroups may be held.
- */
-void ksm_cgroup_check(struct task_struct *task)
+static void check_task(struct task_struct *task)
 {
 	struct mm_struct *mm = NULL;
 
-	if (xa_empty(&marks.by_id))
-		return;
 	/* The leader may have exited before its threads. */
 	task = find_lock_task_mm(task);
 	if (!task)
@@ -323,6 +330,56 @@ void ksm_cgroup_check(struct task_struct *task)
 	if (mm) {
 		add_check(mm);
 		mmdrop(mm);
+	}
+}
+
+/**
+ * ksm_cgroup_check - a process has another cgroup or another mm
+ * @task: leader of its thread group, in its new cgroup and with its new mm
+ *
+ * If its cgroup marks or no longer marks the mm, this is done soon.
+ *
+ * Context: takes task_lock().  The locks of cgroups may be held.
+ */
+void ksm_cgroup_check(struct task_struct *task)
+{
+	if (!xa_empty(&marks.by_id))
+		check_task(task);
+}
+
+/* The next process from number *@nr on, with a reference, or NULL. */
+static struct task_struct *next_process(int *nr)
+{
+	struct task_struct *task = NULL;
+	struct pid *pid;
+
+	rcu_read_lock();
+	while (!task) {
+		pid = find_ge_pid(*nr, &init_pid_ns);
+		if (!pid)
+			break;
+		*nr = pid_nr(pid) + 1;
+		task = pid_task(pid, PIDTYPE_TGID);
+	}
+	if (task)
+		get_task_struct(task);
+	rcu_read_unlock();
+	return task;
+}
+
+/*
+ * A process that starts behind the iteration checks its cgroup itself.  A process that
+ * has left the last cgroup with a file that was written may still be marked.
+ */
+static void check_all(struct work_struct *work)
+{
+	struct task_struct *task;
+	int nr = 1;
+
+	while ((task = next_process(&nr))) {
+		check_task(task);
+		put_task_struct(task);
+		cond_resched();
 	}
 }
 
@@ -493,6 +550,7 @@ void ksm_cgroup_merge_offline(struct cgroup_subsys_state *css)
 static int __init ksm_cgroup_merge_init(void)
 {
 	marks.queue = alloc_workqueue("ksm_cgroup", WQ_UNBOUND, 0);
-	return marks.queue ? 0 : -ENOMEM;
+	marks.checks = KMEM_CACHE(ksm_mm_check, 0);
+	return marks.queue && marks.checks ? 0 : -ENOMEM;
 }
 subsys_initcall(ksm_cgroup_merge_init);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Writes to memory.ksm.merge, and moves into a cgroup that is merged, while allocations
- * fail. A write that fails changes nothing. A move does not fail, and the process is
- * marked all the same.
+ * fail. A write that fails changes nothing. A process that has moved is marked all the
+ * same.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -16,6 +16,8 @@
 #define MEMBERS	4
 #define PAGES	12
 #define SEED	0xcf000000
+/* Several tries of the kernel, which tries every 100 ms. */
+#define WHILE_US	1000000
 
 struct member {
 	struct ksm_child child;
@@ -159,10 +161,44 @@ static void move(void)
 	inject_each(try_move);
 }
 
+/* Nothing can remember the process that moves, until there is memory again. */
+static void move_without_memory(const char *cgroup)
+{
+	inject_caches("ksm_mm_check", 1, 100);
+	cgroup_move(members[0].child.pid, cgroup);
+	usleep(WHILE_US);
+	ksm_check(inject_count("failslab") > 1, "the move and a later try have no memory");
+}
+
+static void marked_later(void)
+{
+	begin(1);
+	cgroup_move(members[0].child.pid, "b");
+	cgroup_write("a", "memory.ksm.merge", "1");
+	move_without_memory("a");
+	ksm_check(none_marked(NULL), "the process is not marked yet");
+	inject_nothing();
+	ksm_check(ksm_poll(all_marked, NULL), "the process is marked when there is memory");
+}
+
+/* No cgroup is left that marks processes. */
+static void unmarked_later(void)
+{
+	begin(1);
+	cgroup_write("a", "memory.ksm.merge", "1");
+	move_without_memory("b");
+	ksm_check(all_marked(NULL), "the process is still marked");
+	ksm_expect("rmdir", cgroup_remove("a"), 0);
+	inject_nothing();
+	ksm_check(ksm_poll(none_marked, NULL), "the mark goes when there is memory");
+}
+
 static const struct ksm_case cases[] = {
 	{ "a write of 1 that fails marks no process", on },
 	{ "a write of 0 that fails leaves all processes marked", off },
 	{ "a process that moves is marked although an allocation fails", move },
+	{ "a process that moves is marked when there is memory again", marked_later },
+	{ "a process that moves away is unmarked when there is memory again", unmarked_later },
 };
 
 static void restore(void)

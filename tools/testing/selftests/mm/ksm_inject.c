@@ -48,7 +48,7 @@ static const struct {
 /* Those of KSM, and one more that a case wants. */
 static const char *const caches[] = {
 	"ksm_mm_slot", "ksm_rmap_item", "ksm_stable_node", "ksm_leaf_1",
-	"ksm_leaf_4", "ksm_leaf_16", "ksm_leaf_64", "kmalloc-2k",
+	"ksm_leaf_4", "ksm_leaf_16", "ksm_leaf_64", "ksm_mm_check", "kmalloc-2k",
 };
 
 unsigned int outcomes[OUTCOMES];

@@ -24,7 +24,7 @@
 
 const char *const torture_caches[TORTURE_CACHES] = {
 	"ksm_mm_slot", "ksm_rmap_item", "ksm_stable_node", "ksm_leaf_1",
-	"ksm_leaf_4", "ksm_leaf_16", "ksm_leaf_64",
+	"ksm_leaf_4", "ksm_leaf_16", "ksm_leaf_64", "ksm_mm_check",
 };
 
 /* How often allocations fail: some of a hundred, or each after so many. */
