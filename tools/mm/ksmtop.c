@@ -143,7 +143,17 @@ static void run_screen(struct monitor *monitor, struct options *options)
 			break;
 		view.ended = !next_sample(monitor, options);
 		view.paused = view.paused || view.ended;
+		refresh_vmas(&view.vmas, &monitor->now, options);
 	}
+	free(view.vmas.row);
+}
+
+/* A terminal that cannot move its cursor, such as a compile buffer of Emacs, has no view. */
+static bool has_terminal(void)
+{
+	const char *term = getenv("TERM");
+
+	return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && !(term && !strcmp(term, "dumb"));
 }
 
 /* Without the directory of KSM, sysfs may not be mounted. */
@@ -221,7 +231,7 @@ int main(int argc, char **argv)
 
 	setlocale(LC_CTYPE, "");
 	read_options(&options, argc, argv);
-	plain = options.batch || options.json || !isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO);
+	plain = options.batch || options.json || !has_terminal();
 	if (options.count < 0)
 		options.count = plain && !options.replay && !records_only(&options) ? 1 : 0;
 	exit_on_signals();

@@ -8,6 +8,7 @@
  *	ksmtop_options.c	command line
  *	ksmtop_plot.c		a picture of a record
  *	ksmtop_screen.c		terminal view and keys
+ *	ksmtop_vmas.c		the VMAs of a process
  *	ksmtop_json.c		JSON
  *	ksmtop_text.c		lines of text, --batch
  *	ksmtop_cgroup.c		sums by cgroup
@@ -91,8 +92,20 @@ struct vma {
 	bool marked;		/* it has the flag VM_MERGEABLE */
 	long long rss_kib, anonymous_kib, swapped_kib, merged_kib;
 	long long huge_kib;	/* in transparent huge pages */
+	long long shared_kib;	/* pages that other processes map too */
 	long long hugetlb_kib;
 	char name[128];
+};
+
+/* The VMAs of a process that was chosen in the terminal. */
+struct vma_table {
+	bool open;
+	pid_t pid;
+	unsigned long long started;	/* detects that the PID was reused */
+	const char *problem;	/* why there are no VMAs, or NULL */
+	struct vma *row;	/* in the order of addresses */
+	size_t count, capacity;
+	int top;		/* rows scrolled out at the top */
 };
 
 /* What ksmd found in a process, from debugfs. */
@@ -191,6 +204,9 @@ struct view {
 	bool utf8, colours, paused, help, quit;
 	bool ended;		/* a record has no more samples */
 	int top;		/* rows scrolled out at the top */
+	int cursor;		/* the chosen row, counted from the first one */
+	pid_t chosen;		/* its process; 0 follows the row instead */
+	struct vma_table vmas;
 };
 
 /* ksmtop_util.c */
@@ -203,8 +219,8 @@ void make_printable(char *text);
 /* ksmtop_causes.c */
 bool has_merged(const struct process *process);
 bool has_few_merged(const struct process *process);
-bool read_vmas(const char *root, pid_t pid, void (*take)(const struct vma *vma, void *data),
-	       void *data);
+int read_vmas(const char *root, pid_t pid, void (*take)(const struct vma *vma, void *data),
+	      void *data);
 void read_causes(struct causes *causes, const char *root, pid_t pid, pid_t parent);
 void read_skips(struct sample *sample, const char *root);
 
@@ -263,6 +279,8 @@ struct layout {
 
 bool locale_is_utf8(void);
 void add(struct line *line, const char *format, ...);
+void add_mib(struct line *line, int width, long long bytes);
+void add_path(struct line *line, const char *path, int width);
 void header(struct line *lines, const struct monitor *monitor, int width, bool utf8);
 void title_row(struct line *line, const struct layout *layout);
 void process_row(struct line *line, const struct process *process,
@@ -278,6 +296,17 @@ void print_json(const struct monitor *monitor, const struct options *options);
 
 /* ksmtop_plot.c */
 void plot(struct monitor *monitor, const struct options *options);
+
+/* ksmtop_vmas.c */
+enum { VMA_HEADER_LINES = 3 };
+
+void open_vmas(struct vma_table *table, const struct process *process,
+	       const struct options *options);
+void refresh_vmas(struct vma_table *table, const struct sample *sample,
+		  const struct options *options);
+void vma_header(struct line *lines, const struct vma_table *table,
+		const struct sample *sample, const struct layout *layout, int width);
+void vma_row(struct line *line, const struct vma *vma, int width);
 
 /* ksmtop_screen.c */
 enum { NO_KEY = -1 };

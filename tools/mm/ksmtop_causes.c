@@ -8,6 +8,7 @@
  */
 #define _GNU_SOURCE
 #include <dirent.h>
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,6 +77,8 @@ static void take_smaps_line(struct vma *vma, const char *line)
 	    take_kib(line, "Swap:", &vma->swapped_kib) ||
 	    take_kib(line, "AnonHugePages:", &vma->huge_kib))
 		return;
+	if (take_kib(line, "Shared_Clean:", &kib) || take_kib(line, "Shared_Dirty:", &kib))
+		vma->shared_kib += kib;
 	if (take_kib(line, "Shared_Hugetlb:", &kib) || take_kib(line, "Private_Hugetlb:", &kib))
 		vma->hugetlb_kib += kib;
 }
@@ -87,22 +90,23 @@ static void take_smaps_line(struct vma *vma, const char *line)
  * @take: is called for each VMA
  * @data: is passed to @take
  *
- * Return: false if smaps cannot be read
+ * Return: 0; the error number if smaps cannot be read; or ENODATA if it is empty
  */
-bool read_vmas(const char *root, pid_t pid, void (*take)(const struct vma *vma, void *data),
-	       void *data)
+int read_vmas(const char *root, pid_t pid, void (*take)(const struct vma *vma, void *data),
+	      void *data)
 {
 	unsigned long long start, end;
 	struct vma vma = { .start = 0 };
 	char line[PATH_MAX + 128], mode[8];
-	bool any = false;
+	int err = ENODATA;
 	FILE *file;
 
 	file = open_file(root, "/proc/%d/smaps", pid);
 	if (!file)
-		return false;
+		return errno;
+	errno = 0;
 	while (fgets(line, sizeof(line), file)) {
-		any = true;
+		err = 0;
 		if (sscanf(line, "%llx-%llx %7s", &start, &end, mode) == 3) {
 			begin_vma(&vma, line, start, end, mode);
 		} else if (!strncmp(line, "VmFlags:", 8)) {
@@ -114,8 +118,10 @@ bool read_vmas(const char *root, pid_t pid, void (*take)(const struct vma *vma, 
 			take_smaps_line(&vma, line);
 		}
 	}
+	if (ferror(file))
+		err = errno;
 	fclose(file);
-	return any;
+	return err;
 }
 
 static void add_vma(const struct vma *vma, void *data)
@@ -209,7 +215,7 @@ static bool gained_privilege(const char *root, pid_t pid)
 void read_causes(struct causes *causes, const char *root, pid_t pid, pid_t parent)
 {
 	*causes = (struct causes) { .readable = false };
-	causes->readable = read_vmas(root, pid, add_vma, causes);
+	causes->readable = !read_vmas(root, pid, add_vma, causes);
 	read_pins(causes, root, pid);
 	causes->vfio = opened_vfio(root, pid);
 	causes->forked_before = has_prctl(root, parent) && !gained_privilege(root, pid);

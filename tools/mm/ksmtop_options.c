@@ -45,7 +45,7 @@ static const char usage_text[] =
 	"\n"
 	"Keys: q quit, h help, space pause, s m c p r i n sort, R reverse, a show all or\n"
 	"only merging processes, C cgroups or processes, + - change the interval, arrows\n"
-	"and page keys scroll.\n";
+	"and page keys choose a process, enter shows its VMAs.\n";
 
 static noreturn void try_help(void)
 {

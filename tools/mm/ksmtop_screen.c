@@ -22,7 +22,8 @@ static const char *const help_lines[] = {
 	"a  all processes, or only those with merged pages",
 	"C  cgroups or processes",
 	"+ -  halve or double the interval",
-	"arrows, page keys, home, end  scroll",
+	"arrows, page keys, home, end  choose a process, scroll",
+	"enter  the VMAs of the process; enter, escape or q closes them",
 	"",
 	"RSS     resident memory; this and all other sizes are in MiB",
 	"MERGED  pages of the process that map a KSM page or the zero page",
@@ -33,6 +34,8 @@ static const char *const help_lines[] = {
 	"WHY is told for a process with no merged pages, or few. Green: merging; yellow: a",
 	"control keeps ksmd from scanning; red: the memory cannot be merged. See ksmtop(1).",
 };
+
+enum { ESCAPE = 27, ESCAPE_DELAY = 25 /* milliseconds */ };
 
 /* In the order of enum sort_key. */
 static const char sort_letters[] = "smcprin";
@@ -77,6 +80,7 @@ void open_screen(struct view *view)
 	set_term(screen);
 	cbreak();
 	noecho();
+	set_escdelay(ESCAPE_DELAY);
 	keypad(stdscr, TRUE);
 	curs_set(0);
 	atexit(close_screen);
@@ -101,6 +105,31 @@ static int count_shown(const struct sample *sample, const struct options *option
 	return count;
 }
 
+/* Returns NULL if there are not so many processes, or cgroups are shown. */
+static const struct process *shown_process(const struct sample *sample,
+					   const struct options *options, int at)
+{
+	const struct process_table *table = &sample->table;
+	size_t i;
+
+	for (i = 0; !options->by_cgroup && i < table->count; i++)
+		if (is_shown(&table->row[i], options) && !at--)
+			return &table->row[i];
+	return NULL;
+}
+
+/* The row of a process, or -1. */
+static int row_of(const struct sample *sample, const struct options *options, pid_t pid)
+{
+	const struct process *process;
+	int at;
+
+	for (at = 0; (process = shown_process(sample, options, at)); at++)
+		if (process->pid == pid)
+			return at;
+	return -1;
+}
+
 /* Only the line of history and rows with a bar are not ASCII, and these fit. */
 static void put_line(int y, const char *text, int attributes)
 {
@@ -115,6 +144,15 @@ static void put_line(int y, const char *text, int attributes)
 	else
 		mvaddstr(y, 0, text);
 	attroff(attributes);
+}
+
+/* The chosen row is reversed up to the edge. */
+static void put_row(int y, const char *text, int attributes, bool chosen)
+{
+	put_line(y, text, attributes);
+	if (chosen)
+		mvchgat(y, 0, -1, (attributes & A_BOLD) | A_REVERSE, PAIR_NUMBER(attributes),
+			NULL);
 }
 
 static void draw_help(void)
@@ -194,7 +232,8 @@ static void draw_rows(const struct view *view, const struct sample *sample,
 			continue;
 		memset(&line, 0, sizeof(line));
 		process_row(&line, &table->row[i], &sample->machine, layout);
-		put_line(y++, line.text, row_attributes(view, table->row[i].state));
+		put_row(y++, line.text, row_attributes(view, table->row[i].state),
+			row - 1 == view->cursor);
 	}
 }
 
@@ -214,7 +253,8 @@ static void draw_cgroups(const struct view *view, const struct sample *sample,
 			continue;
 		memset(&line, 0, sizeof(line));
 		cgroup_row(&line, &table->row[i], &sample->machine, layout);
-		put_line(y++, line.text, row_attributes(view, table->row[i].state));
+		put_row(y++, line.text, row_attributes(view, table->row[i].state),
+			row - 1 == view->cursor);
 	}
 }
 
@@ -254,8 +294,65 @@ static void draw_table(const struct view *view, const struct monitor *monitor,
 		draw_rows(view, &monitor->now, options, &layout, y);
 }
 
+static void draw_vmas(const struct view *view, const struct monitor *monitor,
+		      const struct options *options)
+{
+	struct layout layout = choose_layout(view, &monitor->now, options);
+	struct line lines[VMA_HEADER_LINES], line;
+	const struct vma_table *table = &view->vmas;
+	int i, y = 0, first = 0, merging = row_attributes(view, STATE_MERGING);
+
+	/* In a terminal of few lines, the titles or the problem remain. */
+	if (LINES <= VMA_HEADER_LINES)
+		first = table->problem ? 1 : VMA_HEADER_LINES - 1;
+	vma_header(lines, table, &monitor->now, &layout, COLS);
+	for (i = first; i < VMA_HEADER_LINES && y < LINES; i++)
+		put_row(y++, lines[i].text, A_NORMAL, i == VMA_HEADER_LINES - 1);
+	for (i = table->top; i < (int)table->count && y < LINES; i++) {
+		const struct vma *vma = &table->row[i];
+
+		memset(&line, 0, sizeof(line));
+		vma_row(&line, vma, COLS);
+		put_line(y++, line.text, vma->merged_kib ? merging : (int)A_NORMAL);
+	}
+}
+
+/* How many rows are visible. */
+static int page_rows(const struct view *view)
+{
+	int rows = LINES - (view->vmas.open ? VMA_HEADER_LINES : header_lines_shown() + 1);
+
+	return rows < 1 ? 1 : rows;
+}
+
+static int clamp_row(int row, int rows)
+{
+	if (row >= rows)
+		row = rows - 1;
+	return row < 0 ? 0 : row;
+}
+
+/* The order may have changed, and rows may have come or gone. */
+static void follow_chosen(struct view *view, const struct sample *sample,
+			  const struct options *options)
+{
+	int rows = count_shown(sample, options), page = page_rows(view);
+	int at = view->chosen ? row_of(sample, options, view->chosen) : -1;
+
+	if (view->vmas.open) {
+		view->vmas.top = clamp_row(view->vmas.top, view->vmas.count - page + 1);
+		return;
+	}
+	view->cursor = clamp_row(at < 0 ? view->cursor : at, rows);
+	if (view->top > view->cursor)
+		view->top = view->cursor;
+	if (view->top < view->cursor - page + 1)
+		view->top = view->cursor - page + 1;
+	view->top = clamp_row(view->top, rows);
+}
+
 /**
- * draw_screen() - draw the table or the help
+ * draw_screen() - draw the table, the VMAs of a process or the help
  * @view: what to draw; its scroll position is corrected
  * @monitor: the samples to show
  * @options: which processes to show
@@ -263,15 +360,12 @@ static void draw_table(const struct view *view, const struct monitor *monitor,
 void draw_screen(struct view *view, const struct monitor *monitor,
 		 const struct options *options)
 {
-	int last = count_shown(&monitor->now, options) - 1;
-
-	if (view->top > last)
-		view->top = last;
-	if (view->top < 0)
-		view->top = 0;
+	follow_chosen(view, &monitor->now, options);
 	erase();
 	if (view->help)
 		draw_help();
+	else if (view->vmas.open)
+		draw_vmas(view, monitor, options);
 	else
 		draw_table(view, monitor, options);
 	refresh();
@@ -292,34 +386,111 @@ int read_key(double seconds)
 	return key == ERR ? NO_KEY : key;
 }
 
-static void scroll_by_key(struct view *view, int key, int rows)
+/* Where a key moves to, of so many rows. */
+static int moved(int row, int rows, int page, int key)
 {
-	int page = LINES - HEADER_LINES - 1;
-
-	if (page < 1)
-		page = 1;
 	switch (key) {
 	case KEY_UP:
 	case 'k':
-		view->top--;
-		break;
+		return clamp_row(row - 1, rows);
 	case KEY_DOWN:
 	case 'j':
-		view->top++;
-		break;
+		return clamp_row(row + 1, rows);
 	case KEY_PPAGE:
-		view->top -= page;
-		break;
+		return clamp_row(row - page, rows);
 	case KEY_NPAGE:
-		view->top += page;
-		break;
+		return clamp_row(row + page, rows);
 	case KEY_HOME:
-		view->top = 0;
-		break;
+		return 0;
 	case KEY_END:
-		view->top = rows - page;
-		break;
+		return clamp_row(rows - 1, rows);
+	default:
+		return row;
 	}
+}
+
+static void choose_by_key(struct view *view, const struct options *options,
+			  const struct sample *sample, int key)
+{
+	int row = moved(view->cursor, count_shown(sample, options), page_rows(view), key);
+	const struct process *process;
+
+	if (row == view->cursor)
+		return;
+	view->cursor = row;
+	process = shown_process(sample, options, row);
+	view->chosen = process ? process->pid : 0;
+}
+
+static void choose_first(struct view *view)
+{
+	view->top = 0;
+	view->cursor = 0;
+	view->chosen = 0;
+}
+
+static bool is_enter(int key)
+{
+	return key == '\n' || key == '\r' || key == KEY_ENTER;
+}
+
+static void obey_in_vmas(struct view *view, int key)
+{
+	struct vma_table *table = &view->vmas;
+	int page = page_rows(view);
+
+	if (is_enter(key) || key == ESCAPE || key == 'q')
+		table->open = false;
+	else if (key == 'h' || key == '?')
+		view->help = true;
+	else if (key == ' ')
+		view->paused = !view->paused;
+	else
+		table->top = moved(table->top, table->count - page + 1, page, key);
+}
+
+/* Keys that change which rows the table has, or their order. */
+static bool obey_table_key(struct view *view, struct options *options, int key)
+{
+	const char *letter = key > 0 && key < 128 ? strchr(sort_letters, key) : NULL;
+
+	if (letter) {
+		options->sort = letter - sort_letters;
+		choose_first(view);
+	} else if (key == 'R') {
+		options->reverse = !options->reverse;
+	} else if (key == 'a') {
+		options->merging_only = !options->merging_only;
+	} else if (key == 'C' && !options->replay) {
+		options->by_cgroup = !options->by_cgroup;
+		choose_first(view);
+	} else {
+		return false;
+	}
+	return true;
+}
+
+static void obey_in_table(struct view *view, struct options *options,
+			  const struct sample *sample, int key)
+{
+	const struct process *process = shown_process(sample, options, view->cursor);
+
+	if (obey_table_key(view, options, key))
+		return;
+	if (key == 'q')
+		view->quit = true;
+	else if (key == 'h' || key == '?')
+		view->help = true;
+	else if (key == ' ')
+		view->paused = !view->paused;
+	else if (is_enter(key) && process)
+		open_vmas(&view->vmas, process, options);
+	else if (key == '+' && options->interval > 0.2)
+		options->interval /= 2;
+	else if (key == '-' && options->interval < 1800)
+		options->interval *= 2;
+	else
+		choose_by_key(view, options, sample, key);
 }
 
 /**
@@ -328,36 +499,18 @@ static void scroll_by_key(struct view *view, int key, int rows)
  * @options: its order, filter and interval are changed
  * @sample: the rows to scroll through
  * @key: as read_key() returned it
+ *
+ * Exits if there is no memory for the VMAs of a process.
  */
 void obey_key(struct view *view, struct options *options,
 	      const struct sample *sample, int key)
 {
-	const char *letter = key > 0 && key < 128 ? strchr(sort_letters, key) : NULL;
-
 	if (view->help && key != KEY_RESIZE) {
 		view->help = false;
 		view->quit = key == 'q';
-	} else if (letter) {
-		options->sort = letter - sort_letters;
-		view->top = 0;
-	} else if (key == 'q') {
-		view->quit = true;
-	} else if (key == 'h' || key == '?') {
-		view->help = true;
-	} else if (key == ' ') {
-		view->paused = !view->paused;
-	} else if (key == 'R') {
-		options->reverse = !options->reverse;
-	} else if (key == 'a') {
-		options->merging_only = !options->merging_only;
-	} else if (key == 'C' && !options->replay) {
-		options->by_cgroup = !options->by_cgroup;
-		view->top = 0;
-	} else if (key == '+' && options->interval > 0.2) {
-		options->interval /= 2;
-	} else if (key == '-' && options->interval < 1800) {
-		options->interval *= 2;
+	} else if (view->vmas.open) {
+		obey_in_vmas(view, key);
 	} else {
-		scroll_by_key(view, key, count_shown(sample, options));
+		obey_in_table(view, options, sample, key);
 	}
 }

@@ -43,8 +43,15 @@ void add(struct line *line, const char *format, ...)
 		line->len += (size_t)len < space ? (size_t)len : space - 1;
 }
 
-/* A loss that rounds to zero is shown without a sign. */
-static void add_mib(struct line *line, int width, long long bytes)
+/**
+ * add_mib() - append a size in MiB
+ * @line: the line
+ * @width: columns, at least, and a space before them
+ * @bytes: the size, or UNKNOWN
+ *
+ * A loss that rounds to zero is shown without a sign.
+ */
+void add_mib(struct line *line, int width, long long bytes)
 {
 	if (bytes == UNKNOWN)
 		add(line, " %*s", width, "-");
@@ -274,7 +281,13 @@ void process_row(struct line *line, const struct process *process,
 	add(line, "  %s", process_note(process, machine));
 }
 
-static void add_path(struct line *line, const char *path, int width)
+/**
+ * add_path() - append a path
+ * @line: the line
+ * @path: its end is shown if it is too long
+ * @width: columns, at least 2
+ */
+void add_path(struct line *line, const char *path, int width)
 {
 	int len = strlen(path);
 
