@@ -152,19 +152,11 @@ cause_stopped()
 	tells stopped 'KSM is stopped (run is 0)'
 }
 
-# Each cause by itself; the words are those of ksmtop.
-causes_told()
+# cause NAME: what ksmtop tells of one cause. The words are its own.
+cause()
 {
-	local cause
-
 	trap 'end_guests; ksm-apply --quiet; swapoff -a; rmdir $SWAPPED 2> /dev/null || true' EXIT
 	perl -e 'print pack("A4096", "the same") x 8192' > $SAME
-	for cause in shared_memory hugetlb pinned too_early changing empty unique forked \
-		     swapped stopped; do
-		printf '# %s\n' $cause
-		begin_guests
-		cause_$cause
-		end_guests
-		ksm-apply --quiet
-	done
+	begin_guests
+	"cause_$1"
 }

@@ -123,7 +123,7 @@ struct causes {
 	long long mergeable_kib;	/* anonymous pages of marked VMAs, in memory */
 	long long huge_kib;	/* part of these in transparent huge pages */
 	long long swapped_kib;	/* pages of marked VMAs in swap */
-	long long private_kib, shared_kib;	/* in memory and in swap */
+	long long private_kib, shared_kib;	/* in memory and in swap; files count if shared */
 	long long hugetlb_kib;
 	long long pinned_kib, locked_kib;	/* VmPin and VmLck */
 	bool vfio;		/* it has opened a device of VFIO */

@@ -127,22 +127,22 @@ int read_vmas(const char *root, pid_t pid, void (*take)(const struct vma *vma, v
 static void add_vma(const struct vma *vma, void *data)
 {
 	struct causes *causes = data;
-	long long kib = vma->rss_kib + vma->swapped_kib;
+	/* Private pages of a file, such as those of programs, are not merged. */
+	long long kib = vma->anonymous_kib == UNKNOWN ? vma->rss_kib : vma->anonymous_kib;
 
 	if (vma->hugetlb) {
 		causes->hugetlb_kib += vma->hugetlb_kib;
 		return;
 	}
 	if (vma->shared) {
-		causes->shared_kib += kib;
+		causes->shared_kib += vma->rss_kib + vma->swapped_kib;
 		return;
 	}
-	causes->private_kib += kib;
+	causes->private_kib += kib + vma->swapped_kib;
 	if (!vma->marked)
 		return;
 	causes->mergeable = true;
-	causes->mergeable_kib += vma->anonymous_kib == UNKNOWN ? vma->rss_kib :
-				 vma->anonymous_kib;
+	causes->mergeable_kib += kib;
 	causes->swapped_kib += vma->swapped_kib;
 	causes->huge_kib += vma->huge_kib;
 }
