@@ -21,6 +21,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
+
 #define RESULTS		"/dev/vport0p1"
 #define OUTPUT		"/tmp/out"
 #define KSM		"/sys/kernel/mm/ksm/"
@@ -79,7 +81,7 @@ static void mount_all(void)
 {
 	size_t i;
 
-	for (i = 0; i < sizeof(mounts) / sizeof(mounts[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(mounts); i++) {
 		mkdir(mounts[i].path, 0755);
 		if (mount(mounts[i].type, mounts[i].path, mounts[i].type, 0, NULL))
 			fprintf(stderr, "init: %s: %s\n", mounts[i].path, strerror(errno));
@@ -91,7 +93,7 @@ static void set_defaults(void)
 	char path[64];
 	size_t i;
 
-	for (i = 0; i < sizeof(controls) / sizeof(controls[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(controls); i++) {
 		snprintf(path, sizeof(path), KSM "%s", controls[i].name);
 		write_file(path, controls[i].value);
 	}
