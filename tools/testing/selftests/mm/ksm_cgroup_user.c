@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * memory.ksm.merge and the rights of users: whose memory a user can have merged.
+ * memory.ksm.merge and the rights of users: a user marks only processes that it may
+ * ptrace, and no mark outlives an exec that gains privileges.
  */
 #include <fcntl.h>
 #include <stdlib.h>

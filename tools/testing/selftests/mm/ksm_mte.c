@@ -123,7 +123,7 @@ static void tagged_zeros(void)
 	ksm_check_same(area, PAGES, 0);
 }
 
-/* A shared page gets a mapping with tags, whose writes must not reach the others. */
+/* Half of the mappings of a shared page get tags. Writes there must not reach the rest. */
 static void merged_then_tagged(void)
 {
 	const size_t half = PAGES / 2;
