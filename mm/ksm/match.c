@@ -19,6 +19,7 @@
 #include "match.h"
 #include "page.h"
 #include "record.h"
+#include "skip.h"
 #include "stable.h"
 
 /* Records with one sample that a search converts at most. */
@@ -169,10 +170,11 @@ enum ksm_result ksm_match_stable(struct ksm_domain *domain, struct page *page,
 	return result == KSM_SAMPLE_COLLISION ? KSM_BUSY : result;
 }
 
+/* An equal page of @other that cannot be merged leaves its reason in @found. */
 static enum ksm_result compare_other(const struct ksm_domain *domain,
 				     const struct ksm_record *other, struct page *page,
 				     const struct ksm_content *content,
-				     struct page *other_page)
+				     struct page *other_page, struct ksm_duplicate *found)
 {
 	ksm_hash_fn *hash = content->whole ? ksm_fingerprint : ksm_sample;
 
@@ -182,10 +184,13 @@ static enum ksm_result compare_other(const struct ksm_domain *domain,
 	    ksm_page_nid(domain, other_page) != ksm_page_nid(domain, page))
 		return KSM_GONE;
 	if (ksm_pages_equal(page, other_page)) {
-		if (!ksm_may_split(domain, other_page))
+		if (!ksm_may_split(domain, other_page)) {
+			found->reason = ksm_skip_reason(other_page, KSM_KEPT);
 			return KSM_GONE;
+		}
 		if (ksm_page_only_mapped(other_page))
 			return KSM_MERGED;
+		found->reason = ksm_skip_reason(other_page, KSM_BUSY);
 		/* Its own visit found no duplicate yet, so nothing else reports it. */
 		domain->merge->outcomes |= BIT(KSM_BUSY);
 		return KSM_GONE;
@@ -203,15 +208,16 @@ static enum ksm_result compare_other(const struct ksm_domain *domain,
  */
 static enum ksm_result check_other(const struct ksm_domain *domain,
 				   const struct ksm_record *other, struct page *page,
-				   const struct ksm_content *content, bool *large)
+				   const struct ksm_content *content,
+				   struct ksm_duplicate *found)
 {
 	struct ksm_target target;
 	enum ksm_result result;
 
 	if (!ksm_target_get(&target, ksm_record_mm(other), ksm_record_address(other)))
 		return KSM_GONE;
-	result = compare_other(domain, other, page, content, target.page);
-	*large = folio_test_large(page_folio(target.page));
+	result = compare_other(domain, other, page, content, target.page, found);
+	found->large = folio_test_large(page_folio(target.page));
 	ksm_target_put(&target);
 	return result;
 }
@@ -228,12 +234,16 @@ static enum ksm_result find_other(struct ksm_domain *domain, struct page *page,
 	for (; other && i < KSM_MAX_PROBES; other = next, i++) {
 		enum ksm_result result;
 
-		result = check_other(domain, other, page, content, &found->large);
+		found->reason = KSM_SKIP_CHANGED;
+		result = check_other(domain, other, page, content, found);
 		next = ksm_unstable_next(other);
 		found->record = other;
-		if (result == KSM_GONE)
+		if (result == KSM_GONE) {
 			ksm_record_remove(domain, other);
-		else if (result != KSM_DIFFERENT)
+			ksm_note_duplicate(other, found->reason);
+			continue;
+		}
+		if (result != KSM_DIFFERENT)
 			return result;
 	}
 	return other ? KSM_BUSY : KSM_DIFFERENT;

@@ -9,6 +9,7 @@
 #include <linux/types.h>
 
 #include "replace.h"
+#include "skip.h"
 
 struct ksm_domain;
 struct ksm_record;
@@ -30,10 +31,12 @@ struct ksm_content {
  * struct ksm_duplicate - a page in the unstable index that is equal to another
  * @record: its record
  * @large: it belongs to a large folio
+ * @reason: why it cannot be merged now, where it is equal
  */
 struct ksm_duplicate {
 	struct ksm_record *record;
 	bool large;
+	enum ksm_skip reason;
 };
 
 void ksm_content_read(const struct ksm_domain *domain, struct ksm_content *content,

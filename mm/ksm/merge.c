@@ -396,7 +396,7 @@ static bool wait_if_rewritten(struct ksm_domain *domain,
  * A page that this batch has no room for comes up in the next one.  A page that is its
  * own duplicate, mapped by another process, is not busy: there is nothing to save.
  */
-static void note_outcome(struct ksm_merge *merge, const struct ksm_record *record,
+static void note_outcome(struct ksm_merge *merge, struct ksm_record *record,
 			 struct page *page, enum ksm_result result)
 {
 	enum ksm_skip reason = KSM_SKIP_CHANGED;
@@ -405,7 +405,7 @@ static void note_outcome(struct ksm_merge *merge, const struct ksm_record *recor
 		return;
 	if (result == KSM_BUSY || result == KSM_KEPT || result == KSM_NO_MEMORY) {
 		reason = ksm_skip_reason(page, result);
-		ksm_note_skip(record, reason);
+		ksm_record_set_reason(record, reason);
 	}
 	if (reason != KSM_SKIP_MAPPED_ELSEWHERE)
 		merge->outcomes |= BIT(result);

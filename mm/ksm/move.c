@@ -70,7 +70,6 @@ void ksm_scan_free_unused(struct ksm_scan *scan, struct ksm_domain *domain)
 static enum ksm_stage finish(struct ksm_slots *slots, struct ksm_walk *walk,
 			     struct ksm_domain *target)
 {
-	WRITE_ONCE(walk->slot->skip, KSM_SKIP_CHANGED);
 	ksm_slots_move(slots, walk->slot, target);
 	ksm_walk_use_domain(walk, target);
 	ksm_walk_begin(walk, walk->slot);
@@ -98,7 +97,6 @@ enum ksm_stage ksm_move_begin(struct ksm_slots *slots, struct ksm_walk *walk,
 	if (target == slot->domain)
 		return KSM_STAGE_SCAN;
 	if (target->id) {
-		WRITE_ONCE(slot->skip, KSM_SKIP_OTHER_DOMAIN);
 		ksm_slots_set_moving(slots, slot, true);
 		return KSM_STAGE_BREAK;
 	}

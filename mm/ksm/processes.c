@@ -65,14 +65,42 @@ static void processes_stop(struct seq_file *m, void *v)
 		put_task_struct(v);
 }
 
+/*
+ * The reason of most of the @rest, the volatile pages, and of those without a record.
+ * Volatile pages for which nothing else is noted have changed.
+ */
+static enum ksm_skip most_frequent(const struct ksm_slot_figures *figures,
+				   unsigned long rest)
+{
+	unsigned long most = 0, changed = rest;
+	enum ksm_skip reason, found = KSM_SKIP_CHANGED;
+
+	for (reason = KSM_SKIP_CHANGED + 1; reason < KSM_NR_SKIPS; reason++) {
+		unsigned long nr = figures->skipped[reason];
+
+		changed -= min(changed, nr);
+		if (reason == KSM_SKIP_NO_MEMORY)
+			nr += figures->missed;
+		if (nr > most) {
+			most = nr;
+			found = reason;
+		}
+	}
+	return changed > most ? KSM_SKIP_CHANGED : found;
+}
+
 /* One word, so that each line has as many as the header.  @rest: volatile pages. */
 static void show_reason(struct seq_file *m, const struct ksm_slot_figures *figures,
 			unsigned long rest)
 {
 	char word[32] = "-";
 
-	if (rest || figures->unshared)
-		strscpy(word, ksm_skip_name(rest ? figures->skip : KSM_SKIP_NO_DUPLICATE));
+	if (figures->moving)
+		strscpy(word, ksm_skip_name(KSM_SKIP_OTHER_DOMAIN));
+	else if (rest || figures->missed)
+		strscpy(word, ksm_skip_name(most_frequent(figures, rest)));
+	else if (figures->unshared)
+		strscpy(word, ksm_skip_name(KSM_SKIP_NO_DUPLICATE));
 	strreplace(word, ' ', '_');
 	seq_printf(m, " %s\n", word);
 }

@@ -147,6 +147,30 @@ void ksm_record_seen(struct ksm_domain *domain, struct ksm_record *record)
 }
 
 /**
+ * ksm_record_set_reason - note why a page was not merged
+ * @record: its record; nothing is noted unless it is %KSM_SEEN
+ * @reason: an enum ksm_skip; 0, which is %KSM_SKIP_CHANGED, is that of a new record
+ *
+ * The slot counts the pages of each reason but 0.  A page that smart_scan skips keeps
+ * its reason and is counted, too.
+ *
+ * Context: any; under ksm.lock.
+ */
+void ksm_record_set_reason(struct ksm_record *record, u8 reason)
+{
+	struct ksm_mm_slot *owner;
+
+	if (record->state != KSM_SEEN || record->reason == reason)
+		return;
+	owner = ksm_leaf_of(record)->owner;
+	if (record->reason)
+		owner->nr_skipped[record->reason]--;
+	if (reason)
+		owner->nr_skipped[reason]++;
+	record->reason = reason;
+}
+
+/**
  * ksm_record_insert - insert a record in the unstable index
  * @domain: the index
  * @record: %KSM_SEEN, with @tag and @full set; becomes %KSM_UNSHARED
@@ -155,6 +179,7 @@ void ksm_record_seen(struct ksm_domain *domain, struct ksm_record *record)
  */
 void ksm_record_insert(struct ksm_domain *domain, struct ksm_record *record)
 {
+	ksm_record_set_reason(record, 0);
 	ksm_unstable_insert(&domain->unstable, record);
 	ksm_leaf_of(record)->owner->nr_unshared++;
 }
@@ -187,6 +212,7 @@ void ksm_record_changed(struct ksm_domain *domain, struct ksm_record *record, u3
 	domain->counters.changed++;
 	if (record->state == KSM_UNSHARED)
 		ksm_record_remove(domain, record);
+	ksm_record_set_reason(record, 0);
 	record->tag = tag;
 	record->full = false;
 	record->age = 0;
@@ -210,7 +236,7 @@ static struct ksm_rmap_item *detach_item(struct ksm_domain *domain,
 /**
  * ksm_record_unshare - take a record out of the tree it is in
  * @domain: the trees
- * @record: not free; becomes %KSM_SEEN
+ * @record: not free; becomes %KSM_SEEN, with reason 0
  *
  * Context: may sleep if the record is %KSM_SHARED; under ksm.lock.
  */
@@ -224,8 +250,10 @@ void ksm_record_unshare(struct ksm_domain *domain, struct ksm_record *record)
 	case KSM_SHARED:
 		ksm_item_free(detach_item(domain, record));
 		break;
-	case KSM_NONE:
 	case KSM_SEEN:
+		ksm_record_set_reason(record, 0);
+		break;
+	case KSM_NONE:
 		break;
 	}
 }
@@ -235,8 +263,7 @@ static void record_forget(struct ksm_domain *domain, struct ksm_leaf *leaf,
 {
 	if (record->state == KSM_NONE)
 		return;
-	if (record->state != KSM_SEEN)
-		ksm_record_unshare(domain, record);
+	ksm_record_unshare(domain, record);
 	record->state = KSM_NONE;
 	record->skips = 0;
 	leaf->skips = 0;

@@ -37,6 +37,7 @@ enum ksm_state {
  * struct ksm_record - a page of an mm that has been scanned
  * @next: in state %KSM_UNSHARED, the next record of its bucket
  * @item: in state %KSM_SHARED, the reverse mapping
+ * @reason: in state %KSM_SEEN, an enum ksm_skip
  * @tag: the upper half of the fingerprint that the page had when last scanned
  * @offset: which page of the leaf's range
  * @slot: which record of the leaf
@@ -51,6 +52,7 @@ struct ksm_record {
 	union {
 		struct ksm_record *next;
 		struct ksm_rmap_item *item;
+		u8 reason;
 	};
 	u32 tag;
 	u8 offset;
@@ -109,6 +111,7 @@ unsigned long ksm_record_address(const struct ksm_record *record);
 struct mm_struct *ksm_record_mm(const struct ksm_record *record);
 void ksm_record_seen(struct ksm_domain *domain, struct ksm_record *record);
 void ksm_record_changed(struct ksm_domain *domain, struct ksm_record *record, u32 tag);
+void ksm_record_set_reason(struct ksm_record *record, u8 reason);
 void ksm_record_insert(struct ksm_domain *domain, struct ksm_record *record);
 void ksm_record_remove(struct ksm_domain *domain, struct ksm_record *record);
 void ksm_record_unshare(struct ksm_domain *domain, struct ksm_record *record);

@@ -195,6 +195,7 @@ static void leave_slot(struct ksm_scan *scan)
 	scan->walk.budget.deadline = local_clock() + KSM_STEP_NSEC;
 	if (!ksm_walk_forget(&scan->walk, ULONG_MAX))
 		return;
+	WRITE_ONCE(scan->walk.slot->nr_missed, scan->walk.nr_missed);
 	if (scan->exiting || scan->found_vma)
 		ksm_slots_leave(scan->slots, scan->exiting);
 	else

@@ -28,12 +28,15 @@ const char *ksm_skip_name(unsigned int reason)
 	return reason < ARRAY_SIZE(names) ? names[reason].name : "unknown";
 }
 
+static_assert(KSM_SKIP_CHANGED == 0);
+static_assert(KSM_SKIP_OTHER_DOMAIN + 1 == KSM_NR_SKIPS);
+
 static enum ksm_skip busy_reason(struct page *page)
 {
 	struct folio *folio = page_folio(page);
 
 	if (folio_test_large(folio))
-		return KSM_SKIP_HUGE_KEPT;
+		return folio_maybe_dma_pinned(folio) ? KSM_SKIP_PINNED : KSM_SKIP_HUGE_KEPT;
 	if (!ksm_page_only_mapped(page))
 		return KSM_SKIP_PINNED;
 	if (folio_mapcount(folio) > 1 && !folio_test_locked(folio))
@@ -86,15 +89,18 @@ void ksm_trace_skipped(const struct ksm_record *record, struct page *page,
 }
 
 /**
- * ksm_note_skip - note why a page of an mm could not be merged
- * @record: a record of the mm
+ * ksm_note_duplicate - note why a page cannot be merged with its duplicate
+ * @record: its record, not in the index any more; the duplicate is what was visited
  * @reason: the reason
  *
  * Context: under ksm.lock.
  */
-void ksm_note_skip(const struct ksm_record *record, enum ksm_skip reason)
+void ksm_note_duplicate(struct ksm_record *record, enum ksm_skip reason)
 {
-	WRITE_ONCE(ksm_leaf_of(record)->owner->skip, reason);
+	ksm_record_set_reason(record, reason);
+	if (reason != KSM_SKIP_CHANGED)
+		trace_ksm_page_skipped(ksm_record_mm(record), ksm_record_address(record),
+				       reason);
 }
 
 /**
@@ -104,7 +110,7 @@ void ksm_note_skip(const struct ksm_record *record, enum ksm_skip reason)
  *
  * Context: may sleep; under ksm.lock; takes mmap_lock.
  */
-void ksm_note_request(const struct ksm_record *record, enum ksm_result result)
+void ksm_note_request(struct ksm_record *record, enum ksm_result result)
 {
 	const unsigned long address = ksm_record_address(record);
 	struct mm_struct *mm = ksm_record_mm(record);
@@ -117,8 +123,7 @@ void ksm_note_request(const struct ksm_record *record, enum ksm_result result)
 			reason = ksm_skip_reason(target.page, result);
 		ksm_target_put(&target);
 	}
-	if (reason != KSM_SKIP_CHANGED)
-		ksm_note_skip(record, reason);
+	ksm_record_set_reason(record, reason);
 	trace_ksm_page_skipped(mm, address, reason);
 }
 

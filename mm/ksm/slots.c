@@ -24,6 +24,7 @@ bool ksm_slots_read(struct ksm_slots *slots, struct mm_struct *mm,
 		    struct ksm_slot_figures *figures)
 {
 	const struct ksm_mm_slot *slot;
+	unsigned int i;
 
 	*figures = (struct ksm_slot_figures){};
 	spin_lock(&slots->lock);
@@ -32,7 +33,10 @@ bool ksm_slots_read(struct ksm_slots *slots, struct mm_struct *mm,
 		figures->leaf_bytes = READ_ONCE(slot->leaf_bytes);
 		figures->unshared = READ_ONCE(slot->nr_unshared);
 		figures->sharing = READ_ONCE(slot->nr_sharing);
-		figures->skip = READ_ONCE(slot->skip);
+		figures->missed = READ_ONCE(slot->nr_missed);
+		figures->moving = slot->moving;
+		for (i = 0; i < KSM_NR_SKIPS; i++)
+			figures->skipped[i] = READ_ONCE(slot->nr_skipped[i]);
 	}
 	spin_unlock(&slots->lock);
 	return slot;

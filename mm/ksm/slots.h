@@ -14,6 +14,9 @@
 struct ksm_domain;
 struct ksm_leaf;
 
+/* Values of enum ksm_skip. */
+#define KSM_NR_SKIPS	10
+
 /**
  * struct ksm_mm_slot - an mm that may have mergeable VMAs
  * @slot: link from the mm, and into the list of all slots
@@ -21,8 +24,9 @@ struct ksm_leaf;
  * @leaf_bytes: memory in @leaves
  * @nr_unshared: its records in the unstable index
  * @nr_sharing: its pages in place of which others are mapped
- * @skip: why a page of it was not merged the last time that one could not be, an
- *	enum ksm_skip
+ * @nr_skipped: its records of %KSM_SEEN pages by the reason why they are not merged,
+ *	an enum ksm_skip; 0 is not counted
+ * @nr_missed: its pages for which there was no memory for records, in the last pass
  * @domain: the domain of its pages, NULL until it is visited for the first time
  * @moving: it is about to change its domain
  * @claimed: a write to /proc/PID/ksm_merge visits the mm, and no pass does
@@ -34,7 +38,8 @@ struct ksm_mm_slot {
 	unsigned long leaf_bytes;
 	unsigned long nr_unshared;
 	unsigned long nr_sharing;
-	u8 skip;
+	unsigned int nr_skipped[KSM_NR_SKIPS];
+	unsigned int nr_missed;
 	struct ksm_domain *domain;
 	bool moving;
 	bool claimed;
@@ -67,13 +72,18 @@ struct ksm_slots {
  * @leaf_bytes: memory in leaves
  * @unshared: pages in the unstable index
  * @sharing: pages in place of which others are mapped
- * @skip: why a page could not be merged the last time, an enum ksm_skip
+ * @skipped: pages by the reason why they are not merged, an enum ksm_skip; 0 is not
+ *	counted
+ * @missed: pages for which there was no memory for records
+ * @moving: the mm is about to change its domain
  */
 struct ksm_slot_figures {
 	unsigned long leaf_bytes;
 	unsigned long unshared;
 	unsigned long sharing;
-	u8 skip;
+	unsigned int skipped[KSM_NR_SKIPS];
+	unsigned int missed;
+	bool moving;
 };
 
 /**

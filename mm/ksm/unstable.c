@@ -204,14 +204,15 @@ void ksm_unstable_insert(struct ksm_unstable *unstable, struct ksm_record *recor
 void ksm_unstable_remove(struct ksm_unstable *unstable, struct ksm_record *record)
 {
 	struct ksm_record **link = link_to(unstable, record);
+	struct ksm_record *next = record->next;
 
+	record->next = NULL;
 	record->state = KSM_SEEN;
 	record->skips = 0;
 	record->age = 0;
 	if (WARN_ON_ONCE(!*link))
 		return;
-	*link = record->next;
-	record->next = NULL;
+	*link = next;
 	unstable->nr--;
 }
 

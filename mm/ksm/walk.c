@@ -50,6 +50,7 @@ void ksm_walk_begin(struct ksm_walk *walk, struct ksm_mm_slot *slot)
 	walk->address = 0;
 	walk->pmd_unit.end = 0;
 	walk->leaf_unit.end = 0;
+	walk->nr_missed = 0;
 	ksm_leaf_cursor_init(&walk->cursor, slot);
 }
 
@@ -173,7 +174,8 @@ static enum ksm_chunk_lock lock_chunk(struct ksm_chunk *chunk, pmd_t *pmd)
  */
 static void skip_chunk(struct ksm_walk *walk, struct ksm_chunk *chunk)
 {
-	WRITE_ONCE(walk->slot->skip, KSM_SKIP_NO_MEMORY);
+	walk->nr_missed += chunk->end - chunk->at;
+	WRITE_ONCE(walk->slot->nr_missed, max(walk->slot->nr_missed, walk->nr_missed));
 	trace_ksm_page_skipped(chunk->vma->vm_mm, ksm_chunk_address(chunk, chunk->at),
 			       KSM_SKIP_NO_MEMORY);
 	chunk->at = chunk->end;

@@ -57,6 +57,7 @@ struct ksm_unit {
  *	counts as settled
  * @skipped: not all pages were visited, since page tables changed
  * @no_memory: not all pages were visited, since there was no memory for records
+ * @nr_missed: pages that were not visited since there was no memory for records
  * @nr_candidates: elements of @candidate in use
  * @candidate: pages of one leaf that may be merged
  */
@@ -74,6 +75,7 @@ struct ksm_walk {
 	bool now;
 	bool skipped;
 	bool no_memory;
+	unsigned int nr_missed;
 	unsigned int nr_candidates;
 	struct ksm_candidate *candidate;
 };

@@ -26,6 +26,7 @@
  * @age: likewise
  * @skips: likewise
  * @full: likewise
+ * @reason: likewise, of a page that is %KSM_SEEN
  * @item: its rmap_item, where it is shared
  */
 struct model_page {
@@ -34,6 +35,7 @@ struct model_page {
 	unsigned int age;
 	unsigned int skips;
 	bool full;
+	u8 reason;
 	struct ksm_rmap_item *item;
 };
 
@@ -128,6 +130,8 @@ static void check_record(const struct ksm_record *record, const struct model_pag
 	CHECK_EQ(record->age, page->age);
 	CHECK_EQ(record->skips, page->skips);
 	CHECK_EQ(record->full, page->full);
+	if (page->state == KSM_SEEN)
+		CHECK_EQ(record->reason, page->reason);
 	if (page->state == KSM_SHARED)
 		CHECK(record->item == page->item);
 	if (page->state == KSM_UNSHARED)
@@ -168,6 +172,20 @@ static unsigned long check_leaf(const struct ksm_leaf *leaf, struct owner *owner
 	return shim_object_size((void *)leaf);
 }
 
+/* The slot counts the pages of each reason, but not those that have changed. */
+static void check_reasons(const struct owner *owner)
+{
+	unsigned int nr[KSM_NR_SKIPS] = {}, range, page, i;
+
+	for (range = 0; range < NR_RANGES; range++)
+		for (page = 0; page < NR_PAGES; page++)
+			if (owner->pages[range][page].state == KSM_SEEN)
+				nr[owner->pages[range][page].reason]++;
+	CHECK_EQ(owner->slot.nr_skipped[0], 0);
+	for (i = 1; i < KSM_NR_SKIPS; i++)
+		CHECK_EQ(owner->slot.nr_skipped[i], nr[i]);
+}
+
 static void check_counters(const unsigned long *nr, unsigned long leaf_bytes)
 {
 	CHECK_EQ(domain.counters.records, nr[KSM_SEEN] + nr[KSM_UNSHARED] + nr[KSM_SHARED]);
@@ -200,6 +218,7 @@ static void check_world(void)
 			}
 		}
 		CHECK_EQ(owner->mm.ksm_rmap_items, used);
+		check_reasons(owner);
 	}
 	check_counters(nr, leaf_bytes);
 }
@@ -228,6 +247,7 @@ static struct ksm_rmap_item *share(struct owner *owner, struct ksm_record *recor
 	item->slot = &owner->slot;
 	item->anon_vma = &anon_vma;
 	anon_vma.refs++;
+	ksm_record_unshare(&domain, record);
 	record->item = item;
 	record->state = KSM_SHARED;
 	ksm_stable_append(&domain, any_node(), item);
@@ -250,21 +270,41 @@ static void use(struct owner *owner, unsigned int range, unsigned int page)
 		ksm_record_unshare(&domain, record);
 	}
 	CHECK_EQ(record->state, KSM_SEEN);
+	CHECK_EQ(record->reason, 0);
 	*model = (struct model_page){
 		.state = KSM_SEEN + rnd_below(3),
 		.tag = rnd_below(8) << 29 | rnd_below(2),
 		.age = rnd_below(32),
 		.skips = rnd_below(256),
 		.full = one_in(2),
+		.reason = rnd_below(KSM_NR_SKIPS),
 	};
+	ksm_record_set_reason(record, model->reason);
+	if (model->state == KSM_SHARED)
+		model->item = share(owner, record);
 	record->tag = model->tag;
 	record->age = model->age;
 	record->skips = model->skips;
 	record->full = model->full;
 	if (model->state == KSM_UNSHARED)
 		ksm_record_insert(&domain, record);
-	else if (model->state == KSM_SHARED)
-		model->item = share(owner, record);
+	/* Only a page that is neither merged nor in the index has a reason. */
+	if (model->state != KSM_SEEN)
+		ksm_record_set_reason(record, 1);
+}
+
+/* The page has changed: any reason that it had is gone. */
+static void op_changed(void)
+{
+	struct owner *owner = &owners[rnd_below(NR_OWNERS)];
+	unsigned int range = rnd_below(NR_RANGES), page = rnd_below(NR_PAGES);
+	struct ksm_record *record = record_of(owner, range, page);
+	const u32 tag = rnd_below(8) << 29 | rnd_below(2);
+
+	if (!record || record->state == KSM_NONE || record->state == KSM_SHARED)
+		return;
+	ksm_record_changed(&domain, record, tag);
+	owner->pages[range][page] = (struct model_page){ .state = KSM_SEEN, .tag = tag };
 }
 
 static struct owner *any_owner(void)
@@ -463,6 +503,7 @@ static void test_random(void)
 	static void (* const ops[])(void) = {
 		op_extend, op_extend, op_extend, op_extend, op_extend_fails,
 		op_use, op_use, op_use, op_use, op_use, op_use, op_use,
+		op_changed, op_changed,
 		op_forget_record, op_forget_part, op_scanned, op_scanned,
 		op_forget_many, op_vanish,
 	};

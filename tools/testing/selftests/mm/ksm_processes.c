@@ -144,6 +144,70 @@ static void pinned_pages(void)
 	expect_reason(&line, "pinned");
 }
 
+/* Reads of a pipe end the references to the pages. */
+static void pin(char *area, unsigned int pages)
+{
+	struct iovec pinned = { .iov_base = area, .iov_len = pages * psize() };
+	int ends[2];
+
+	ksm_check(!pipe(ends), "pipe");
+	ksm_expect("vmsplice", vmsplice(ends[1], &pinned, 1, 0), pages * psize());
+}
+
+/* Each finds the others, and none of them can be merged. */
+static void all_duplicates_pinned(void)
+{
+	char *area = ksm_map_mergeable(16);
+	struct line line;
+
+	ksm_fill_same(area, 16, SEED);
+	pin(area, 16);
+	ksm_settle();
+	ksm_check(find_line(getpid(), &line), "there is a line for the process");
+	ksm_expect("shared", line.shared, 0);
+	expect_reason(&line, "pinned");
+}
+
+/* Pages that change, and pinned ones behind them, which are visited last. */
+static void most_pages_change(void)
+{
+	char *area = ksm_map_mergeable(PAGES), *last = area + (PAGES - 10) * psize();
+	struct line line;
+	unsigned int i;
+
+	ksm_fill_same(last, 10, SEED);
+	pin(last, 4);
+	for (i = 1; i < 4; i++) {
+		ksm_fill_unique(area, PAGES - 10, SEED + i * PAGES);
+		ksm_one_pass();
+	}
+	ksm_stop();
+	ksm_check(find_line(getpid(), &line), "there is a line for the process");
+	ksm_expect("shared", line.shared, 6);
+	ksm_expect("volatile", line.rest, PAGES - 6);
+	expect_reason(&line, "changed");
+}
+
+/* Most pages are pinned and the last ones change.  Pinned pages that are skipped count. */
+static void most_pages_pinned(void)
+{
+	char *area = ksm_map_mergeable(PAGES), *last = area + 20 * psize();
+	struct line line;
+	unsigned int i;
+
+	ksm_fill_same(area, 20, SEED);
+	pin(area, 16);
+	ksm_fill_unique(last, PAGES - 20, SEED + PAGES);
+	ksm_set("smart_scan", 1);
+	for (i = 2; i < 16; i++) {
+		ksm_fill_unique(last, 10, SEED + i * PAGES);
+		ksm_one_pass();
+		ksm_check(find_line(getpid(), &line), "there is a line for the process");
+		if (i > 5)
+			expect_reason(&line, "pinned");
+	}
+}
+
 /* A name with a space and a line break is one field. */
 static void odd_name(void)
 {
@@ -263,6 +327,9 @@ static const struct ksm_case cases[] = {
 	{ "no reason where all is merged", all_merged },
 	{ "pages that change", changing_pages },
 	{ "pages that are pinned", pinned_pages },
+	{ "all duplicates are pinned", all_duplicates_pinned },
+	{ "most pages change", most_pages_change },
+	{ "most pages are pinned", most_pages_pinned },
 	{ "a name with spaces is one field", odd_name },
 	{ "a process without mergeable memory has no line", unmarked_process },
 	{ "200 processes, of which half end", many_processes },
