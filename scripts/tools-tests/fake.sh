@@ -61,8 +61,8 @@ ksm_stat()
 	[ -e "$tree/proc/$1/smaps" ] || : > "$tree/proc/$1/smaps"
 }
 
-# area PID MODE RSS-KIB HUGE-KIB HUGETLB-KIB FLAGS [SWAP-KIB [ANONYMOUS-KIB]]: adds a
-# VMA to smaps.
+# area PID MODE RSS-KIB HUGE-KIB HUGETLB-KIB FLAGS [SWAP-KIB [ANONYMOUS-KIB
+# [SHARED-KIB [MERGED-KIB]]]]: adds a VMA to smaps.
 area()
 {
 	cat >> "$tree/proc/$1/smaps" << END
@@ -70,8 +70,10 @@ area()
 Size:             262144 kB
 Rss:              $3 kB
 Anonymous:        ${8:-$3} kB
-KSM:                   0 kB
+KSM:                   ${10:-0} kB
 AnonHugePages:    $4 kB
+Shared_Clean:          0 kB
+Shared_Dirty:          ${9:-0} kB
 Shared_Hugetlb:        0 kB
 Private_Hugetlb:  $5 kB
 Swap:             ${7:-0} kB

@@ -122,6 +122,7 @@ struct causes {
 	bool mergeable;		/* a VMA is marked */
 	long long mergeable_kib;	/* anonymous pages of marked VMAs, in memory */
 	long long huge_kib;	/* part of these in transparent huge pages */
+	long long forked_kib;	/* part of it that other processes map, unmerged */
 	long long swapped_kib;	/* pages of marked VMAs in swap */
 	long long private_kib, shared_kib;	/* in memory and in swap; files count if shared */
 	long long hugetlb_kib;

@@ -124,6 +124,14 @@ int read_vmas(const char *root, pid_t pid, void (*take)(const struct vma *vma, v
 	return err;
 }
 
+/* Merged pages count as shared, and so do pages of files, at most all of them. */
+static long long forked_kib(const struct vma *vma, long long anonymous_kib)
+{
+	long long kib = vma->shared_kib - vma->merged_kib - (vma->rss_kib - anonymous_kib);
+
+	return kib > 0 ? kib : 0;
+}
+
 static void add_vma(const struct vma *vma, void *data)
 {
 	struct causes *causes = data;
@@ -143,6 +151,7 @@ static void add_vma(const struct vma *vma, void *data)
 		return;
 	causes->mergeable = true;
 	causes->mergeable_kib += kib;
+	causes->forked_kib += forked_kib(vma, kib);
 	causes->swapped_kib += vma->swapped_kib;
 	causes->huge_kib += vma->huge_kib;
 }

@@ -10,6 +10,7 @@
 #include "ksmtop.h"
 
 #define MIN_PASSES	3	/* passes until the counters of a state are exact */
+#define FEW_SKIPPED	64	/* one page in so many has no say in the reason */
 
 /*
  * A word for JSON, a note that leaves space for the table in 80 columns, and what to
@@ -259,24 +260,44 @@ static bool has_passed(const struct machine *machine)
 	       machine->ksm[KSM_FULL_SCANS] >= MIN_PASSES;
 }
 
-/* Why ksmd could not merge pages that have duplicates. */
+/*
+ * Why ksmd could not merge pages that have duplicates.  A page that is locked when ksmd
+ * comes does not explain why thousands of others have no duplicate.
+ */
 static enum state skip_state(const struct skips *skips)
 {
 	size_t i;
 
-	for (i = 0; skips->changing > 0 && i < ARRAY_SIZE(skip_states); i++)
+	if (skips->changing * FEW_SKIPPED < skips->unshared)
+		return STATE_NOTHING;
+	for (i = 0; i < ARRAY_SIZE(skip_states); i++)
 		if (!strcmp(skips->reason, skip_states[i].reason))
 			return skip_states[i].state;
 	return STATE_NOTHING;
 }
 
-/* Why the pages of a process that ksmd can scan are not merged. */
+/*
+ * Whether a reason of ksmd is known for more pages than are merged.  Only then does a
+ * process that has merged pages have another state than merging.
+ */
+static bool has_more_skipped(const struct process *process)
+{
+	const struct skips *skips = &process->causes.skips;
+
+	return skips->known && skips->unshared + skips->changing > skips->shared;
+}
+
+/*
+ * Why the pages of a process that ksmd can scan are not merged.  The reason of most
+ * pages comes first, what smaps tells of them is next.
+ */
 static enum state scan_state(const struct process *process, const struct machine *machine)
 {
 	const struct causes *causes = &process->causes;
 	enum state skipped = skip_state(&causes->skips);
 
-	if (has_merged(process))
+	if (has_merged(process) && (machine_state(machine) != STATE_NOTHING ||
+				    !has_more_skipped(process)))
 		return is_changing(process, machine) ? STATE_CHANGING : STATE_MERGING;
 	if (causes->skips.known && is_changing(process, machine) && has_passed(machine))
 		return STATE_CHANGING;
@@ -290,6 +311,8 @@ static enum state scan_state(const struct process *process, const struct machine
 		return STATE_FEW_PASSES;
 	if (is_changing(process, machine))
 		return STATE_CHANGING;
+	if (causes->forked_kib * 2 > causes->mergeable_kib)
+		return STATE_ELSEWHERE;
 	return causes->huge_kib * 2 > causes->mergeable_kib ? STATE_HUGE : STATE_UNIQUE;
 }
 
