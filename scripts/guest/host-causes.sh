@@ -15,6 +15,7 @@ PERL='
 		       URING_REGISTER => 427, HUGE => 14, MERGEABLE => 12, MERGE => 67 };
 	sub map_bytes { syscall(MMAP, 0, $_[0], 3, 0x22, -1, 0) }
 	sub at { unpack("Q", pack("P", $_[0])) }
+	sub say_ready { syswrite(STDOUT, "ready\n") }
 	sub load { open(my $f, "<", $_[0]) or die $!; sysread($f, $m, $_[1]) == $_[1] or die }
 '
 
@@ -28,16 +29,31 @@ begin()
 	printf '%s\n' $! > "$RUN/$name.pid"
 }
 
-# program NAME TEXT: likewise a program for Perl.
+# program NAME TEXT: likewise a program for Perl, which says "ready" and stays.
 program()
 {
-	begin "$1" perl -e "$PERL $2; sleep 10000"
+	begin "$1" perl -e "$PERL $2; say_ready(); sleep 10000"
 }
 
 # marked NAME TEXT: likewise, with all of its memory marked.
 marked()
 {
-	begin "$1" ksmrun perl -e "$PERL $2; sleep 10000"
+	begin "$1" ksmrun perl -e "$PERL $2; say_ready(); sleep 10000"
+}
+
+ready()
+{
+	within 60 grep -q ready "$RUN/$1.out" || why "$1 is not ready: $(cat "$RUN/$1.out")"
+}
+
+# passes NUMBER: waits for so many full passes from now on.
+passes()
+{
+	local last
+
+	# The pass that runs has begun earlier.
+	last=$(($(figure full_scans) + $1 + 1))
+	within 120 holds full_scans -ge $last || why "full_scans does not come to $last"
 }
 
 told()
@@ -85,6 +101,7 @@ cause_pinned()
 		$ring = syscall(URING_SETUP, 4, $params = "\0" x 120);
 		$buffer = pack("QQ", at($m), 32 << 20);
 		syscall(URING_REGISTER, $ring, 0, $buffer, 1) == 0 or die "register: $!"'
+	ready pinned
 	tells pinned 'equal pages, but pinned'
 }
 
@@ -97,10 +114,17 @@ cause_too_early()
 	tells child 'started before the prctl'
 }
 
+# The program rewrites each page.  ksmd is slow enough for it on any machine.
 cause_changing()
 {
-	marked changing 'load("/dev/urandom", 32 << 20);
-		for (;;) { substr($m, $_ << 12, 8) = pack("Q", $n++) for 0 .. 8191 }'
+	echo 500 > "$KSM/sleep_millisecs"
+	marked changing 'load("/dev/urandom", 32 << 20); $from = substr($m, 0, 1 << 20);
+		say_ready();
+		for (;;) {
+			substr($m, $_ << 12, 4096, substr($from, 8 * $n++ % (1 << 19), 4096))
+				for 0 .. 8191;
+		}'
+	ready changing
 	tells changing 'changes faster than passes'
 }
 
@@ -113,6 +137,8 @@ cause_empty()
 cause_unique()
 {
 	marked unique 'load("/dev/urandom", 32 << 20)'
+	ready unique
+	passes 3
 	tells unique 'no duplicates'
 }
 
@@ -120,8 +146,12 @@ cause_unique()
 cause_forked()
 {
 	marked forked 'load("/dev/urandom", 32 << 20); fork'
+	ready forked
+	passes 3
 	tells forked 'already shared by fork'
-	pkill -P "$(cat "$RUN/forked.pid")"
+	pgrep -P "$(cat "$RUN/forked.pid")" > "$RUN/child.pid"
+	tells child 'already shared by fork'
+	kill "$(cat "$RUN/child.pid")"
 }
 
 swap_out()
@@ -134,6 +164,7 @@ cause_swapped()
 {
 	[ -e /sys/block/zram0 ] || modprobe zram
 	swapon --show=NAME --noheadings | grep -q zram0 || {
+		echo 1 > /sys/block/zram0/reset
 		echo 128M > /sys/block/zram0/disksize
 		mkswap -q /dev/zram0
 		swapon /dev/zram0
