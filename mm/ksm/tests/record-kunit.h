@@ -161,6 +161,39 @@ static void ksm_test_take_over(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, t->slot.leaf_bytes, t->domain.counters.leaf_bytes);
 }
 
+/* The slot counts the pages of each reason, as long as they are in no tree. */
+static void ksm_test_reason(struct kunit *test)
+{
+	struct ksm_record_test *t = test->priv;
+	struct ksm_leaf **link = &t->slot.leaves;
+	struct ksm_record *record;
+	unsigned int i;
+
+	ksm_test_extend(test, link, 0, GENMASK_ULL(3, 0));
+	for (i = 0; i < 4; i++) {
+		record = ksm_test_record(*link, i);
+		ksm_record_seen(&t->domain, record);
+		KUNIT_EXPECT_EQ(test, (int)record->reason, 0);
+		ksm_record_set_reason(record, i / 2 + 3);
+	}
+	KUNIT_EXPECT_EQ(test, t->slot.nr_skipped[3], 2);
+	KUNIT_EXPECT_EQ(test, t->slot.nr_skipped[4], 2);
+	/* They keep their reasons when the leaf is replaced. */
+	ksm_test_extend(test, link, 0, BIT_ULL(40));
+	record = ksm_test_record(*link, 0);
+	KUNIT_EXPECT_EQ(test, (int)record->reason, 3);
+	ksm_record_insert(&t->domain, record);
+	ksm_record_set_reason(record, 4);
+	ksm_record_changed(&t->domain, ksm_test_record(*link, 1), 7);
+	KUNIT_EXPECT_EQ(test, t->slot.nr_skipped[3], 0);
+	ksm_record_remove(&t->domain, record);
+	KUNIT_EXPECT_EQ(test, (int)record->reason, 0);
+	ksm_record_forget(&t->domain, ksm_test_record(*link, 2));
+	ksm_record_set_reason(ksm_test_record(*link, 3), 0);
+	KUNIT_EXPECT_EQ(test, t->slot.nr_skipped[4], 0);
+	KUNIT_EXPECT_EQ(test, t->slot.nr_skipped[0], 0);
+}
+
 /* A record that is free when its leaf is replaced is not kept. */
 static void ksm_test_drop_free(struct kunit *test)
 {
@@ -304,6 +337,7 @@ static struct kunit_case ksm_record_cases[] = {
 	KUNIT_CASE(ksm_test_shrink),
 	KUNIT_CASE(ksm_test_budget),
 	KUNIT_CASE(ksm_test_changed),
+	KUNIT_CASE(ksm_test_reason),
 	{ }
 };
 
