@@ -14,6 +14,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,9 +25,14 @@
 #define PAGES		INJECT_PAGES
 #define SEED		INJECT_SEED
 #define SWAPPED		40
+/* More than two batches of copies. */
+#define BATCHES		40
 /* Under this name the program runs itself again. */
 #define EXEC_TELL	"--tell-what-is-left"
 
+#ifndef MPOL_LOCAL
+#define MPOL_LOCAL	4
+#endif
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ	22
 #endif
@@ -243,11 +249,23 @@ static void forks(void)
 	ksm_expect_nothing();
 }
 
-/* Unmerging: a page for each that was shared. */
+/*
+ * Unmerging: a page for each that was shared. The kernel allocates the pages of a VMA
+ * that has a memory policy one by one, so each of them can fail alone. All others it
+ * allocates in batches.
+ */
 
 static char *shared_area;
 /* Attempts after which some of the pages were shared, and some not. */
 static unsigned int half_way;
+
+static void allocate_one_by_one(void)
+{
+	if (!syscall(SYS_mbind, shared_area, PAGES * psize(), MPOL_LOCAL, NULL, 0, 0))
+		return;
+	ksm_check(errno == ENOSYS, "the pages get a memory policy");
+	ksm_skip("the kernel has no memory policies");
+}
 
 static void note_half_way(void)
 {
@@ -289,6 +307,7 @@ static void unmergeable(void)
 	inject_nothing();
 	inject_call_witness();
 	shared_area = ksm_merged_area(PAGES, SEED);
+	allocate_one_by_one();
 	inject_each(try_unmergeable);
 	expect_half_way("MADV_UNMERGEABLE fails for each page");
 	inject_dismiss_witness();
@@ -322,6 +341,7 @@ static void prctl_off(void)
 	shared_area = ksm_map(PAGES);
 	ksm_fill_same(shared_area, PAGES, SEED);
 	ksm_settle();
+	allocate_one_by_one();
 	inject_each(try_prctl_off);
 	expect_half_way("PR_SET_MEMORY_MERGE 0 fails for each page");
 	ksm_expect("PR_SET_MEMORY_MERGE 0", set_merge(0), 0);
@@ -356,10 +376,75 @@ static void run_2(void)
 	inject_nothing();
 	inject_call_witness();
 	shared_area = ksm_merged_area(PAGES, SEED);
+	allocate_one_by_one();
 	inject_each(try_run_2);
 	expect_half_way("run 2 fails for each page");
 	ksm_unmerge_all();
 	ksm_expect_nothing();
+}
+
+static int unmergeable_error(void)
+{
+	return madvise(shared_area, BATCHES * psize(), MADV_UNMERGEABLE) ? errno : 0;
+}
+
+static int run_2_error(void)
+{
+	return -ksm_try("run", "2");
+}
+
+/*
+ * The kernel allocates @allowed times, for one page or for a batch. The call is refused
+ * then, with some pages unmerged, and succeeds once there is memory.
+ */
+static bool is_refused(int (*unmerge)(void), int want, unsigned int allowed)
+{
+	int error, fd = inject_own_pages(allowed);
+	size_t merged;
+
+	error = unmerge();
+	inject_own_pages_end(fd);
+	inject_nothing();
+	merged = ksm_count_merged(shared_area, BATCHES);
+	if (error && error != want)
+		ksm_fail("without memory after %u allocations: %s", allowed, strerror(error));
+	half_way += merged && merged < BATCHES;
+	ksm_check(!error == !merged, "the call tells whether all pages are unmerged");
+	ksm_check_same(shared_area, BATCHES, SEED);
+	ksm_expect("with memory", unmerge(), 0);
+	ksm_expect("merged pages", ksm_count_merged(shared_area, BATCHES), 0);
+	ksm_check_same(shared_area, BATCHES, SEED);
+	return error;
+}
+
+static void expect_batches_refused(int (*unmerge)(void), int want)
+{
+	unsigned int allowed = 0;
+
+	inject_nothing();
+	half_way = 0;
+	shared_area = ksm_merged_area(BATCHES, SEED);
+	while (is_refused(unmerge, want, allowed)) {
+		allowed++;
+		ksm_check(allowed < 2 * BATCHES, "the kernel allocates once for many pages");
+		ksm_mergeable(shared_area, BATCHES);
+		ksm_settle();
+		ksm_expect_figures(1, BATCHES - 1, 0);
+	}
+	ksft_print_msg("%u batches refused, %u calls ended half-way\n", allowed, half_way);
+	ksm_check(half_way, "an unmerging ends half-way");
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+}
+
+static void unmergeable_in_batches(void)
+{
+	expect_batches_refused(unmergeable_error, EAGAIN);
+}
+
+static void run_2_in_batches(void)
+{
+	expect_batches_refused(run_2_error, ENOMEM);
 }
 
 /*
@@ -497,6 +582,8 @@ static const struct ksm_case cases[] = {
 	{ "MADV_UNMERGEABLE half-way", unmergeable },
 	{ "prctl off half-way", prctl_off },
 	{ "run 2 half-way", run_2 },
+	{ "MADV_UNMERGEABLE between two batches", unmergeable_in_batches },
+	{ "run 2 between two batches", run_2_in_batches },
 	{ "a page from swap that the kernel asks for", populate_from_swap },
 	{ "a page from swap that a process reads", read_from_swap },
 	{ "a page from swap that a cgroup may not have", charge_from_swap },

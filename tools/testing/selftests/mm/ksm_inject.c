@@ -335,6 +335,26 @@ void inject_own(const char *cache)
 	inject_caches(cache, 1, 100);
 }
 
+/* Returns a file that ends it: to open one takes memory. */
+int inject_own_pages(unsigned int allowed)
+{
+	int fd = open(MAKE_IT_FAIL, O_WRONLY);
+
+	set("fail_page_alloc", "task-filter", "Y");
+	/* An allocation passes while "space" is greater than its size, which is 1. */
+	set_number("fail_page_alloc", "space", allowed ? allowed + 1 : 0);
+	set_number("fail_page_alloc", "times", MOST_FAULTS);
+	set_number("fail_page_alloc", "probability", 100);
+	ksm_check(pwrite(fd, "1", 1, 0) == 1, "the test can be made to fail");
+	return fd;
+}
+
+void inject_own_pages_end(int fd)
+{
+	ksm_check(pwrite(fd, "0", 1, 0) == 1, "the test has memory again");
+	close(fd);
+}
+
 void inject_ksmd_all(const char *kind)
 {
 	ksm_check(!tell_ksmd("make-it-fail", "1"), "ksmd can be made to fail");

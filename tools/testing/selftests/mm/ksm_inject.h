@@ -53,6 +53,9 @@ void inject_dismiss_witness(void);
 /* Many that fail. */
 void inject_caches(const char *only, long interval, long percent);
 void inject_own(const char *cache);
+/* All pages that the caller allocates, after @allowed allocations. */
+int inject_own_pages(unsigned int allowed);
+void inject_own_pages_end(int fd);
 void inject_ksmd_all(const char *kind);
 long inject_count(const char *kind);
 
