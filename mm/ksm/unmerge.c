@@ -34,6 +34,8 @@
  * @migrating: a shared page at @next migrates
  * @nr: elements of @at in use
  * @at: PTEs that map shared pages, each page with a reference
+ * @nr_spare: elements of @spare in use
+ * @spare: allocated for copies; the elements not in use are NULL
  */
 struct ksm_unmerge {
 	struct vm_area_struct *vma;
@@ -42,6 +44,8 @@ struct ksm_unmerge {
 	bool migrating;
 	unsigned int nr;
 	struct ksm_replacement at[KSM_BATCH_PAGES];
+	unsigned int nr_spare;
+	struct page *spare[KSM_BATCH_PAGES];
 };
 
 /* ksm.lock keeps the node of a page that a PTE maps. */
@@ -123,23 +127,64 @@ static const struct mm_walk_ops find_ops = {
 	.walk_lock = PGWALK_RDLOCK,
 };
 
-static struct folio *alloc_copy(struct vm_area_struct *vma, unsigned long address,
-				struct page *page)
+static bool maps_zero_page(const struct ksm_replacement *at)
 {
-	struct folio *copy;
+	return is_zero_pfn(page_to_pfn(at->page));
+}
 
-	if (is_zero_pfn(page_to_pfn(page)))
-		copy = vma_alloc_zeroed_movable_folio(vma, address);
-	else
-		copy = vma_alloc_folio(GFP_HIGHUSER_MOVABLE, 0, vma, address, false);
+/*
+ * One call for all pages takes a third of the instructions.  It goes by the memory policy
+ * of the task, so a VMA that has one of its own gets its pages one by one.
+ */
+static void fill_spare(struct ksm_unmerge *piece)
+{
+	unsigned int i, nr = 0;
+
+	if (!vma_is_anonymous(piece->vma) || vma_policy(piece->vma))
+		return;
+	for (i = 0; i < piece->nr; i++)
+		nr += !maps_zero_page(&piece->at[i]);
+	if (nr)
+		piece->nr_spare = alloc_pages_bulk_array_mempolicy(GFP_HIGHUSER_MOVABLE, nr,
+								   piece->spare);
+}
+
+/* An array that is filled again must not hold pages: the allocator keeps them. */
+static struct page *take_spare(struct ksm_unmerge *piece)
+{
+	struct page *page = piece->spare[--piece->nr_spare];
+
+	piece->spare[piece->nr_spare] = NULL;
+	return page;
+}
+
+static void free_spare(struct ksm_unmerge *piece)
+{
+	while (piece->nr_spare)
+		__free_page(take_spare(piece));
+}
+
+static struct folio *alloc_folio(struct ksm_unmerge *piece, const struct ksm_replacement *at)
+{
+	if (maps_zero_page(at))
+		return vma_alloc_zeroed_movable_folio(piece->vma, at->address);
+	if (piece->nr_spare)
+		return page_folio(take_spare(piece));
+	return vma_alloc_folio(GFP_HIGHUSER_MOVABLE, 0, piece->vma, at->address, false);
+}
+
+static struct folio *alloc_copy(struct ksm_unmerge *piece, const struct ksm_replacement *at)
+{
+	struct folio *copy = alloc_folio(piece, at);
+
 	if (!copy)
 		return ERR_PTR(-ENOMEM);
-	if (mem_cgroup_charge(copy, vma->vm_mm, GFP_KERNEL)) {
+	if (mem_cgroup_charge(copy, piece->vma->vm_mm, GFP_KERNEL)) {
 		folio_put(copy);
 		return ERR_PTR(-ENOMEM);
 	}
-	if (!is_zero_pfn(page_to_pfn(page)) &&
-	    copy_mc_user_highpage(&copy->page, page, address, vma)) {
+	if (!maps_zero_page(at) &&
+	    copy_mc_user_highpage(&copy->page, at->page, at->address, piece->vma)) {
 		folio_put(copy);
 		return ERR_PTR(-EHWPOISON);
 	}
@@ -154,11 +199,13 @@ static int alloc_copies(struct ksm_unmerge *piece)
 	int err = anon_vma_prepare(piece->vma);
 	unsigned int i;
 
+	if (!err)
+		fill_spare(piece);
 	for (i = 0; i < piece->nr; i++) {
 		struct ksm_replacement *at = &piece->at[i];
 		struct folio *copy;
 
-		copy = err ? ERR_PTR(err) : alloc_copy(piece->vma, at->address, at->page);
+		copy = err ? ERR_PTR(err) : alloc_copy(piece, at);
 		if (!IS_ERR(copy)) {
 			at->kpage = &copy->page;
 			continue;
@@ -167,6 +214,7 @@ static int alloc_copies(struct ksm_unmerge *piece)
 		if (copy == ERR_PTR(-ENOMEM))
 			err = -ENOMEM;
 	}
+	free_spare(piece);
 	return err;
 }
 
@@ -186,31 +234,41 @@ static void set_to_copy(struct vm_area_struct *vma, struct ksm_replacement *at,
 	update_mmu_cache(vma, at->address, ptep);
 	/* Each copy counts as the fault that would have made it. */
 	current->min_flt++;
-	if (is_zero_pfn(page_to_pfn(at->page))) {
+	if (maps_zero_page(at)) {
 		ksm_might_unmap_zero_page(vma->vm_mm, at->old);
 		inc_mm_counter(vma->vm_mm, MM_ANONPAGES);
 	} else {
-		count_vm_event(COW_KSM);
-		count_memcg_event_mm(vma->vm_mm, COW_KSM);
 		folio_remove_rmap_pte(old, at->page, vma);
 		folio_put(old);
 	}
+}
+
+static void set_to_copies(const struct ksm_pte_batch *batch, pte_t *table)
+{
+	unsigned int i, nr_shared = 0;
+
+	for (i = 0; i < batch->nr; i++) {
+		struct ksm_replacement *at = &batch->at[i];
+
+		if (at->result != KSM_MERGED)
+			continue;
+		set_to_copy(batch->vma, at, ksm_replacement_pte(table, at));
+		nr_shared += !maps_zero_page(at);
+	}
+	count_vm_events(COW_KSM, nr_shared);
+	count_memcg_events_mm(batch->vma->vm_mm, COW_KSM, nr_shared);
 }
 
 static void map_copies(const struct ksm_pte_batch *batch)
 {
 	struct mmu_notifier_range range;
 	struct ksm_table_lock lock;
-	unsigned int i;
 
 	ksm_notifier_range_init(batch, &range);
 	mmu_notifier_invalidate_range_start(&range);
 	if (ksm_lock_table(batch, &lock)) {
 		ksm_clear_ptes(batch, lock.table);
-		for (i = 0; i < batch->nr; i++)
-			if (batch->at[i].result == KSM_MERGED)
-				set_to_copy(batch->vma, &batch->at[i],
-					    ksm_replacement_pte(lock.table, &batch->at[i]));
+		set_to_copies(batch, lock.table);
 		ksm_unlock_table(&lock);
 	}
 	mmu_notifier_invalidate_range_end(&range);
@@ -228,7 +286,7 @@ static void release_piece(struct ksm_unmerge *piece)
 			piece->next = min(piece->next, at->address);
 		if (at->kpage)
 			put_page(at->kpage);
-		if (!is_zero_pfn(page_to_pfn(at->page)))
+		if (!maps_zero_page(at))
 			free_swap_cache(page_folio(at->page));
 		put_page(at->page);
 	}
@@ -262,6 +320,9 @@ static int unmerge_by_fault(struct ksm_unmerge *piece)
 
 static int break_piece(struct ksm_unmerge *piece, unsigned long start, unsigned long end)
 {
+	piece->next = end;
+	piece->migrating = false;
+	piece->nr = 0;
 	walk_page_range_vma(piece->vma, start, end, &find_ops, piece);
 	if (piece->nr)
 		return unmerge_piece(piece);
@@ -271,12 +332,11 @@ static int break_piece(struct ksm_unmerge *piece, unsigned long start, unsigned 
 static int break_range(struct vm_area_struct *vma, unsigned long start,
 		       unsigned long end, bool killable)
 {
+	struct ksm_unmerge piece = { .vma = vma };
 	int err = 0;
 
 	mmap_assert_locked(vma->vm_mm);
 	while (!err && start < end && !ksm_mm_exiting(vma->vm_mm)) {
-		struct ksm_unmerge piece = { .vma = vma, .next = end };
-
 		if (killable ? fatal_signal_pending(current) : signal_pending(current))
 			return -ERESTARTSYS;
 		err = break_piece(&piece, start, end);
@@ -353,15 +413,12 @@ int ksm_exec_secure(struct mm_struct *mm)
 int ksm_break_foreign(struct vm_area_struct *vma, unsigned long *address,
 		      const struct ksm_domain *keep, u64 deadline)
 {
+	struct ksm_unmerge piece = { .vma = vma, .keep = keep };
 	int err = 0;
 
 	ksm_domain_assert_locked(keep);
 	mmap_assert_locked(vma->vm_mm);
 	while (!err && *address < vma->vm_end && local_clock() < deadline) {
-		struct ksm_unmerge piece = {
-			.vma = vma, .keep = keep, .next = vma->vm_end,
-		};
-
 		err = break_piece(&piece, *address, vma->vm_end);
 		*address = piece.next;
 	}

@@ -216,6 +216,25 @@ static void moved_unshared(void)
 	ksm_expect("node of the other page", ksm_node_of(two), nodes[0]);
 }
 
+static void copies_on_node_of_policy(void)
+{
+	unsigned int i;
+	char *area;
+	size_t n;
+
+	ksm_need_nodes(nodes);
+	for (i = 0; i < 2; i++) {
+		area = ksm_map_on_node(PAGES, nodes[i]);
+		ksm_mergeable(area, PAGES);
+		ksm_fill_same(area, PAGES, SEED);
+		ksm_settle();
+		ksm_check(!madvise(area, PAGES * psize(), MADV_UNMERGEABLE),
+			  "the pages are unmerged");
+		for (n = 0; n < PAGES; n++)
+			ksm_expect("node of a copy", ksm_node_of(area + n * psize()), nodes[i]);
+	}
+}
+
 static void moved_then_gone(void)
 {
 	char *one;
@@ -551,6 +570,7 @@ static const struct ksm_case cases[] = {
 	{ "a page that moved is found on its new node", moved_to_empty_node },
 	{ "a page that moved unseen keeps apart from its like", moved_unshared },
 	{ "a page that moved and went leaves nothing", moved_then_gone },
+	{ "copies go to the node of the memory policy", copies_on_node_of_policy },
 	{ "a chain of pages moves", moved_chain },
 	{ "half a chain moves, with merge_across_nodes 0", moved_chain_inside_nodes },
 	{ "writing after a move", write_after_move },
