@@ -229,7 +229,8 @@ static struct ksm_rmap_item *detach_item(struct ksm_domain *domain,
 	record->state = KSM_SEEN;
 	record->age = 0;
 	record->skips = 0;
-	ksm_stable_detach(domain, item);
+	if (item->node)
+		ksm_stable_detach(domain, item);
 	return item;
 }
 
@@ -258,18 +259,13 @@ void ksm_record_unshare(struct ksm_domain *domain, struct ksm_record *record)
 	}
 }
 
-static void record_forget(struct ksm_domain *domain, struct ksm_leaf *leaf,
-			  struct ksm_record *record)
+static void leaf_note_forgotten(struct ksm_domain *domain, struct ksm_leaf *leaf,
+				unsigned int nr)
 {
-	if (record->state == KSM_NONE)
-		return;
-	ksm_record_unshare(domain, record);
-	record->state = KSM_NONE;
-	record->skips = 0;
 	leaf->skips = 0;
 	leaf->may_shrink = true;
-	domain->counters.records--;
-	leaf->owner->slot.mm->ksm_rmap_items--;
+	domain->counters.records -= nr;
+	leaf->owner->slot.mm->ksm_rmap_items -= nr;
 }
 
 /**
@@ -281,7 +277,12 @@ static void record_forget(struct ksm_domain *domain, struct ksm_leaf *leaf,
  */
 void ksm_record_forget(struct ksm_domain *domain, struct ksm_record *record)
 {
-	record_forget(domain, ksm_leaf_of(record), record);
+	if (record->state == KSM_NONE)
+		return;
+	ksm_record_unshare(domain, record);
+	record->state = KSM_NONE;
+	record->skips = 0;
+	leaf_note_forgotten(domain, ksm_leaf_of(record), 1);
 }
 
 /**
@@ -445,17 +446,24 @@ static void leaf_forget(struct ksm_domain *domain, struct ksm_leaf *leaf,
 			unsigned int from, unsigned int to)
 {
 	struct ksm_rmap_item *items[KSM_LEAF_PAGES];
-	unsigned int i, nr = 0;
+	unsigned int i, nr = 0, nr_forgotten = 0;
 
 	for (i = 0; i < leaf->nr; i++) {
 		struct ksm_record *record = &leaf->record[i];
 
-		if (record->offset < from || record->offset > to)
+		if (record->offset < from || record->offset > to ||
+		    record->state == KSM_NONE)
 			continue;
 		if (record->state == KSM_SHARED)
 			items[nr++] = detach_item(domain, record);
-		record_forget(domain, leaf, record);
+		else
+			ksm_record_unshare(domain, record);
+		record->state = KSM_NONE;
+		record->skips = 0;
+		nr_forgotten++;
 	}
+	if (nr_forgotten)
+		leaf_note_forgotten(domain, leaf, nr_forgotten);
 	ksm_items_free(items, nr);
 }
 

@@ -263,6 +263,26 @@ static void item_remove(struct ksm_domain *domain, struct ksm_rmap_item *item)
 	}
 }
 
+/* All rmap_items of a node: one of them counts as shared, the others as sharing. */
+static void items_remove(struct ksm_domain *domain, struct ksm_stable_node *node)
+{
+	struct ksm_rmap_item *item = first_item(node);
+
+	if (!item)
+		return;
+	item->slot->nr_sharing++;
+	domain->counters.shared--;
+	domain->counters.sharing -= node->nr_items - 1;
+	hlist_for_each_entry(item, &node->items, link) {
+		trace_ksm_remove_rmap_item(node->kpfn, item, item->slot->slot.mm);
+		item->node = NULL;
+		item->slot->slot.mm->ksm_merging_pages--;
+		item->slot->nr_sharing--;
+	}
+	INIT_HLIST_HEAD(&node->items);
+	node->nr_items = 0;
+}
+
 /**
  * ksm_node_remove - free a node whose page has gone or no longer points at it
  * @domain: the trees and counters
@@ -272,12 +292,8 @@ static void item_remove(struct ksm_domain *domain, struct ksm_rmap_item *item)
  */
 void ksm_node_remove(struct ksm_domain *domain, struct ksm_stable_node *node)
 {
-	struct ksm_rmap_item *item;
-	struct hlist_node *next;
-
 	VM_WARN_ON_ONCE(ksm_node_in_swap(node));
-	hlist_for_each_entry_safe(item, next, &node->items, link)
-		item_remove(domain, item);
+	items_remove(domain, node);
 	trace_ksm_remove_ksm_page(node->kpfn);
 	node_unlink(domain, node);
 	list_del(&node->unmapped);
