@@ -19,6 +19,7 @@
 #include "domains.h"
 #include "fingerprint.h"
 #include "now.h"
+#include "reap.h"
 #include "record.h"
 #include "scan.h"
 #include "slots.h"
@@ -98,7 +99,7 @@ void ksm_unlock(void)
 
 static bool ksmd_should_run(void)
 {
-	return READ_ONCE(ksm_settings.run) == KSM_RUN_MERGE && !ksm_slots_empty(&ksm_slots);
+	return ksm_scan_wanted(&ksm.scan);
 }
 
 /**
@@ -410,21 +411,12 @@ bool ksm_get_domain_figures(unsigned int id, long zero_pages, struct ksm_figures
  * ksmd does not scan while run is not 1, or while no process has mergeable memory.
  * While it scans, it frees unused domains itself.
  *
- * Context: may sleep.
+ * Context: may sleep; takes ksm.lock.
  * Return: true if the caller has to try again later.
  */
 bool ksm_reap_removed(void)
 {
-	bool again;
-
-	if (ksm_lock_killable())
-		return true;
-	if (ksmd_should_run())
-		again = ksm_domains_any_removed(&ksm.domains);
-	else
-		again = ksm_scan_reap_removed(&ksm.scan);
-	ksm_unlock();
-	return again;
+	return ksm_reap_domains(&ksm.scan);
 }
 
 /**

@@ -7,7 +7,7 @@
  * made when the scan comes to the first mm in it, and is freed when it has neither
  * mm_slots nor shared pages.  Only the holder of ksm.lock makes and frees domains: ksmd
  * while it scans; or else, for a cgroup that has been removed, a work item, so that the
- * domain does not keep the cgroup.
+ * domain does not keep the cgroup (see reap.c).
  *
  * A stable node has the number of its domain, which is that of the cgroup among
  * memory cgroups.  The reference to the cgroup keeps the number from being reused.
@@ -164,33 +164,23 @@ bool ksm_domain_removed(const struct ksm_domain *domain)
 }
 
 /**
- * ksm_domain_left - an mm has left a domain, or exits
- * @domain: the domain, or NULL
- *
- * Context: any; the domain is not freed meanwhile.
- */
-void ksm_domain_left(const struct ksm_domain *domain)
-{
-	if (domain && ksm_domain_removed(domain))
-		ksm_reap_soon();
-}
-
-/**
- * ksm_domains_any_removed - whether there is a domain of a removed cgroup
+ * ksm_domains_next_removed - find a domain of a removed cgroup
  * @domains: all domains
+ * @id: the lowest number that it may have
  *
  * Context: under ksm.lock.
- * Return: true if there is one.
+ * Return: the one with the lowest number, or NULL if there is none.
  */
-bool ksm_domains_any_removed(struct ksm_domains *domains)
+struct ksm_domain *ksm_domains_next_removed(struct ksm_domains *domains, unsigned int id)
 {
 	struct ksm_domain *domain;
+	unsigned long at;
 
 	ksm_domains_assert_locked(domains);
-	list_for_each_entry(domain, &domains->list, link)
+	xa_for_each_start(&domains->by_id, at, domain, id)
 		if (ksm_domain_removed(domain))
-			return true;
-	return false;
+			return domain;
+	return NULL;
 }
 
 /**

@@ -33,8 +33,7 @@ int ksm_domains_init(struct ksm_domains *domains, struct mutex *lock,
 struct ksm_domain *ksm_domains_of(struct ksm_domains *domains, struct ksm_mm_slot *slot);
 struct ksm_domain *ksm_domains_next(struct ksm_domains *domains, struct ksm_domain *domain);
 bool ksm_domain_removed(const struct ksm_domain *domain);
-void ksm_domain_left(const struct ksm_domain *domain);
-bool ksm_domains_any_removed(struct ksm_domains *domains);
+struct ksm_domain *ksm_domains_next_removed(struct ksm_domains *domains, unsigned int id);
 bool ksm_domain_unused(const struct ksm_domain *domain);
 void ksm_domains_free(struct ksm_domains *domains, struct ksm_domain *domain);
 void ksm_domains_sum(struct ksm_domains *domains, struct ksm_counters *sum);
@@ -44,7 +43,6 @@ size_t ksm_domain_size(const struct ksm_domain *domain);
 #ifdef CONFIG_MEMCG
 struct mem_cgroup *ksm_mm_memcg(struct mm_struct *mm);
 unsigned int ksm_memcg_id(const struct mem_cgroup *memcg);
-void ksm_reap_soon(void);
 #else
 static inline struct mem_cgroup *ksm_mm_memcg(struct mm_struct *mm)
 {
@@ -55,8 +53,6 @@ static inline unsigned int ksm_memcg_id(const struct mem_cgroup *memcg)
 {
 	return 0;
 }
-
-static inline void ksm_reap_soon(void) { }
 #endif
 
 static inline void ksm_domains_assert_locked(const struct ksm_domains *domains)

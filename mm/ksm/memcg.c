@@ -119,16 +119,6 @@ static void reap(struct work_struct *work)
 }
 
 /**
- * ksm_reap_soon - free the domains of removed cgroups that nothing uses any more
- *
- * Context: any.
- */
-void ksm_reap_soon(void)
-{
-	queue_delayed_work(system_unbound_wq, &reap_work, HZ);
-}
-
-/**
  * ksm_memcg_offline - forget what the files of a cgroup have set
  * @css: the memory cgroup, which goes offline
  *
@@ -138,7 +128,7 @@ void ksm_memcg_offline(struct cgroup_subsys_state *css)
 {
 	xa_erase(&groups, css->id);
 	ksm_cgroup_merge_offline(css);
-	ksm_reap_soon();
+	queue_delayed_work(system_unbound_wq, &reap_work, HZ);
 }
 
 static u64 group_read(struct cgroup_subsys_state *css, struct cftype *cft)

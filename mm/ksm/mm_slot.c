@@ -257,7 +257,6 @@ void ksm_slots_release(struct ksm_slots *slots, struct ksm_mm_slot *slot)
 	spin_lock(&slots->lock);
 	WRITE_ONCE(slot->claimed, false);
 	slot->moving = false;
-	ksm_domain_left(slot->domain);
 	forget = ksm_mm_exiting(slot->slot.mm) && !slot->leaves && slot != slots->cursor;
 	if (forget)
 		slot_unlink(slots, slot);
@@ -357,10 +356,8 @@ void __ksm_exit(struct mm_struct *mm)
 
 	spin_lock(&slots->lock);
 	slot = ksm_slots_find(slots, mm);
-	if (slot) {
-		ksm_domain_left(slot->domain);
+	if (slot)
 		detached = slot_detach(slots, slot);
-	}
 	spin_unlock(&slots->lock);
 	if (slot && ksm_mm_exiting(mm))
 		slot_exit(mm, detached);

@@ -14,6 +14,8 @@
  * Each piece begins with the question which domain the mm belongs to.  If that is not
  * the domain of the slot, the writer moves the slot first, as ksmd does, and begins
  * anew.  It frees no domain: ksmd may be in the middle of one.
+ *
+ * A work item moves the mms that are left in domains of removed cgroups in the same way.
  */
 
 #include <linux/ksm.h>
@@ -33,13 +35,14 @@
 #include "vma.h"
 
 /**
- * struct ksm_now - one write to /proc/PID/ksm_merge
+ * struct ksm_now - one write to /proc/PID/ksm_merge, or one mm moved by a work item
  * @scan: the pass of ksmd
  * @mm: the mm that is merged
  * @slot: its slot, claimed
  * @target: the domain that it belongs to, as of this piece
  * @walk: how far the visit has got, and the domain of @slot
  * @stage: what is to be done next, as in a pass; %KSM_STAGE_NONE at the end
+ * @only_move: the mm is only moved to its domain, for a removed cgroup
  * @exited: the mm has exited
  * @copied: it got copies of pages, which may sit in per-CPU batches
  * @outcomes: a bit for each enum ksm_result that an attempt to merge has ended with
@@ -51,6 +54,7 @@ struct ksm_now {
 	struct ksm_domain *target;
 	struct ksm_walk walk;
 	enum ksm_stage stage;
+	bool only_move;
 	bool exited;
 	bool copied;
 	unsigned int outcomes;
@@ -158,6 +162,16 @@ static void merge_pages(struct ksm_now *now)
 	ksm_walk_merged(walk);
 }
 
+/* The mm is in its domain, or has exited.  In the latter case all of it is forgotten. */
+static void end_move(struct ksm_now *now)
+{
+	now->stage = KSM_STAGE_NONE;
+	if (!ksm_mm_exiting(now->mm))
+		return;
+	ksm_walk_begin(&now->walk, now->slot);
+	now->stage = KSM_STAGE_LEAVE;
+}
+
 /* One bounded step. */
 static void step(struct ksm_now *now)
 {
@@ -181,7 +195,10 @@ static void step(struct ksm_now *now)
 		now->stage = ksm_move_forget(slots, walk, now->target, deadline);
 		break;
 	case KSM_STAGE_SCAN:
-		merge_pages(now);
+		if (now->only_move)
+			end_move(now);
+		else
+			merge_pages(now);
 		break;
 	case KSM_STAGE_LEAVE:
 		if (ksm_walk_forget(walk, ULONG_MAX))
@@ -284,4 +301,34 @@ int ksm_merge_mm(struct ksm_scan *scan, struct mm_struct *mm)
 	}
 	kfree(now.walk.candidate);
 	return err ?: outcome(&now);
+}
+
+/**
+ * ksm_move_claimed - move an mm to the domain that it belongs to
+ * @scan: the pass of ksmd
+ * @slot: the slot of the mm, claimed
+ *
+ * If the mm has exited, what is known of it is forgotten instead.
+ *
+ * Context: a work item; may sleep.  The caller holds a reference to the mm, but need not
+ * keep its address space.  If there is no memory for this, the mm stays where it is.
+ */
+void ksm_move_claimed(struct ksm_scan *scan, struct ksm_mm_slot *slot)
+{
+	struct ksm_now now = {
+		.scan = scan,
+		.mm = slot->slot.mm,
+		.slot = slot,
+		.walk = { .now = true, .domain = slot->domain ?: &scan->domains->common },
+		.only_move = true,
+	};
+	bool done;
+
+	do {
+		if (ksm_lock_killable())
+			return;
+		done = merge_piece(&now);
+		ksm_unlock();
+		cond_resched();
+	} while (!done);
 }

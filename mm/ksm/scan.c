@@ -405,6 +405,18 @@ void ksm_scan_batch(struct ksm_scan *scan, unsigned int nr_pages)
 }
 
 /**
+ * ksm_scan_wanted - whether ksmd scans
+ * @scan: the pass
+ *
+ * Context: any.  Without ksm.lock the answer is a hint.
+ * Return: true if run is 1, and some mm has a slot.
+ */
+bool ksm_scan_wanted(const struct ksm_scan *scan)
+{
+	return READ_ONCE(scan->settings->run) == KSM_RUN_MERGE && !ksm_slots_empty(scan->slots);
+}
+
+/**
  * ksm_scan_abort - end the pass under way
  * @scan: the pass; the next batch begins one with the first mm
  *
@@ -461,62 +473,6 @@ static int unmerge_all(struct ksm_scan *scan)
 		err = unmerge_mm(scan);
 	ksm_scan_abort(scan);
 	return err;
-}
-
-/* Forget all mms that have exited.  This ends the pass under way. */
-static void forget_exited(struct ksm_scan *scan)
-{
-	scan->walk.budget.deadline = 0;
-	for (ksm_slots_begin(scan->slots, true); scan->slots->cursor; cond_resched()) {
-		const bool exited = ksm_mm_exiting(cursor_mm(scan));
-
-		begin_slot(scan);
-		while (exited && !ksm_walk_forget(&scan->walk, ULONG_MAX))
-			cond_resched();
-		if (exited)
-			scan->slots->cursor->rewound = true;
-		ksm_slots_leave(scan->slots, exited);
-	}
-	ksm_scan_abort(scan);
-}
-
-/* Returns true if only pages keep the domain, which nobody tells of their end. */
-static bool reap_removed(struct ksm_scan *scan, struct ksm_domain *domain)
-{
-	while (ksm_stable_reap_step(domain))
-		cond_resched();
-	if (READ_ONCE(domain->nr_slots))
-		return false;
-	if (!ksm_domain_unused(domain))
-		return true;
-	ksm_scan_free_unused(scan, domain);
-	return false;
-}
-
-/**
- * ksm_scan_reap_removed - free the domains of removed cgroups
- * @scan: the pass, which ends if there is such a domain
- *
- * A process that has moved away since ksmd was stopped keeps its former domain.
- *
- * Context: ksmd does not scan; may sleep; under ksm.lock.
- * Return: true if a domain has neither mms nor mappings, but its pages are still in use.
- */
-bool ksm_scan_reap_removed(struct ksm_scan *scan)
-{
-	struct ksm_domain *domain, *next;
-	bool again = false;
-
-	ksm_domains_assert_locked(scan->domains);
-	if (!ksm_domains_any_removed(scan->domains))
-		return false;
-	forget_exited(scan);
-	for (domain = ksm_domains_next(scan->domains, NULL); domain; domain = next) {
-		next = ksm_domains_next(scan->domains, domain);
-		if (ksm_domain_removed(domain))
-			again |= reap_removed(scan, domain);
-	}
-	return again;
 }
 
 static bool clear_all(struct ksm_scan *scan)

@@ -86,10 +86,10 @@ struct ksm_scan {
 int ksm_scan_init(struct ksm_scan *scan, struct ksm_settings *settings,
 		  struct ksm_slots *slots, struct ksm_domains *domains);
 void ksm_scan_batch(struct ksm_scan *scan, unsigned int nr_pages);
+bool ksm_scan_wanted(const struct ksm_scan *scan);
 void ksm_scan_abort(struct ksm_scan *scan);
 void ksm_scan_decide(struct ksm_scan *scan);
 bool ksm_scan_yield_slot(struct ksm_scan *scan, const struct mm_struct *mm);
-bool ksm_scan_reap_removed(struct ksm_scan *scan);
 int ksm_scan_unmerge(struct ksm_scan *scan);
 
 #endif /* _MM_KSM_SCAN_H */

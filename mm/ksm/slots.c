@@ -5,6 +5,7 @@
 
 #include <linux/err.h>
 #include <linux/mm.h>
+#include <linux/sched/mm.h>
 #include <linux/spinlock.h>
 
 #include "domains.h"
@@ -76,7 +77,6 @@ void ksm_slots_move(struct ksm_slots *slots, struct ksm_mm_slot *slot,
 	spin_lock(&slots->lock);
 	if (slot->domain)
 		WRITE_ONCE(slot->domain->nr_slots, slot->domain->nr_slots - 1);
-	ksm_domain_left(slot->domain);
 	slot->domain = domain;
 	WRITE_ONCE(domain->nr_slots, domain->nr_slots + 1);
 	slot->moving = false;
@@ -130,6 +130,36 @@ struct ksm_mm_slot *ksm_slots_claim(struct ksm_slots *slots, struct mm_struct *m
 		WRITE_ONCE(slot->claimed, true);
 	spin_unlock(&slots->lock);
 	return slot;
+}
+
+/**
+ * ksm_slots_claim_left - keep passes off an mm whose domain may be that of a removed cgroup
+ * @slots: the slots
+ * @after: a slot that the caller has claimed, or NULL
+ *
+ * Before its first visit, an mm may map shared pages of any domain.
+ *
+ * Context: under ksm.lock; no pass is under way.
+ * Return: the first such slot behind @after, or of all for NULL, with a reference to its
+ * mm; NULL if there is none.
+ */
+struct ksm_mm_slot *ksm_slots_claim_left(struct ksm_slots *slots, struct ksm_mm_slot *after)
+{
+	struct ksm_mm_slot *slot, *found = NULL;
+
+	spin_lock(&slots->lock);
+	slot = list_prepare_entry(after, &slots->list, slot.mm_node);
+	list_for_each_entry_continue(slot, &slots->list, slot.mm_node) {
+		if (slot->claimed || (slot->domain && !ksm_domain_removed(slot->domain)))
+			continue;
+		mmgrab(slot->slot.mm);
+		WRITE_ONCE(slot->claimed, true);
+		slot->rewound = true;
+		found = slot;
+		break;
+	}
+	spin_unlock(&slots->lock);
+	return found;
 }
 
 /**

@@ -29,8 +29,9 @@ struct ksm_leaf;
  * @nr_missed: its pages for which there was no memory for records, in the last pass
  * @domain: the domain of its pages, NULL until it is visited for the first time
  * @moving: it is about to change its domain
- * @claimed: a write to /proc/PID/ksm_merge visits the mm, and no pass does
- * @rewound: @leaves were freed behind the back of that write, which starts over
+ * @claimed: a write to /proc/PID/ksm_merge visits the mm, or a work item moves it to
+ *	another domain, and no pass visits it
+ * @rewound: @leaves were freed behind the back of those, which start over
  */
 struct ksm_mm_slot {
 	struct mm_slot slot;
@@ -119,6 +120,7 @@ void ksm_slots_move(struct ksm_slots *slots, struct ksm_mm_slot *slot,
 		    struct ksm_domain *domain);
 bool ksm_slots_may_share(struct ksm_slots *slots, struct mm_struct *mm, unsigned int id);
 struct ksm_mm_slot *ksm_slots_claim(struct ksm_slots *slots, struct mm_struct *mm);
+struct ksm_mm_slot *ksm_slots_claim_left(struct ksm_slots *slots, struct ksm_mm_slot *after);
 void ksm_slots_release(struct ksm_slots *slots, struct ksm_mm_slot *slot);
 bool ksm_slots_claimed(struct ksm_slots *slots, struct mm_struct *mm);
 

@@ -15,6 +15,10 @@
 #include "ksm_common.h"
 #include "ksm_domain_member.h"
 
+#define MANY_PAGES	32768
+/* A piece that held ksm.lock to the end could be seen once, at its beginning. */
+#define LEAST_PIECES	3
+
 static void values_of_control(void)
 {
 	domain_begin();
@@ -120,49 +124,137 @@ static void removal_while_stopped(void)
 	ksm_expect_figures(0, 0, 0);
 }
 
-/* Both are merged in the domain of a, which is removed while they are in b. */
-static void remove_behind(struct member **member, struct member **other)
+/* Both are merged in the domain of a, which is removed while they are in others. */
+static void remove_behind(struct member **member, struct member **other, const char *to)
 {
 	domain_begin();
 	cgroup_make("a");
 	cgroup_make("b");
+	cgroup_make("c");
 	*member = member_start(0, "a");
 	*other = member_start(1, "a");
 	ksm_settle();
 	expect_together(*member, *other);
 	ksm_stop();
 	cgroup_move((*member)->child.pid, "b");
-	cgroup_move((*other)->child.pid, "b");
+	cgroup_move((*other)->child.pid, to);
 	ksm_expect("rmdir", cgroup_remove("a"), 0);
-	/* Until nothing is to be done because of the removal. */
-	sleep(3);
-	expect_together(*member, *other);
 }
 
-static void removal_before_exit(void)
+static bool nothing_known(void *unused)
+{
+	return !ksm_get("pages_shared") && !ksm_get("pages_unshared");
+}
+
+static void removal_after_move(void)
 {
 	struct member *a, *b;
 
-	remove_behind(&a, &b);
+	remove_behind(&a, &b, "c");
+	ksm_check(ksm_poll(nothing_known, NULL), "the domain goes while both live");
+	expect_apart(a, b);
+	ksm_expect_figures(0, 0, 0);
+	ksm_expect("pages_sharing", cgroup_stat("b", "pages_sharing"), 0);
 	ksm_child_kill(&a->child);
 	ksm_child_kill(&b->child);
-	ksm_check(ksm_poll(none_dying, NULL), "the cgroup goes with its last process");
-	ksm_expect_figures(0, 0, 0);
+	ksm_check(ksm_poll(none_dying, NULL), "the cgroup goes with its last page");
 }
 
-static void removal_before_request(void)
+/* Once as soon as the cgroup is removed, and again after its domain has gone. */
+static void removal_and_request(void)
 {
 	struct member *a, *b;
+	unsigned int i;
 
-	remove_behind(&a, &b);
-	member_merge_now(a);
-	member_merge_now(b);
-	expect_together(a, b);
-	ksm_expect_figures(PAGES, PAGES, 0);
+	remove_behind(&a, &b, "b");
+	for (i = 0; i < 2; i++) {
+		member_merge_now(a);
+		member_merge_now(b);
+		expect_together(a, b);
+		ksm_expect_figures(PAGES, PAGES, 0);
+		sleep(3);
+	}
 	/* What the two have faulted in before stays charged to the former cgroup. */
 	ksm_child_kill(&a->child);
 	ksm_child_kill(&b->child);
-	ksm_check(ksm_poll(none_dying, NULL), "the cgroup goes when its domain is left");
+	ksm_check(ksm_poll(none_dying, NULL), "the cgroup goes with its last page");
+}
+
+/* Of two processes, whether none of their pages is the same any more. */
+static bool are_apart(void *arg)
+{
+	struct member **both = arg;
+
+	member_report(both[0]);
+	ksm_child_step(&both[1]->child);
+	return both[0]->pfns[0] != both[1]->pfns[0];
+}
+
+/* ksmd has not come to the child, so it is in no domain yet. */
+static void removal_after_fork(void)
+{
+	struct member *both[2];
+
+	domain_begin();
+	cgroup_make("a");
+	cgroup_make("b");
+	cgroup_make("c");
+	both[0] = member_self("a");
+	ksm_stop();
+	both[1] = member_fork(1, "b");
+	ksm_check(!are_apart(both), "parent and child share pages");
+	cgroup_move(getpid(), "c");
+	ksm_expect("rmdir", cgroup_remove("a"), 0);
+	ksm_check(ksm_poll(are_apart, both), "both get copies");
+	ksm_expect_figures(0, 0, 0);
+}
+
+static long pages_known(void)
+{
+	return ksm_get("pages_shared") + ksm_get("pages_sharing") + ksm_get("pages_unshared");
+}
+
+static void run_many_pages(struct ksm_child *self, void *arg)
+{
+	char *area;
+
+	cgroup_move(getpid(), "a");
+	area = ksm_map_mergeable(2 * MANY_PAGES);
+	ksm_fill_unique(area, MANY_PAGES, SEED);
+	ksm_fill_unique(area + MANY_PAGES * psize(), MANY_PAGES, SEED);
+	ksm_child_pause(self);
+}
+
+/*
+ * The pages of a process that has exited are forgotten. A write to run waits for
+ * ksm.lock. If it comes to its turn while some of the pages are known, the lock was
+ * released on the way.
+ */
+static void removal_in_pieces(void)
+{
+	struct ksm_child child;
+	unsigned int pieces = 0;
+	long known, last, end;
+
+	domain_begin();
+	cgroup_make("a");
+	ksm_child_start(&child, run_many_pages, NULL);
+	ksm_child_wait(&child);
+	ksm_settle();
+	ksm_stop();
+	last = pages_known();
+	ksm_expect("pages known", last, 2 * MANY_PAGES);
+	ksm_child_kill(&child);
+	ksm_expect("rmdir", cgroup_remove("a"), 0);
+	for (end = ksm_now_ms() + KSM_PATIENCE_MS; last; last = known) {
+		ksm_check(ksm_now_ms() < end, "all pages are forgotten");
+		ksm_set("run", 0);
+		known = pages_known();
+		pieces += known && known < last;
+	}
+	ksft_print_msg("%u writes to run came between\n", pieces);
+	ksm_check(pieces >= LEAST_PIECES, "ksm.lock is released on the way");
+	ksm_check(ksm_poll(none_dying, NULL), "the cgroup goes");
 }
 
 static long inode_of(const char *cgroup)
@@ -330,8 +422,10 @@ static const struct ksm_case cases[] = {
 	{ "memory.ksm.group takes 0 and 1", values_of_group },
 	{ "a removed cgroup goes", removal },
 	{ "a removed cgroup goes while ksmd is stopped", removal_while_stopped },
-	{ "a removed cgroup goes with processes that had moved away", removal_before_exit },
-	{ "a removed cgroup goes when ksm_merge empties its domain", removal_before_request },
+	{ "processes that had moved away do not keep a removed cgroup", removal_after_move },
+	{ "a removed cgroup goes beside writes to ksm_merge", removal_and_request },
+	{ "a removed cgroup leaves nothing shared after a fork", removal_after_fork },
+	{ "ksm.lock is released while pages of a removed cgroup go", removal_in_pieces },
 	{ "ksm_stat has the domain", domain_in_ksm_stat },
 	{ "memory.ksm.stat has the figures of a domain", figures_of_domains },
 	{ "memory.ksm.stat has no figures of a domain inside", figures_of_nested_domains },

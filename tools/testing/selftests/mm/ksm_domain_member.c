@@ -72,6 +72,43 @@ struct member *member_start(unsigned int i, const char *cgroup)
 	return member;
 }
 
+struct member *member_self(const char *cgroup)
+{
+	struct member *self = &members[0];
+
+	cgroup_move(getpid(), cgroup);
+	snprintf(self->cgroup, sizeof(self->cgroup), "%s", cgroup);
+	self->seed = SEED;
+	self->pages = PAGES;
+	self->same = true;
+	self->area = ksm_merged_area(PAGES, SEED);
+	return self;
+}
+
+static void run_fork(struct ksm_child *self, void *arg)
+{
+	struct member *member = arg;
+
+	cgroup_move(getpid(), member->cgroup);
+	for (;;) {
+		ksm_child_pause(self);
+		member_report(member);
+	}
+}
+
+struct member *member_fork(unsigned int i, const char *cgroup)
+{
+	struct member *member = &members[i];
+	struct ksm_child child;
+
+	*member = members[0];
+	snprintf(member->cgroup, sizeof(member->cgroup), "%s", cgroup);
+	ksm_child_start(&child, run_fork, member);
+	member->child = child;
+	ksm_child_wait(&member->child);
+	return member;
+}
+
 void member_merge_now(const struct member *member)
 {
 	char path[KSM_TEXT];
@@ -80,7 +117,7 @@ void member_merge_now(const struct member *member)
 	ksm_expect("error of ksm_merge", ksm_write_file(path, "1"), 0);
 }
 
-static size_t count_common(struct member *a, struct member *b)
+size_t count_common(struct member *a, struct member *b)
 {
 	size_t i, j, common = 0;
 

@@ -45,11 +45,17 @@ void cgroup_make_tree(void);
 struct member *member_start(unsigned int i, const char *cgroup);
 /* The function of the process. */
 void member_run(struct ksm_child *self, void *arg);
+/* Makes this process members[0], with merged pages that are all equal. */
+struct member *member_self(const char *cgroup);
+/* Makes a fork of this process members[i]. */
+struct member *member_fork(unsigned int i, const char *cgroup);
 /* Merges its pages by a write to ksm_merge. */
 void member_merge_now(const struct member *member);
 /* Checks the content of the pages, and notes where they are. */
 void member_report(struct member *member);
 
+/* Pages of the first that the second shares. */
+size_t count_common(struct member *a, struct member *b);
 void expect_apart(struct member *a, struct member *b);
 void expect_together(struct member *a, struct member *b);
 
