@@ -13,19 +13,35 @@
 
 #define MANY_PAGES	8
 
-static void two_cgroups(void)
+/* Nothing inside of a cgroup is equal. */
+static void equal_cgroups(bool across)
 {
 	struct member *a, *b;
 
 	domain_begin();
+	domain_set_across(across);
 	cgroup_make("a");
 	cgroup_make("b");
 	a = member_start(0, "a");
 	b = member_start(1, "b");
 	ksm_settle();
-	/* Nothing inside is equal. */
-	ksm_expect_figures(0, 0, 2 * PAGES);
-	expect_apart(a, b);
+	if (across) {
+		ksm_expect_figures(PAGES, PAGES, 0);
+		expect_together(a, b);
+	} else {
+		ksm_expect_figures(0, 0, 2 * PAGES);
+		expect_apart(a, b);
+	}
+}
+
+static void two_cgroups(void)
+{
+	equal_cgroups(false);
+}
+
+static void all_together(void)
+{
+	equal_cgroups(true);
 }
 
 static void merging_inside(void)
@@ -43,21 +59,6 @@ static void merging_inside(void)
 	ksm_expect_figures(PAGES + 1, PAGES + PAGES - 1, 0);
 	expect_together(a, also_a);
 	expect_apart(a, b);
-}
-
-static void all_together(void)
-{
-	struct member *a, *b;
-
-	domain_begin();
-	domain_set_across(1);
-	cgroup_make("a");
-	cgroup_make("b");
-	a = member_start(0, "a");
-	b = member_start(1, "b");
-	ksm_settle();
-	ksm_expect_figures(PAGES, PAGES, 0);
-	expect_together(a, b);
 }
 
 static int compare_pfns(const void *a, const void *b)
@@ -226,38 +227,16 @@ static void request_moves(void)
 	ksm_expect_nothing();
 }
 
-static void run_offspring(struct ksm_child *self, void *arg)
-{
-	struct member *offspring = arg;
-
-	cgroup_move(getpid(), offspring->cgroup);
-	for (;;) {
-		ksm_child_pause(self);
-		member_report(offspring);
-	}
-}
-
 /* Pages that were shared before the fork. */
 static void forked_and_moved(void)
 {
 	struct member *parent, *child;
-	struct ksm_child process;
 
 	domain_begin();
 	cgroup_make("a");
 	cgroup_make("b");
-	cgroup_move(getpid(), "a");
-	parent = &members[0];
-	child = &members[1];
-	parent->pages = PAGES;
-	parent->same = true;
-	parent->seed = SEED;
-	parent->area = ksm_merged_area(PAGES, SEED);
-	*child = *parent;
-	snprintf(child->cgroup, sizeof(child->cgroup), "b");
-	ksm_child_start(&process, run_offspring, child);
-	child->child = process;
-	ksm_child_wait(&child->child);
+	parent = member_self("a");
+	child = member_fork(1, "b");
 	ksm_settle();
 	ksm_child_step(&child->child);
 	member_report(parent);
