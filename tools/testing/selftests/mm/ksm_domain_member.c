@@ -76,7 +76,8 @@ struct member *member_self(const char *cgroup)
 {
 	struct member *self = &members[0];
 
-	cgroup_move(getpid(), cgroup);
+	if (cgroup[0])
+		cgroup_move(getpid(), cgroup);
 	snprintf(self->cgroup, sizeof(self->cgroup), "%s", cgroup);
 	self->seed = SEED;
 	self->pages = PAGES;
@@ -89,7 +90,8 @@ static void run_fork(struct ksm_child *self, void *arg)
 {
 	struct member *member = arg;
 
-	cgroup_move(getpid(), member->cgroup);
+	if (member->cgroup[0])
+		cgroup_move(getpid(), member->cgroup);
 	for (;;) {
 		ksm_child_pause(self);
 		member_report(member);

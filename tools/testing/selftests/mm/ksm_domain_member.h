@@ -45,9 +45,12 @@ void cgroup_make_tree(void);
 struct member *member_start(unsigned int i, const char *cgroup);
 /* The function of the process. */
 void member_run(struct ksm_child *self, void *arg);
-/* Makes this process members[0], with merged pages that are all equal. */
+/*
+ * Makes this process members[0], with merged pages that are all equal. With "" it stays
+ * in its cgroup.
+ */
 struct member *member_self(const char *cgroup);
-/* Makes a fork of this process members[i]. */
+/* Makes a fork of this process members[i]. With "" it stays in the cgroup of this one. */
 struct member *member_fork(unsigned int i, const char *cgroup);
 /* Merges its pages by a write to ksm_merge. */
 void member_merge_now(const struct member *member);

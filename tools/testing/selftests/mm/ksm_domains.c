@@ -250,6 +250,30 @@ static void forked_and_moved(void)
 	ksm_expect_figures(1, 2 * PAGES - 1, 0);
 }
 
+/*
+ * A move gives no copies of pages that are in swap. Whichever process reads them first,
+ * the other must not map the same.
+ */
+static void swapped_and_moved(void)
+{
+	struct member *parent, *child;
+
+	ksm_need_reclaim();
+	domain_begin();
+	cgroup_make("b");
+	parent = member_self("");
+	child = member_fork(1, "");
+	ksm_settle();
+	ksm_expect_figures(1, 2 * PAGES - 1, 0);
+	ksm_check(ksm_reclaim(parent->area, PAGES), "the shared page is swapped out");
+	cgroup_move(child->child.pid, "b");
+	ksm_passes(2);
+	member_report(parent);
+	ksm_child_step(&child->child);
+	ksm_check(ksm_is_merged(parent->area), "the page is shared again by the parent");
+	ksm_check(parent->pfns[0] != child->pfns[0], "parent and child share no page");
+}
+
 static void zero_pages_are_common(void)
 {
 	struct member *a, *b;
@@ -293,6 +317,7 @@ static const struct ksm_case cases[] = {
 	{ "a child that changes its cgroup gets copies", forked_and_moved },
 	{ "a write to ksm_merge merges inside a cgroup", request_inside },
 	{ "a write to ksm_merge gives a process that has moved copies", request_moves },
+	{ "a process that changes its cgroup gets copies of pages from swap", swapped_and_moved },
 	{ "zero pages are common", zero_pages_are_common },
 };
 
