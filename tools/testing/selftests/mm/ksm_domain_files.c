@@ -180,32 +180,44 @@ static void removal_and_request(void)
 	ksm_check(ksm_poll(none_dying, NULL), "the cgroup goes with its last page");
 }
 
-/* Of two processes, whether none of their pages is the same any more. */
-static bool are_apart(void *arg)
-{
-	struct member **both = arg;
+/**
+ * struct forked - a parent and a child that share a page
+ * @both: the parent, and the child
+ * @pfn: the page
+ */
+struct forked {
+	struct member *both[2];
+	unsigned long pfn;
+};
 
-	member_report(both[0]);
-	ksm_child_step(&both[1]->child);
-	return both[0]->pfns[0] != both[1]->pfns[0];
+static bool have_copies(void *arg)
+{
+	struct forked *forked = arg;
+
+	member_report(forked->both[0]);
+	ksm_child_step(&forked->both[1]->child);
+	return forked->both[0]->pfns[0] != forked->pfn &&
+	       forked->both[1]->pfns[0] != forked->pfn;
 }
 
 /* ksmd has not come to the child, so it is in no domain yet. */
 static void removal_after_fork(void)
 {
-	struct member *both[2];
+	struct forked forked;
 
 	domain_begin();
 	cgroup_make("a");
 	cgroup_make("b");
 	cgroup_make("c");
-	both[0] = member_self("a");
+	forked.both[0] = member_self("a");
 	ksm_stop();
-	both[1] = member_fork(1, "b");
-	ksm_check(!are_apart(both), "parent and child share pages");
+	forked.both[1] = member_fork(1, "b");
+	forked.pfn = ksm_pfn(forked.both[0]->area);
+	ksm_child_step(&forked.both[1]->child);
+	ksm_expect("page of the child", forked.both[1]->pfns[0], forked.pfn);
 	cgroup_move(getpid(), "c");
 	ksm_expect("rmdir", cgroup_remove("a"), 0);
-	ksm_check(ksm_poll(are_apart, both), "both get copies");
+	ksm_check(ksm_poll(have_copies, &forked), "both get copies");
 	ksm_expect_figures(0, 0, 0);
 }
 
