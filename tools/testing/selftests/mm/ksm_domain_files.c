@@ -15,10 +15,6 @@
 #include "ksm_common.h"
 #include "ksm_domain_member.h"
 
-#define MANY_PAGES	32768
-/* A piece that held ksm.lock to the end could be seen once, at its beginning. */
-#define LEAST_PIECES	3
-
 static void values_of_control(void)
 {
 	domain_begin();
@@ -221,54 +217,6 @@ static void removal_after_fork(void)
 	ksm_expect_figures(0, 0, 0);
 }
 
-static long pages_known(void)
-{
-	return ksm_get("pages_shared") + ksm_get("pages_sharing") + ksm_get("pages_unshared");
-}
-
-static void run_many_pages(struct ksm_child *self, void *arg)
-{
-	char *area;
-
-	cgroup_move(getpid(), "a");
-	area = ksm_map_mergeable(2 * MANY_PAGES);
-	ksm_fill_unique(area, MANY_PAGES, SEED);
-	ksm_fill_unique(area + MANY_PAGES * psize(), MANY_PAGES, SEED);
-	ksm_child_pause(self);
-}
-
-/*
- * The pages of a process that has exited are forgotten. A write to run waits for
- * ksm.lock. If it comes to its turn while some of the pages are known, the lock was
- * released on the way.
- */
-static void removal_in_pieces(void)
-{
-	struct ksm_child child;
-	unsigned int pieces = 0;
-	long known, last, end;
-
-	domain_begin();
-	cgroup_make("a");
-	ksm_child_start(&child, run_many_pages, NULL);
-	ksm_child_wait(&child);
-	ksm_settle();
-	ksm_stop();
-	last = pages_known();
-	ksm_expect("pages known", last, 2 * MANY_PAGES);
-	ksm_child_kill(&child);
-	ksm_expect("rmdir", cgroup_remove("a"), 0);
-	for (end = ksm_now_ms() + KSM_PATIENCE_MS; last; last = known) {
-		ksm_check(ksm_now_ms() < end, "all pages are forgotten");
-		ksm_set("run", 0);
-		known = pages_known();
-		pieces += known && known < last;
-	}
-	ksft_print_msg("%u writes to run came between\n", pieces);
-	ksm_check(pieces >= LEAST_PIECES, "ksm.lock is released on the way");
-	ksm_check(ksm_poll(none_dying, NULL), "the cgroup goes");
-}
-
 static long inode_of(const char *cgroup)
 {
 	struct stat st;
@@ -437,7 +385,6 @@ static const struct ksm_case cases[] = {
 	{ "processes that had moved away do not keep a removed cgroup", removal_after_move },
 	{ "a removed cgroup goes beside writes to ksm_merge", removal_and_request },
 	{ "a removed cgroup leaves nothing shared after a fork", removal_after_fork },
-	{ "ksm.lock is released while pages of a removed cgroup go", removal_in_pieces },
 	{ "ksm_stat has the domain", domain_in_ksm_stat },
 	{ "memory.ksm.stat has the figures of a domain", figures_of_domains },
 	{ "memory.ksm.stat has no figures of a domain inside", figures_of_nested_domains },
