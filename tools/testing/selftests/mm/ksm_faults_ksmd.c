@@ -3,7 +3,8 @@
  * Want of memory in ksmd. The first allocation of a few passes fails, then the
  * second, and so on until there is none left to fail; or many do, at intervals and
  * by chance. Nobody is told, memory holds what was written, and once there is
- * memory again everything merges, to the exact count.
+ * memory again everything merges, to the exact count. A process that writes to
+ * ksm_merge is told.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -367,6 +368,42 @@ static void all_of_ksmd(void)
 	expect_failed(inject_count("failslab"));
 }
 
+static int merge_now(void)
+{
+	return -ksm_write_file("/proc/self/ksm_merge", "1");
+}
+
+/* The writer merges in place of ksmd, and is told. */
+static enum outcome try_merge_now(unsigned int nth)
+{
+	enum outcome outcome;
+
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+	ksm_stop();
+	inject(nth);
+	outcome = inject_judge("ksm_merge", merge_now(), ENOMEM);
+	check_work();
+	if (outcome == REFUSED)
+		ksm_expect("a write with memory", merge_now(), 0);
+	ksm_expect_figures(WORK_CONTENTS, WORK_PAGES - WORK_ALONE - WORK_CONTENTS,
+			   WORK_ALONE);
+	check_work();
+	return outcome;
+}
+
+static void merged_now(void)
+{
+	inject_nothing();
+	map_work();
+	inject_each(try_merge_now);
+	/* Leaves, nodes, rmap_items; a failure of any of these is told. */
+	ksm_check(outcomes[REFUSED] >= ARRAY_SIZE(leaf_pages) + WORK_CONTENTS +
+		  WORK_PAGES - WORK_ALONE, "each allocation of the writer fails");
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+}
+
 static const struct ksm_case cases[] = {
 	{ "pages that are new to ksmd", new_pages },
 	{ "pages beside those that ksmd knows", more_pages },
@@ -377,6 +414,7 @@ static const struct ksm_case cases[] = {
 	{ "one in three of the objects of KSM", one_in_three },
 	{ "objects of KSM by chance", by_chance },
 	{ "all that ksmd allocates", all_of_ksmd },
+	{ "a write to ksm_merge, one failure at a time", merged_now },
 };
 
 int main(void)
