@@ -133,11 +133,12 @@ struct ksm_mm_slot *ksm_slots_claim(struct ksm_slots *slots, struct mm_struct *m
 }
 
 /**
- * ksm_slots_claim_left - keep passes off an mm whose domain may be that of a removed cgroup
+ * ksm_slots_claim_left - claim an mm that may be in the domain of a removed cgroup
  * @slots: the slots
  * @after: a slot that the caller has claimed, or NULL
  *
- * Before its first visit, an mm may map shared pages of any domain.
+ * An mm without a domain is claimed, too: before its first visit, a fork may map shared
+ * pages of any domain.
  *
  * Context: under ksm.lock; no pass is under way.
  * Return: the first such slot behind @after, or of all for NULL, with a reference to its

@@ -35,7 +35,7 @@
  * @nr: elements of @at in use
  * @at: PTEs that map shared pages, each page with a reference
  * @nr_spare: elements of @spare in use
- * @spare: allocated for copies; the elements not in use are NULL
+ * @spare: pages allocated for copies; elements that are not in use are NULL
  */
 struct ksm_unmerge {
 	struct vm_area_struct *vma;
@@ -133,8 +133,8 @@ static bool maps_zero_page(const struct ksm_replacement *at)
 }
 
 /*
- * One call for all pages takes a third of the instructions.  It goes by the memory policy
- * of the task, so a VMA that has one of its own gets its pages one by one.
+ * One call for all pages takes fewer instructions.  It uses the memory policy of the task.
+ * So the pages of a VMA with a policy of its own are allocated one by one.
  */
 static void fill_spare(struct ksm_unmerge *piece)
 {
@@ -149,7 +149,7 @@ static void fill_spare(struct ksm_unmerge *piece)
 								   piece->spare);
 }
 
-/* An array that is filled again must not hold pages: the allocator keeps them. */
+/* The bulk allocator fills only elements that are NULL, so a taken page is removed. */
 static struct page *take_spare(struct ksm_unmerge *piece)
 {
 	struct page *page = piece->spare[--piece->nr_spare];

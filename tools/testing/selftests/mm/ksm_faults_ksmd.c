@@ -68,12 +68,17 @@ static void check_work(void)
 			ksm_fail("page %u no longer holds what was written", i);
 }
 
-static void expect_work_merged(void)
+static void expect_work_figures(void)
 {
-	ksm_settle();
 	check_work();
 	ksm_expect_figures(WORK_CONTENTS, WORK_PAGES - WORK_ALONE - WORK_CONTENTS,
 			   WORK_ALONE);
+}
+
+static void expect_work_merged(void)
+{
+	ksm_settle();
+	expect_work_figures();
 }
 
 /* What passes without memory have left can be unmerged, or be gone on with. */
@@ -386,9 +391,7 @@ static enum outcome try_merge_now(unsigned int nth)
 	check_work();
 	if (outcome == REFUSED)
 		ksm_expect("a write with memory", merge_now(), 0);
-	ksm_expect_figures(WORK_CONTENTS, WORK_PAGES - WORK_ALONE - WORK_CONTENTS,
-			   WORK_ALONE);
-	check_work();
+	expect_work_figures();
 	return outcome;
 }
 
