@@ -273,6 +273,7 @@ static long torment(long seconds)
 {
 	long begin = ksm_now_ms(), end = begin + seconds * 1000;
 	long next = 0, census = begin + CENSUS_MS;
+	bool unmerge = false;
 	struct dice dice;
 
 	dice_init(&dice, first_seed, 1);
@@ -285,7 +286,9 @@ static long torment(long seconds)
 		samples++;
 		samples_with_domains += torture_has_domains();
 		if (ksm_now_ms() > census) {
-			torture_census(chance(&dice, 50));
+			/* Every second one, so that domains begin or end soon. */
+			unmerge = !unmerge;
+			torture_census(unmerge);
 			census = ksm_now_ms() + CENSUS_MS;
 		}
 		if (ksm_now_ms() > next) {
@@ -425,6 +428,7 @@ static const struct {
 	[COUNT_MOVES] = { "moves to another cgroup", 20 },
 	[COUNT_REMOVED] = { "cgroups removed", 1 },
 	[COUNT_APART] = { "times that no domain had a page of another", 1 },
+	[COUNT_TOGETHER] = { "times that cgroups of one domain shared a page", 1 },
 	[COUNT_COMPARED] = { "mappings compared for that", 100 },
 	[COUNT_MERGED_NOW] = { "processes merged by a write to ksm_merge", 10 },
 	[COUNT_INTERRUPTED] = { "such writes that a signal ended", 0 },

@@ -39,7 +39,7 @@ static const char *const parents[] = { DOMAINS "/g", DOMAINS "/g/h" };
 /**
  * struct mapping - a PTE that maps an anonymous page
  * @pfn: the page
- * @domain: ksm_domain of the process
+ * @domain: ksm_domain of the process, or its cgroup while there is one domain
  * @pid: the process
  */
 struct mapping {
@@ -77,20 +77,30 @@ static const char *any_cgroup_or_limited(struct dice *from)
 	return chance(from, 20) ? limited[roll(from, ARRAY_SIZE(limited))] : any_cgroup(from);
 }
 
-static bool may_move(pid_t pid)
+/* "0::/" and the path of the cgroup. */
+static bool cgroup_line(pid_t pid, char *line, size_t size)
 {
-	char path[64], text[256];
-	ssize_t size;
-	unsigned int i;
+	char path[64];
+	ssize_t length;
 
 	snprintf(path, sizeof(path), "/proc/%d/cgroup", pid);
-	size = ksm_read_file(path, text, sizeof(text) - 1);
-	if (size <= 0)
+	length = ksm_read_file(path, line, size - 1);
+	if (length <= 0)
 		return false;
-	text[size] = '\0';
-	text[strcspn(text, "\n")] = '\0';
+	line[length] = '\0';
+	line[strcspn(line, "\n")] = '\0';
+	return !strncmp(line, "0::/", 4);
+}
+
+static bool may_move(pid_t pid)
+{
+	char line[192];
+	unsigned int i;
+
+	if (!cgroup_line(pid, line, sizeof(line)))
+		return false;
 	for (i = 0; i < ARRAY_SIZE(limited); i++)
-		if (!strncmp(text, "0::/", 4) && !strcmp(text + 4, limited[i]))
+		if (!strcmp(line + 4, limited[i]))
 			return false;
 	return true;
 }
@@ -320,20 +330,41 @@ static void add_process(struct mappings *all, const struct mapping *process)
 	close(pagemap);
 }
 
-static void add_processes(struct mappings *all)
+static bool read_domain(struct mapping *process)
+{
+	char value[32];
+
+	if (!ksm_stat_text(process->pid, "ksm_domain", value, sizeof(value)))
+		return false;
+	process->domain = strtol(value, NULL, 10);
+	return true;
+}
+
+/* A cgroup that has been removed has no number. */
+static bool read_cgroup(struct mapping *process)
+{
+	char path[256], line[192];
+	struct stat stats;
+
+	if (!cgroup_line(process->pid, line, sizeof(line)))
+		return false;
+	snprintf(path, sizeof(path), CGROUP "%s", line + 4);
+	if (stat(path, &stats))
+		return false;
+	process->domain = stats.st_ino;
+	return true;
+}
+
+static void add_processes(struct mappings *all, bool (*read)(struct mapping *process))
 {
 	DIR *proc = opendir("/proc");
 	struct dirent *entry;
-	char value[32];
 
 	while (proc && (entry = readdir(proc))) {
 		struct mapping process = { .pid = atoi(entry->d_name) };
 
-		if (process.pid <= 0 ||
-		    !ksm_stat_text(process.pid, "ksm_domain", value, sizeof(value)))
-			continue;
-		process.domain = strtol(value, NULL, 10);
-		add_process(all, &process);
+		if (process.pid > 0 && read(&process))
+			add_process(all, &process);
 	}
 	if (proc)
 		closedir(proc);
@@ -371,26 +402,30 @@ static const struct mapping *find_conflict(const struct mappings *all)
 
 /*
  * All processes are stopped, and ksmd has visited each of them since. So a process that
- * has moved is in its new domain.
+ * has moved is in its new domain. While there is one domain, pages of several cgroups
+ * are found in the same way: this shows that a conflict would be seen.
  */
 bool torture_domains_apart(char *text, size_t size)
 {
+	const bool domains = torture_has_domains();
 	const struct mapping *conflict;
 	struct mappings all = { };
 	bool apart;
 
-	if (!torture_has_domains() || !torture->flag_trusted)
+	if (!torture->flag_trusted)
 		return true;
-	add_processes(&all);
+	add_processes(&all, domains ? read_domain : read_cgroup);
 	qsort(all.at, all.nr, sizeof(*all.at), compare_mappings);
 	conflict = find_conflict(&all);
-	apart = !conflict;
-	if (conflict)
+	apart = !domains || !conflict;
+	if (!apart)
 		snprintf(text, size, "pfn %lx is mapped by %d of domain %ld and %d of domain %ld",
 			 conflict[0].pfn, conflict[0].pid, conflict[0].domain,
 			 conflict[1].pid, conflict[1].domain);
-	else
+	else if (domains)
 		torture_count(COUNT_APART);
+	else if (conflict)
+		torture_count(COUNT_TOGETHER);
 	__atomic_fetch_add(&torture->counts[COUNT_COMPARED], all.nr, __ATOMIC_RELAXED);
 	free(all.at);
 	return apart;
