@@ -2,6 +2,9 @@
 /*
  * What domains cost: 1,000 processes of 100 unique pages, each in a cgroup of its own,
  * are scanned in one domain and then in 1,000.
+ *
+ * For how long the work item keeps others waiting that empties the domain of a removed
+ * cgroup, while ksmd is stopped.
  */
 
 #define _GNU_SOURCE
@@ -12,6 +15,7 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "guest-bench.h"
@@ -19,6 +23,8 @@
 #define CGROUP		"/sys/fs/cgroup/"
 #define DOMAINS		1000
 #define DOMAIN_PAGES	100UL
+/* Shared pages, each of which is mapped twice. */
+#define REMOVED_PAGES	150000UL
 
 static void write_text(const char *path, const char *text)
 {
@@ -26,6 +32,14 @@ static void write_text(const char *path, const char *text)
 
 	if (!file || fputs(text, file) < 0 || fclose(file))
 		die("cannot write to %s: %s", path, strerror(errno));
+}
+
+static void mount_cgroups(void)
+{
+	mkdir(CGROUP, 0755);
+	if (mount("cgroup2", CGROUP, "cgroup2", 0, NULL) && errno != EBUSY)
+		die("cannot mount cgroup2: %s", strerror(errno));
+	write_text(CGROUP "cgroup.subtree_control", "+memory");
 }
 
 static void make_cgroup(unsigned int nr)
@@ -37,37 +51,67 @@ static void make_cgroup(unsigned int nr)
 		die("cannot make %s: %s", path, strerror(errno));
 }
 
-static void live_in_cgroup(unsigned int nr, int *ready)
+static void remove_cgroup(unsigned int nr)
 {
 	char path[100];
 
+	snprintf(path, sizeof(path), CGROUP "d%u", nr);
+	if (rmdir(path))
+		die("cannot remove %s: %s", path, strerror(errno));
+}
+
+/* @pid is 0 for this process. */
+static void enter_cgroup(unsigned int nr, pid_t pid)
+{
+	char path[100], text[20];
+
 	snprintf(path, sizeof(path), CGROUP "d%u/cgroup.procs", nr);
-	write_text(path, "0");
+	snprintf(text, sizeof(text), "%d", pid);
+	write_text(path, text);
+}
+
+static int *make_ready(void)
+{
+	int *ready = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			  -1, 0);
+
+	if (ready == MAP_FAILED)
+		die("no shared memory: %s", strerror(errno));
+	return ready;
+}
+
+static void live_in_cgroup(unsigned int nr, unsigned long pages, unsigned long group,
+			   int *ready)
+{
+	enter_cgroup(nr, 0);
 	seed_rnd(1 + nr);
-	map_groups(DOMAIN_PAGES, 1);
+	map_groups(pages, group);
 	__atomic_fetch_add(ready, 1, __ATOMIC_RELAXED);
 	for (;;)
 		pause();
 }
 
+static pid_t start_in_cgroup(unsigned int nr, unsigned long pages, unsigned long group,
+			     int *ready)
+{
+	pid_t pid;
+
+	make_cgroup(nr);
+	pid = fork();
+	if (pid < 0)
+		die("fork: %s", strerror(errno));
+	if (!pid)
+		live_in_cgroup(nr, pages, group, ready);
+	return pid;
+}
+
 static void start_processes(void)
 {
-	int *ready = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-			  -1, 0);
+	int *ready = make_ready();
 	unsigned int i;
 
-	if (ready == MAP_FAILED)
-		die("no shared memory: %s", strerror(errno));
-	for (i = 0; i < DOMAINS; i++) {
-		pid_t pid;
-
-		make_cgroup(i);
-		pid = fork();
-		if (pid < 0)
-			die("fork: %s", strerror(errno));
-		if (!pid)
-			live_in_cgroup(i, ready);
-	}
+	for (i = 0; i < DOMAINS; i++)
+		start_in_cgroup(i, DOMAIN_PAGES, 1, ready);
 	while (__atomic_load_n(ready, __ATOMIC_RELAXED) < DOMAINS)
 		usleep(10000);
 }
@@ -105,10 +149,7 @@ static void bench_domains(const char *name)
 {
 	double one, many, metadata, slab, metadata_many, slab_many;
 
-	mkdir(CGROUP, 0755);
-	if (mount("cgroup2", CGROUP, "cgroup2", 0, NULL) && errno != EBUSY)
-		die("cannot mount cgroup2: %s", strerror(errno));
-	write_text(CGROUP "cgroup.subtree_control", "+memory");
+	mount_cgroups();
 	start_processes();
 	one = scan(1, &metadata, &slab);
 	many = scan(0, &metadata_many, &slab_many);
@@ -119,7 +160,66 @@ static void bench_domains(const char *name)
 	result("domains/slab", (slab_many - slab) / DOMAINS);
 }
 
+/* A process whose pages are merged. Then ksmd is stopped. */
+static pid_t start_merged(unsigned int nr)
+{
+	int *ready = make_ready();
+	pid_t pid = start_in_cgroup(nr, 2 * REMOVED_PAGES, 2, ready);
+
+	while (!__atomic_load_n(ready, __ATOMIC_RELAXED))
+		usleep(10000);
+	set_knob("run", 1);
+	wait_for_sharing(REMOVED_PAGES);
+	set_knob("run", 0);
+	return pid;
+}
+
+static void end_process(pid_t pid)
+{
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+}
+
+/* The longest wait of a write to run until the domain has no shared page any more. */
+static double wait_until_empty(void)
+{
+	double longest = 0;
+
+	while (knob("pages_shared")) {
+		double began;
+
+		usleep(1000 + rnd() % 1000);
+		began = now();
+		set_knob("run", 0);
+		began = now() - began;
+		if (began > longest)
+			longest = began;
+	}
+	return longest;
+}
+
+static void bench_removed(const char *name)
+{
+	pid_t pid;
+
+	(void)name;
+	mount_cgroups();
+	set_knob("merge_across_cgroups", 0);
+	set_knob("pages_to_scan", 100000);
+	pid = start_merged(0);
+	end_process(pid);
+	remove_cgroup(0);
+	result("removed/exited", wait_until_empty());
+	pid = start_merged(1);
+	make_cgroup(2);
+	enter_cgroup(2, pid);
+	remove_cgroup(1);
+	result("removed/moved", wait_until_empty());
+	end_process(pid);
+}
+
 const struct workload domain_workloads[] = {
 	{ "domains", bench_domains },
+	{ "removed", bench_removed },
 	{ }
 };
