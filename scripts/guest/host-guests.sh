@@ -156,8 +156,8 @@ merged_pages()
 	[ "$(merging "$1")" -ge "$2" ]
 }
 
-# define NAME MIB [PARAMETERS [MEMORYBACKING]]: a guest of libvirt with a balloon
-# and a free slot for a DIMM.
+# define NAME MIB [PARAMETERS [MEMORYBACKING [RESOURCE]]]: a guest of libvirt with a
+# balloon and a free slot for a DIMM.
 define()
 {
 	cat > "$RUN/$1.xml" << END
@@ -166,6 +166,7 @@ define()
   <maxMemory slots='2' unit='MiB'>1024</maxMemory>
   <memory unit='MiB'>$2</memory>
   <memoryBacking>${4:-}</memoryBacking>
+  ${5:-}
   <vcpu>1</vcpu>
   <os>
     <type arch='x86_64' machine='pc'>hvm</type>

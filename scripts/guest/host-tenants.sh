@@ -3,9 +3,15 @@
 # shellcheck disable=SC2016	# these are variables of Perl
 # shellcheck disable=SC2154	# host-tests sets KSM and RUN
 #
-# Part of host-tests: guests and containers of several tenants.
+# Part of host-tests: guests and containers of several tenants, with the commands
+# and files of the guide.
 
 CGROUPS=/sys/fs/cgroup
+UNITS=/run/systemd/system
+GUIDE=/opt/ksm/guide.rst
+# For Perl: 8192 pages of one content. Without quotes and dollars, so that it fits in a
+# unit and in JSON.
+PROGRAM='push @pages, pack(q(A4096), q(the same)) x 8192; sleep 10000'
 CONTAINERS=$CGROUPS/host-containers
 
 # The frames of shared pages that a process maps.
@@ -47,17 +53,22 @@ domain_of()
 	sed -n 's/^ksm_domain //p' "/proc/$1/ksm_stat"
 }
 
-# The directory that holds the cgroups of two processes.
-common_cgroup()
+# guide_has START [MORE]: the line of an example in the guide that begins so, and so many
+# more lines.
+guide_has()
 {
-	local first second
+	grep -m 1 -A "${2:-0}" -- "^	$1" "$GUIDE" | cut -c 2- | grep . ||
+		why "the guide has no example with \"$1\""
+}
 
-	first=$(sed -n 's/^0:://p' "/proc/$1/cgroup")
-	second=$(sed -n 's/^0:://p' "/proc/$2/cgroup")
-	while [[ $second/ != "$first"/* ]]; do
-		first=${first%/*}
-	done
-	printf '%s' "$CGROUPS$first"
+# guide_runs COMMAND: runs the command of the guide that begins so.
+guide_runs()
+{
+	local command
+
+	command=$(guide_has "# $1") || return 1
+	printf '%s\n' "$command" | show
+	bash -c "${command#\# }" 2>&1 | show
 }
 
 # isolate 0|1: nothing may be shared while it changes.
@@ -68,21 +79,37 @@ isolate()
 	ksm-apply --quiet
 }
 
+# end_tenants SLICE
 end_tenants()
 {
 	end_guests
 	isolate 1
+	systemctl disable --quiet "ksm-group@$1.service"
+	systemctl stop "$1.slice" 2> /dev/null || true
+}
+
+# Start the slice anew, as after a boot, with a guest in it.
+slice_holds()
+{
+	end_guests
+	systemctl stop machine-customer1.slice
+	[ ! -e "$1" ] || why "$1 is there without its slice"
+	begin_guests
+	define one 64 '' '' "$2"
+	within 20 grep -q 1 "$1/memory.ksm.group" ||
+		why "$1 is no group after it has started anew"
 }
 
 guests_isolated()
 {
-	local one other group
+	local one other partition group=$CGROUPS/machine.slice/machine-customer1.slice
 
-	trap end_tenants EXIT
+	trap 'end_tenants machine-customer1' EXIT
 	begin_guests
 	isolate 0
-	define one 64
-	define other 64
+	partition=$(guide_has '<resource>' 2)
+	define one 64 '' '' "$partition"
+	define other 64 '' '' "$partition"
 	goes_on one
 	goes_on other
 	one=$(pid_of one)
@@ -93,17 +120,69 @@ guests_isolated()
 		"$(domain_of "$other")" "$(frames_of_both "$one" "$other")"
 	[ "$(domain_of "$one")" != "$(domain_of "$other")" ] || why "both guests are in one domain"
 	[ "$(frames_of_both "$one" "$other")" = 0 ] || why "the guests share pages"
-	group=$(common_cgroup "$one" "$other")
-	printf '# %s\n' "$group"
-	echo 1 > "$group/memory.ksm.group" || why "$group cannot be a group"
+	guide_runs 'systemctl enable --now ksm-group@machine-customer1' ||
+		why "$group cannot be a group"
 	within 120 share_frames "$one" "$other" 100 || why "the guests of a group do not share pages"
 	printf '# in a group: domains %s and %s, %s frames of both\n' "$(domain_of "$one")" \
 		"$(domain_of "$other")" "$(frames_of_both "$one" "$other")"
 	goes_on one
-	echo 0 > "$group/memory.ksm.group"
+	slice_holds "$group" "$partition"
 }
 
-# A container with the files of this machine. Its program does not ask for merging.
+# Two programs in scopes of a slice, as Proxmox VE starts its guests. The slice is empty
+# when it becomes a group.
+scopes_grouped()
+{
+	local name one other
+
+	trap 'end_tenants qemu' EXIT
+	mkdir -p "$RUN"
+	isolate 0
+	guide_runs 'systemctl enable --now ksm-group@qemu' || why "qemu.slice cannot be a group"
+	head -c 8M /dev/urandom > "$SAME"
+	for name in 100 101; do
+		begin $name systemd-run --quiet --scope --slice=qemu --unit=$name \
+			ksmrun perl -e "$PERL load('$SAME', 8 << 20); sleep 10000"
+	done
+	one=$(cat "$RUN/100.pid")
+	other=$(cat "$RUN/101.pid")
+	within 60 share_frames "$one" "$other" 2000 ||
+		why "the scopes do not share pages: $(cat "$RUN/100.out")"
+	printf '# %s and %s in domain %s, %s frames of both\n' "$(cat "/proc/$one/cgroup")" \
+		"$(cat "/proc/$other/cgroup")" "$(domain_of "$one")" "$(frames_of_both "$one" "$other")"
+	[ "$(domain_of "$one")" = "$(stat -c %i "$CGROUPS/qemu.slice")" ] || why "qemu.slice is no domain"
+	end_guests
+	sleep 2
+	grep -q 1 "$CGROUPS/qemu.slice/memory.ksm.group" || why "qemu.slice is no group once it is empty"
+}
+
+end_service()
+{
+	systemctl stop host-service
+	rm -r $UNITS/host-service.service*
+	systemctl daemon-reload
+}
+
+service_merges()
+{
+	local unit=host-service.service post action
+
+	post=$(guide_has ExecStartPost=)
+	trap end_service EXIT
+	mkdir -p $UNITS/$unit.d
+	printf '[Service]\nExecStart=perl -e "%s"\n' "$PROGRAM" > $UNITS/$unit
+	printf '[Service]\n%s\n' "$post" > $UNITS/$unit.d/override.conf
+	systemctl daemon-reload
+	for action in start restart; do
+		systemctl $action $unit ||
+			why "no $action of the service: $(journalctl -o cat -u $unit | tail -n 1)"
+		within 60 merged_pages "$(systemctl show -P MainPID $unit)" 8000 ||
+			why "the service does not merge after its $action"
+	done
+	systemctl show -P ExecStartPost $unit | show
+}
+
+# A container with the files of this machine.
 container()
 {
 	local dir=$RUN/$1
@@ -112,7 +191,7 @@ container()
 	mount --bind / "$dir/rootfs"
 	runc spec --bundle "$dir"
 	sed -i -e 's/"terminal": true/"terminal": false/' -e 's,"linux": {,&"cgroupsPath": "/host-containers/'"$1"'"\,,' \
-		-e "s/\"sh\"/\"perl\", \"-e\", \"\$m = pack('A4096', 'the same') x 8192; sleep 10000\"/" \
+		-e "s/\"sh\"/\"perl\", \"-e\", \"$PROGRAM\"/" \
 		"$dir/config.json"
 	runc run --detach --pid-file "$RUN/$1.pid" --bundle "$dir" "$1" \
 		< /dev/null > "$dir/out" 2>&1 || why "runc does not start $1: $(tail -n 1 "$dir/out")"
@@ -149,4 +228,43 @@ containers_merge()
 	show < $CONTAINERS/memory.ksm.stat
 	ksmrun --cgroup $CONTAINERS off
 	within 60 unmerged "$(cat "$RUN/first.pid")" || why "the first container is merged still"
+}
+
+end_docker()
+{
+	docker rm --force first second > /dev/null 2>&1 || true
+	systemctl stop docker.service docker.socket containerd.service
+	systemctl disable --quiet ksm-merge@containers.service
+	systemctl stop containers.slice 2> /dev/null || true
+	ksm-apply --quiet
+}
+
+# docker_container NAME: with the files of this machine; its image has only links to /usr.
+docker_container()
+{
+	docker run --detach --network=none --name "$1" --volume /usr:/usr:ro host-image \
+		perl -e "$PROGRAM" > /dev/null || why "Docker does not start $1"
+}
+
+# Docker starts without a bridge, for which the small kernel has no modules.
+docker_merges()
+{
+	local name pid
+
+	trap end_docker EXIT
+	guide_has '{ "cgroup-parent"' > /etc/docker/daemon.json
+	printf 'DOCKER_OPTS="--bridge=none --iptables=false --ip-forward=false"\n' > /etc/default/docker
+	systemctl start docker.service ||
+		why "Docker does not start: $(journalctl -o cat -u docker | grep -i fail | tail -n 1)"
+	tar -C / -c bin lib lib64 | docker import - host-image > /dev/null
+	guide_runs 'systemctl enable --now ksm-merge@containers' || why "containers.slice cannot be merged"
+	systemctl stop containers.slice
+	docker_container first
+	docker_container second
+	for name in first second; do
+		pid=$(docker inspect --format '{{.State.Pid}}' $name)
+		show < "/proc/$pid/cgroup"
+		within 60 merged_pages "$pid" 8000 || why "the $name container of Docker does not merge"
+	done
+	show < $CGROUPS/containers.slice/memory.ksm.stat
 }
