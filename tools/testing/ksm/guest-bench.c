@@ -35,6 +35,7 @@ static const struct workload *const lists[] = {
 	thp_workloads,
 	disk_workloads,
 	domain_workloads,
+	guess_workloads,
 };
 
 #define NR_LISTS	(sizeof(lists) / sizeof(*lists))

@@ -30,6 +30,7 @@ extern const struct workload share_workloads[];
 extern const struct workload thp_workloads[];
 extern const struct workload disk_workloads[];
 extern const struct workload domain_workloads[];
+extern const struct workload guess_workloads[];
 
 /* guest-common.c: prints a message and ends the program */
 void die(const char *format, ...);
