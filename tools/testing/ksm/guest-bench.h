@@ -50,6 +50,13 @@ int find_ksmd(void);
 double ksmd_work(void);
 double now(void);
 
+/* Pauses for 1 to 2 ms, then tells how long a write of @value to run takes. */
+double time_write_to_run(long value);
+
+/* Starts a process, and waits until it calls tell() with what it is passed. */
+void start_process(void (*run)(int told));
+void tell(int told);
+
 void result(const char *name, double value);
 
 /* Memory.  The map functions return memory that is populated and mergeable. */

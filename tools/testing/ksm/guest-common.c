@@ -5,11 +5,13 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -137,6 +139,43 @@ double now(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return ts.tv_sec * 1e9 + ts.tv_nsec;
+}
+
+double time_write_to_run(long value)
+{
+	double began;
+
+	usleep(1000 + rnd() % 1000);
+	began = now();
+	set_knob("run", value);
+	return now() - began;
+}
+
+void start_process(void (*run)(int told))
+{
+	int told[2];
+	pid_t pid;
+	char byte;
+
+	if (pipe(told))
+		die("pipe: %s", strerror(errno));
+	pid = fork();
+	if (pid < 0)
+		die("fork: %s", strerror(errno));
+	if (!pid) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(told[0]);
+		run(told[1]);
+	}
+	close(told[1]);
+	if (read(told[0], &byte, 1) != 1)
+		die("a process has ended early");
+}
+
+void tell(int told)
+{
+	if (write(told, "", 1) != 1)
+		die("write: %s", strerror(errno));
 }
 
 void result(const char *name, double value)

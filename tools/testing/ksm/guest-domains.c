@@ -3,7 +3,7 @@
  * What domains cost: 1,000 processes of 100 unique pages, each in a cgroup of its own,
  * are scanned in one domain and then in 1,000.
  *
- * For how long the work item keeps others waiting that empties the domain of a removed
+ * How long a write to run waits for the work item that empties the domain of a removed
  * cgroup, while ksmd is stopped.
  */
 
@@ -160,7 +160,7 @@ static void bench_domains(const char *name)
 	result("domains/slab", (slab_many - slab) / DOMAINS);
 }
 
-/* A process whose pages are merged. Then ksmd is stopped. */
+/* Starts a process, merges its pages, and stops ksmd. */
 static pid_t start_merged(unsigned int nr)
 {
 	int *ready = make_ready();
@@ -186,14 +186,10 @@ static double wait_until_empty(void)
 	double longest = 0;
 
 	while (knob("pages_shared")) {
-		double began;
+		const double wait = time_write_to_run(0);
 
-		usleep(1000 + rnd() % 1000);
-		began = now();
-		set_knob("run", 0);
-		began = now() - began;
-		if (began > longest)
-			longest = began;
+		if (wait > longest)
+			longest = wait;
 	}
 	return longest;
 }

@@ -1,14 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How fast a process can test guesses about the memory of another one in its domain.  It
- * writes a page for each guess, and waits until the pages merge whose guess is right.
+ * How fast a process can test guesses about the memory of another process in its domain.
+ * It writes a page for each guess, and waits until the pages of the right guesses merge.
  */
 
-#define _GNU_SOURCE
-#include <errno.h>
-#include <signal.h>
-#include <string.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "guest-bench.h"
@@ -16,7 +11,7 @@
 #define GUESSES		4096UL
 /* Every second guess is right. */
 #define RIGHT		(GUESSES / 2)
-/* After this time, the guesses count that were found right. */
+/* Nanoseconds after which the test ends. */
 #define LIMIT		60e9
 #define VICTIM_SEED	1000000UL
 #define WRONG_SEED	2000000UL
@@ -27,41 +22,22 @@ static void fill(char *page, uint64_t seed)
 	fill_random(page);
 }
 
-static void serve(int told)
+static void run_victim(int told)
 {
 	char *addr = map(GUESSES * PAGE);
 	unsigned long i;
 
-	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	for (i = 0; i < GUESSES; i++)
 		fill(addr + i * PAGE, VICTIM_SEED + i);
 	mergeable(addr, GUESSES * PAGE);
-	if (write(told, "", 1) != 1)
-		die("write: %s", strerror(errno));
+	tell(told);
 	for (;;)
 		pause();
 }
 
-static void start_victim(void)
-{
-	int told[2];
-	pid_t pid;
-	char byte;
-
-	if (pipe(told))
-		die("pipe: %s", strerror(errno));
-	pid = fork();
-	if (pid < 0)
-		die("fork: %s", strerror(errno));
-	if (!pid)
-		serve(told[1]);
-	if (read(told[0], &byte, 1) != 1)
-		die("read: %s", strerror(errno));
-}
-
 /*
- * With smart_scan, 6.12 skips an unchanged page in 8 of 9 passes.  It never finds a page if
- * it skips the two in different passes.
+ * With smart_scan, 6.12 skips an unchanged page in 8 of 9 passes.  If it scans two equal
+ * pages in different passes, it never merges them.
  */
 static double test_guesses(void)
 {
@@ -80,7 +56,7 @@ static void guesses(const char *name, long quiet)
 	char *addr = map(GUESSES * PAGE);
 	unsigned long i;
 
-	start_victim();
+	start_process(run_victim);
 	set_knob("smart_scan", 1);
 	set_knob("pages_to_scan", 1000);
 	set_knob("sleep_millisecs", 20);

@@ -7,12 +7,10 @@
 
 #define _GNU_SOURCE
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -57,34 +55,6 @@ static void check_short(void)
 {
 	if (meminfo_bytes("MemAvailable:") >= meminfo_bytes("MemTotal:") / 4)
 		die("memory is not short any more");
-}
-
-/* Starts a process, and waits until it calls tell() with what it is passed. */
-static void start_process(void (*run)(int told))
-{
-	int told[2];
-	pid_t pid;
-	char byte;
-
-	if (pipe(told))
-		die("pipe: %s", strerror(errno));
-	pid = fork();
-	if (pid < 0)
-		die("fork: %s", strerror(errno));
-	if (!pid) {
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		close(told[0]);
-		run(told[1]);
-	}
-	close(told[1]);
-	if (read(told[0], &byte, 1) != 1)
-		die("a process has ended early");
-}
-
-static void tell(int told)
-{
-	if (write(told, "", 1) != 1)
-		die("write: %s", strerror(errno));
 }
 
 static char *fill_pages(void)

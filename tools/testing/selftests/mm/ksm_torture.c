@@ -286,7 +286,7 @@ static long torment(long seconds)
 		samples++;
 		samples_with_domains += torture_has_domains();
 		if (ksm_now_ms() > census) {
-			/* Every second one, so that domains begin or end soon. */
+			/* Every second census unmerges, and so turns domains on or off. */
 			unmerge = !unmerge;
 			torture_census(unmerge);
 			census = ksm_now_ms() + CENSUS_MS;
