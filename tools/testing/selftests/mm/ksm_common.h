@@ -112,6 +112,7 @@ char *ksm_merged_area(size_t pages, uint64_t seed);
 
 /* What the kernel reports about a page or a process. Pid 0 is the caller. */
 uint64_t ksm_pagemap(const void *addr);
+void ksm_read_pagemap(const void *addr, size_t pages, uint64_t *entries);
 unsigned long ksm_pfn(const void *addr);
 uint64_t ksm_pageflags(const void *addr);
 long ksm_mapcount(const void *addr);

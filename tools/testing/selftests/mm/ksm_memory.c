@@ -172,22 +172,57 @@ bool ksm_access_refused(char *byte, bool write_it)
 
 /* Pages. */
 
-static uint64_t read_entry(const char *path, uint64_t index)
+/*
+ * A file with an entry for each page. It stays open, because tests read the entries of
+ * many pages. pagemap shows the process that opened it, so a child opens it again.
+ */
+struct page_file {
+	const char *path;
+	int fd;
+	pid_t owner;
+};
+
+static struct page_file pagemap = { .path = "/proc/self/pagemap" };
+static struct page_file kpageflags = { .path = "/proc/kpageflags" };
+static struct page_file kpagecount = { .path = "/proc/kpagecount" };
+
+static void open_page_file(struct page_file *file)
+{
+	if (file->owner == getpid())
+		return;
+	if (file->owner)
+		close(file->fd);
+	file->fd = open(file->path, O_RDONLY | O_CLOEXEC);
+	if (file->fd < 0)
+		ksm_skip("%s cannot be opened", file->path);
+	file->owner = getpid();
+}
+
+static void read_entries(struct page_file *file, uint64_t index, uint64_t *entries, size_t count)
+{
+	const ssize_t size = count * sizeof(*entries);
+
+	open_page_file(file);
+	if (pread(file->fd, entries, size, index * sizeof(*entries)) != size)
+		ksm_fail("reading %s: %s", file->path, strerror(errno));
+}
+
+static uint64_t read_entry(struct page_file *file, uint64_t index)
 {
 	uint64_t entry = 0;
-	int fd = open(path, O_RDONLY);
 
-	if (fd < 0)
-		ksm_skip("%s cannot be opened", path);
-	if (pread(fd, &entry, sizeof(entry), index * sizeof(entry)) != sizeof(entry))
-		ksm_fail("reading %s: %s", path, strerror(errno));
-	close(fd);
+	read_entries(file, index, &entry, 1);
 	return entry;
 }
 
 uint64_t ksm_pagemap(const void *addr)
 {
-	return read_entry("/proc/self/pagemap", (uintptr_t)addr / psize());
+	return read_entry(&pagemap, (uintptr_t)addr / psize());
+}
+
+void ksm_read_pagemap(const void *addr, size_t pages, uint64_t *entries)
+{
+	read_entries(&pagemap, (uintptr_t)addr / psize(), entries, pages);
 }
 
 unsigned long ksm_pfn(const void *addr)
@@ -201,14 +236,14 @@ uint64_t ksm_pageflags(const void *addr)
 {
 	unsigned long pfn = ksm_pfn(addr);
 
-	return pfn ? read_entry("/proc/kpageflags", pfn) : 0;
+	return pfn ? read_entry(&kpageflags, pfn) : 0;
 }
 
 long ksm_mapcount(const void *addr)
 {
 	unsigned long pfn = ksm_pfn(addr);
 
-	return pfn ? (long)read_entry("/proc/kpagecount", pfn) : 0;
+	return pfn ? (long)read_entry(&kpagecount, pfn) : 0;
 }
 
 static bool probe_flag(void)

@@ -361,13 +361,36 @@ static void reclaim_some(const struct range *range)
 	ksm_write_file(KSM_CGROUP "memory.reclaim", text);
 }
 
-/* Is a page in swap, and not in the swap cache any more? */
-static bool is_out(const struct range *range, size_t i)
-{
-	char *page = (char *)range->area + i * psize();
-	unsigned char cached;
+#define CHUNK	512UL
 
-	return (ksm_pagemap(page) & PM_SWAP) && !mincore(page, psize(), &cached) && !cached;
+/* Counts the pages at the start that are in swap, and not in the swap cache any more. */
+static size_t count_out(const char *area, size_t pages)
+{
+	unsigned char cached[CHUNK];
+	uint64_t entries[CHUNK];
+	size_t i;
+
+	ksm_read_pagemap(area, pages, entries);
+	if (mincore((void *)area, pages * psize(), cached))
+		return 0;
+	for (i = 0; i < pages; i++)
+		if (!(entries[i] & PM_SWAP) || cached[i])
+			break;
+	return i;
+}
+
+/* Moves range->out to the next page that is not out. Returns whether there is none. */
+static bool rest_is_out(struct range *range)
+{
+	size_t out, some;
+
+	do {
+		some = range->pages - range->out;
+		some = some < CHUNK ? some : CHUNK;
+		out = count_out(range->area + range->out * psize(), some);
+		range->out += out;
+	} while (out == CHUNK);
+	return range->out == range->pages;
 }
 
 static bool swapped_out(void *arg)
@@ -375,19 +398,7 @@ static bool swapped_out(void *arg)
 	struct range *range = arg;
 
 	reclaim_some(range);
-	while (range->out < range->pages && is_out(range, range->out))
-		range->out++;
-	return range->out == range->pages;
-}
-
-static bool all_in_swap(const struct range *range)
-{
-	size_t i;
-
-	for (i = 0; i < range->pages; i++)
-		if (!is_out(range, i))
-			return false;
-	return true;
+	return rest_is_out(range);
 }
 
 /* Returns whether all pages of an area could be swapped out. */
@@ -396,9 +407,9 @@ bool ksm_reclaim(const char *area, size_t pages)
 	struct range range = { .area = area, .pages = pages };
 
 	while (ksm_poll(swapped_out, &range)) {
-		if (all_in_swap(&range))
-			return true;
 		range.out = 0;
+		if (rest_is_out(&range))
+			return true;
 	}
 	return false;
 }
