@@ -20,9 +20,11 @@
 #define HUGE		2
 #define FIRST_PASSES	10
 #define PASSES		20
+#define ENABLED		"/sys/kernel/mm/transparent_hugepage/enabled"
 #define DIR		"/sys/kernel/mm/transparent_hugepage/khugepaged/"
 
 static const char *const controls[][2] = {
+	{ ENABLED, "madvise" },
 	{ DIR "scan_sleep_millisecs", "10" },
 	{ DIR "alloc_sleep_millisecs", "10" },
 	{ DIR "pages_to_scan", "100000" },
@@ -38,12 +40,24 @@ static void restore(void)
 		ksm_write_file(controls[i][0], initial[i]);
 }
 
+/* A file with a choice has brackets around the word that is chosen. */
+static void keep_choice(char *text)
+{
+	char *begin = strchr(text, '['), *end = strchr(text, ']');
+
+	if (!begin || !end)
+		return;
+	*end = '\0';
+	memmove(text, begin + 1, end - begin);
+}
+
 static void make_fast(void)
 {
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(controls); i++) {
 		ksm_read_file(controls[i][0], initial[i], KSM_TEXT);
+		keep_choice(initial[i]);
 		ksm_write_file(controls[i][0], controls[i][1]);
 	}
 }
@@ -95,10 +109,16 @@ static char *huge_area(size_t equal)
 	return area;
 }
 
+/*
+ * khugepaged rests while ksmd works. On a slow machine it would often come to a range
+ * between its split and the merge. "never" returns when khugepaged has ended.
+ */
 static void take_turns(char *area, unsigned int passes)
 {
 	for (; passes; passes--) {
+		ksm_check(!ksm_write_file(ENABLED, "never"), "khugepaged stops");
 		ksm_passes(1);
+		ksm_check(!ksm_write_file(ENABLED, "madvise"), "khugepaged starts");
 		let_khugepaged_scan(area, HUGE * ksm_huge_pages());
 	}
 }
@@ -115,7 +135,6 @@ static void count_changes(char *area, unsigned int passes, long *splits, long *c
 		       passes);
 }
 
-/* khugepaged may come to a range before all of its pages are merged. */
 static void expect_no_more_changes(char *area)
 {
 	long splits, collapses;
