@@ -197,7 +197,7 @@ static bool may_be_used(const struct ksm_chunk *chunk, unsigned int at, pte_t pt
 	if (KSM_YOUNG_SPAN > 1 && at < chunk->young_end)
 		return true;
 	return chunk->find_written &&
-	       folio_test_referenced(page_folio(pfn_to_page(pte_pfn(pte))));
+	       folio_test_dirty(page_folio(pfn_to_page(pte_pfn(pte))));
 }
 
 /**

@@ -241,7 +241,7 @@ static unsigned long scan_leaf(struct ksm_walk *walk, struct vm_area_struct *vma
 		.at = leaf_offset(address),
 		.end = leaf_offset(end - 1) + 1,
 		.smart = smart_scan(walk),
-		.find_written = walk->seqnr % KSM_FIND_WRITTEN_PASSES == 0,
+		.find_written = ksm_young_find_written(walk->seqnr),
 	};
 
 	if (chunk.smart && ksm_leaf_cursor_leaf(&walk->cursor, chunk.base))

@@ -14,8 +14,6 @@
 struct ksm_domain;
 struct ksm_mm_slot;
 
-/* Every so many passes, idle pages are checked for writes by the kernel. */
-#define KSM_FIND_WRITTEN_PASSES	4
 /* Most passes for which a leaf is skipped as a whole. */
 #define KSM_MAX_LEAF_SKIPS	255U
 

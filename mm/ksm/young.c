@@ -10,14 +10,17 @@
  * secondary MMU, of contiguous PTEs on arm64.  It is read once for all of its pages
  * and counts for each of them.
  *
- * The kernel reads and writes user pages through references, without any accessed
- * bit.  get_user_pages() then marks the folio as referenced.
+ * The kernel writes user pages through references, and sets no accessed bit.  It marks
+ * a folio as dirty when it has written to it.  A folio of a process has this mark for
+ * few other reasons, since its PTEs are dirty.  Reclaim does not use it to tell which
+ * pages are used, unlike PG_referenced, which ksmd leaves alone.
  */
 
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
 #include <linux/page-flags.h>
 #include <linux/page_idle.h>
+#include <linux/pagemap.h>
 #include <linux/pgtable.h>
 
 #include "chunk.h"
@@ -33,9 +36,29 @@ static void hand_on_young(struct folio *folio)
 		folio_clear_idle(folio);
 }
 
-static bool test_clear_referenced(struct folio *folio)
+/*
+ * Clear the mark that the kernel wrote a folio, if nothing depends on it.  @dirty says
+ * that the PTE or PMD is dirty, for all of the folio: then the folio is marked again
+ * when it is unmapped.  The mark stays while the folio is in the swap cache or migrates,
+ * where another PTE may depend on it.  The folio lock excludes that both begin.
+ */
+static bool take_written(struct folio *folio, bool dirty)
 {
-	return folio_test_referenced(folio) && folio_test_clear_referenced(folio);
+	bool taken;
+
+	if (!dirty || !folio_test_anon(folio) || folio_test_ksm(folio) ||
+	    !folio_test_swapbacked(folio) || !folio_trylock(folio))
+		return false;
+	taken = !folio_test_swapcache(folio) && folio_test_clear_dirty(folio);
+	folio_unlock(folio);
+	return taken;
+}
+
+/* A mark that stays says nothing about when the kernel wrote: it counts in some passes. */
+static bool written(struct folio *folio, bool dirty, unsigned long seqnr)
+{
+	return folio_test_dirty(folio) &&
+	       (take_written(folio, dirty) || ksm_young_find_written(seqnr));
 }
 
 #ifdef CONFIG_MMU_NOTIFIER
@@ -51,7 +74,8 @@ static bool secondary_young(struct mm_struct *mm, unsigned long start, unsigned 
 #endif
 
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
-static bool huge_young(struct vm_area_struct *vma, pmd_t *pmd, unsigned long start)
+static bool huge_young(struct vm_area_struct *vma, pmd_t *pmd, unsigned long start,
+		       unsigned long seqnr)
 {
 	bool young = secondary_young(vma->vm_mm, start, start + PMD_SIZE);
 	spinlock_t *ptl = pmd_trans_huge_lock(pmd, vma);	/* of the PMD */
@@ -64,15 +88,16 @@ static bool huge_young(struct vm_area_struct *vma, pmd_t *pmd, unsigned long sta
 		page = vm_normal_page_pmd(vma, start, *pmd);
 	}
 	if (page) {
-		young |= test_clear_referenced(page_folio(page));
 		if (young)
 			hand_on_young(page_folio(page));
+		young |= written(page_folio(page), pmd_dirty(*pmd), seqnr);
 	}
 	spin_unlock(ptl);
 	return young;
 }
 #else
-static bool huge_young(struct vm_area_struct *vma, pmd_t *pmd, unsigned long start)
+static bool huge_young(struct vm_area_struct *vma, pmd_t *pmd, unsigned long start,
+		       unsigned long seqnr)
 {
 	return false;
 }
@@ -94,7 +119,7 @@ void ksm_young_read_pmd(struct ksm_walk *walk, struct vm_area_struct *vma, pmd_t
 		return;
 	walk->pmd_unit.end = pmd_addr_end(address, vma->vm_end);
 	walk->pmd_unit.young = pmd_trans_huge(pmdp_get_lockless(pmd)) &&
-			       huge_young(vma, pmd, address & PMD_MASK);
+			       huge_young(vma, pmd, address & PMD_MASK, walk->seqnr);
 }
 
 /**
@@ -172,10 +197,10 @@ enum ksm_use ksm_young_test_clear(struct ksm_chunk *chunk, unsigned int offset,
 
 	if (!chunk->pte)
 		return chunk->young ? KSM_USE_YOUNG : KSM_USE_IDLE;
-	if (test_clear_referenced(folio)) {
-		hand_on_young(folio);
+	/* The mark of a large folio may stand for any of its pages: it stays. */
+	if (written(folio, pte_dirty(ptep_get(pte)) && !folio_test_large(folio),
+		    chunk->walk->seqnr))
 		return KSM_USE_KERNEL;
-	}
 	if (offset < chunk->young_end)
 		return KSM_USE_YOUNG;
 	if (!pte_young(ptep_get(pte)))

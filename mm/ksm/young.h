@@ -16,7 +16,7 @@ struct ksm_walk;
  * @KSM_USE_IDLE: it was not used
  * @KSM_USE_YOUNG: it was read or written
  * @KSM_USE_SWAPPED: it was read, and not written to since it was read from swap
- * @KSM_USE_KERNEL: the kernel took a reference to read or write it
+ * @KSM_USE_KERNEL: the kernel wrote it through a reference, or may have
  */
 enum ksm_use {
 	KSM_USE_IDLE,
@@ -25,12 +25,27 @@ enum ksm_use {
 	KSM_USE_KERNEL,
 };
 
+/* Every so many passes, idle pages are checked for writes by the kernel. */
+#define KSM_FIND_WRITTEN_PASSES	4
+
 #ifdef CONFIG_ARM64_CONTPTE
 /* PTEs that may share one accessed bit. */
 #define KSM_YOUNG_SPAN	CONT_PTES
 #else
 #define KSM_YOUNG_SPAN	1U
 #endif
+
+/**
+ * ksm_young_find_written - whether a pass looks for what the kernel wrote
+ * @seqnr: number of the pass
+ *
+ * Return: true if idle pages are checked, too, and a page whose mark cannot be taken
+ * counts as written.
+ */
+static inline bool ksm_young_find_written(unsigned long seqnr)
+{
+	return seqnr % KSM_FIND_WRITTEN_PASSES == 0;
+}
 
 void ksm_young_read_pmd(struct ksm_walk *walk, struct vm_area_struct *vma, pmd_t *pmd,
 			unsigned long address);
