@@ -78,6 +78,7 @@ enum torture_count {
  * @length: how long it lasts, in ms
  * @stop: come to an end
  * @pause: begin nothing new
+ * @keep_domains: only a census turns domains on and off
  * @parked: workers that begin nothing new
  * @flag_trusted: the kernel says which pages are shared
  * @faults: allocations are being made to fail
@@ -96,6 +97,7 @@ struct torture {
 	long length;
 	int stop;
 	int pause;
+	int keep_domains;
 	bool parked[TORTURE_WORKERS];
 	bool flag_trusted;
 	bool faults;

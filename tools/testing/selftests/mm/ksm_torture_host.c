@@ -129,6 +129,12 @@ static void flip(struct dice *dice)
 	ksm_try("run", "1");
 }
 
+static bool may_write(const struct setting *knob)
+{
+	return strcmp(knob->path, "merge_across_cgroups") ||
+	       !__atomic_load_n(&torture->keep_domains, __ATOMIC_RELAXED);
+}
+
 void torture_knobs(uint64_t seed, enum torture_role role)
 {
 	const struct setting *knob;
@@ -141,7 +147,8 @@ void torture_knobs(uint64_t seed, enum torture_role role)
 	for (;;) {
 		beat(role);
 		knob = &knobs[roll(&dice, ARRAY_SIZE(knobs))];
-		ksm_try(knob->path, any_value(&dice, knob));
+		if (may_write(knob))
+			ksm_try(knob->path, any_value(&dice, knob));
 		if (turn++ % 6 == 0)
 			flip(&dice);
 		usleep(roll(&dice, 200000));
