@@ -37,10 +37,10 @@ static void hand_on_young(struct folio *folio)
 }
 
 /*
- * Clear the mark that the kernel wrote a folio, if nothing depends on it.  @dirty says
- * that the PTE or PMD is dirty, for all of the folio: then the folio is marked again
- * when it is unmapped.  The mark stays while the folio is in the swap cache or migrates,
- * where another PTE may depend on it.  The folio lock excludes that both begin.
+ * Clear PG_dirty, so that the next write of the kernel sets it again.  @dirty says that
+ * the PTE or PMD of the whole folio is dirty: reclaim then sets the flag again when it
+ * unmaps the folio.  In the swap cache the flag may stand for content that is not in swap
+ * yet.  The folio lock keeps the folio from entering the swap cache or migrating.
  */
 static bool take_written(struct folio *folio, bool dirty)
 {
@@ -54,7 +54,7 @@ static bool take_written(struct folio *folio, bool dirty)
 	return taken;
 }
 
-/* A mark that stays says nothing about when the kernel wrote: it counts in some passes. */
+/* A flag that stays set does not say when the kernel wrote, so only some passes use it. */
 static bool written(struct folio *folio, bool dirty, unsigned long seqnr)
 {
 	return folio_test_dirty(folio) &&
@@ -197,7 +197,7 @@ enum ksm_use ksm_young_test_clear(struct ksm_chunk *chunk, unsigned int offset,
 
 	if (!chunk->pte)
 		return chunk->young ? KSM_USE_YOUNG : KSM_USE_IDLE;
-	/* The mark of a large folio may stand for any of its pages: it stays. */
+	/* The flag of a large folio may stand for any of its pages, so it is not cleared. */
 	if (written(folio, pte_dirty(ptep_get(pte)) && !folio_test_large(folio),
 		    chunk->walk->seqnr))
 		return KSM_USE_KERNEL;

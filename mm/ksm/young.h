@@ -39,8 +39,8 @@ enum ksm_use {
  * ksm_young_find_written - whether a pass looks for what the kernel wrote
  * @seqnr: number of the pass
  *
- * Return: true if idle pages are checked, too, and a page whose mark cannot be taken
- * counts as written.
+ * Return: true if the pass checks idle pages as well.  In such a pass a page counts as
+ * written if its dirty mark cannot be cleared.
  */
 static inline bool ksm_young_find_written(unsigned long seqnr)
 {

@@ -157,6 +157,7 @@ void ksm_need_swap(void);
 void ksm_need_cgroup(void);
 void ksm_enter_cgroup(void);
 void ksm_need_reclaim(void);
+void ksm_stay_on_cpu(void);
 bool ksm_reclaim(const char *area, size_t pages);
 void ksm_need_nodes(int nodes[2]);
 char *ksm_map_on_node(size_t pages, int node);

@@ -4,7 +4,6 @@
  * no scan is needed, and no copy is made. A page that takes over the swap slot of a
  * shared page is not shared.
  */
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -297,23 +296,14 @@ static void waiting_child(struct ksm_child *self, void *arg)
 	ksm_child_pause(self);
 }
 
-/* Swap slots are allocated for each CPU from a cluster of its own. */
-static void stay_on_cpu(void)
-{
-	cpu_set_t cpus;
-
-	CPU_ZERO(&cpus);
-	CPU_SET(sched_getcpu(), &cpus);
-	ksm_check(!sched_setaffinity(0, sizeof(cpus), &cpus), "sched_setaffinity");
-}
-
 /* Where pages of a swapped area are in swap. */
 static void note_slots(const char *area, size_t pages, uint64_t *slot)
 {
 	size_t i;
 
+	ksm_read_pagemap(area, pages, slot);
 	for (i = 0; i < pages; i++)
-		slot[i] = ksm_pagemap(area + i * psize()) & SLOT_MASK;
+		slot[i] &= SLOT_MASK;
 }
 
 static bool any_equal(const uint64_t *slot, const uint64_t *other)
@@ -336,7 +326,8 @@ static void slots_used_again(void)
 	unsigned int i;
 	char *area;
 
-	stay_on_cpu();
+	/* Swap slots are allocated for each CPU from a cluster of its own. */
+	ksm_stay_on_cpu();
 	share(&world, FEW);
 	page_out(&world);
 	note_slots(world.area, FEW, slot);

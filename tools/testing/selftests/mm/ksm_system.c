@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/mempolicy.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -429,7 +430,16 @@ void ksm_give_back_swap(void)
 	ksm_write_file(ZRAM_DIR "reset", "1");
 }
 
-/* Nodes. */
+/* CPUs and nodes. */
+
+void ksm_stay_on_cpu(void)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(sched_getcpu(), &cpus);
+	ksm_check(!sched_setaffinity(0, sizeof(cpus), &cpus), "sched_setaffinity");
+}
 
 static void parse_nodes(const char *text, int nodes[2])
 {

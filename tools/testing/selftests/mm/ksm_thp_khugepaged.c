@@ -111,7 +111,8 @@ static char *huge_area(size_t equal)
 
 /*
  * khugepaged rests while ksmd works. On a slow machine it would often come to a range
- * between its split and the merge. "never" returns when khugepaged has ended.
+ * between its split and the merge. The write of "never" returns when khugepaged has
+ * stopped.
  */
 static void take_turns(char *area, unsigned int passes)
 {

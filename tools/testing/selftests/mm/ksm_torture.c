@@ -36,7 +36,7 @@
 /* In a run that is as long as this, everything has to have happened. */
 #define LONG_ENOUGH	60
 #define CENSUS_MS	12000L
-/* How much longer such a run may take until all was compared: enough for some censuses. */
+/* How much longer such a run may take: enough for several censuses. */
 #define LONGER_MS	90000L
 
 struct torture *torture;
@@ -270,25 +270,28 @@ static void kill_some(struct dice *dice)
 		end_member(&roles[roll(dice, ROLES)]);
 }
 
-/*
- * In a short run domains may have been on at each census, or off. Those who write to knobs
- * turn them on and off, too. If they do not, this takes three censuses.
- */
 static bool all_compared(void)
 {
-	if (torture->counts[COUNT_APART] && torture->counts[COUNT_TOGETHER])
-		return true;
-	__atomic_store_n(&torture->keep_domains, 1, __ATOMIC_RELAXED);
-	return false;
+	return torture->counts[COUNT_APART] && torture->counts[COUNT_TOGETHER];
 }
 
+/*
+ * Domains may have been on at each census of a short run, or off at each, because the
+ * processes that write to knobs change this too. Then the run goes on, and only a census
+ * changes it, so that a few more are enough.
+ */
 static bool goes_on(long end, bool may_last_longer)
 {
 	const long now = ksm_now_ms();
 
 	if (torture->reason[0])
 		return false;
-	return now < end || (may_last_longer && now < end + LONGER_MS && !all_compared());
+	if (now < end)
+		return true;
+	if (!may_last_longer || now >= end + LONGER_MS || all_compared())
+		return false;
+	__atomic_store_n(&torture->keep_domains, 1, __ATOMIC_RELAXED);
+	return true;
 }
 
 /* Returns how many seconds it lasted: something may go wrong before its time. */

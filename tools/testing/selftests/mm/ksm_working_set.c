@@ -4,7 +4,6 @@
  * read once in a while. With ksmd running, there are no more major faults than without:
  * ksmd does not make idle pages look used to reclaim, or used pages look idle.
  */
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -82,16 +81,6 @@ static long major_faults(void)
 	return strtol(value, NULL, 10);
 }
 
-/* On one CPU, and so on one NUMA node: reclaim treats each node on its own. */
-static void stay_on_cpu(void)
-{
-	cpu_set_t cpus;
-
-	CPU_ZERO(&cpus);
-	CPU_SET(sched_getcpu(), &cpus);
-	ksm_check(!sched_setaffinity(0, sizeof(cpus), &cpus), "sched_setaffinity");
-}
-
 /* Each use sets the accessed bit of a page, which the TLB would prevent. */
 static void run_work(struct ksm_child *self, void *arg)
 {
@@ -101,7 +90,8 @@ static void run_work(struct ksm_child *self, void *arg)
 	long before;
 
 	(void)self;
-	stay_on_cpu();
+	/* On one NUMA node, since reclaim treats each node on its own. */
+	ksm_stay_on_cpu();
 	ksm_fill_unique(area, WORKING, SEED);
 	ksm_fill_unique(idle, IDLE, SEED + WORKING);
 	before = major_faults();
