@@ -6,6 +6,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,6 +14,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -429,21 +431,28 @@ void ksm_unmerge_all(void)
 
 /* Running cases. */
 
+/* Returns whether the process ends in time. */
+static bool wait_for_end(pid_t pid, int ms)
+{
+	struct pollfd end = { .fd = syscall(SYS_pidfd_open, pid, 0), .events = POLLIN };
+	bool ended;
+
+	ksm_check(end.fd >= 0, "pidfd_open");
+	ended = poll(&end, 1, ms) == 1;
+	close(end.fd);
+	return ended;
+}
+
 /* Waits for the case and, as the subreaper, for all processes that it has left. */
 static int collect_case(pid_t pid)
 {
-	long end = ksm_now_ms() + KSM_CASE_MS;
 	int status = 0, verdict = KSFT_FAIL;
 
-	while (!waitpid(pid, &status, WNOHANG)) {
-		if (ksm_now_ms() > end) {
-			ksft_print_msg("the case did not end within %ld s\n", KSM_CASE_MS / 1000);
-			kill(pid, SIGKILL);
-			waitpid(pid, &status, 0);
-			break;
-		}
-		usleep(1000);
+	if (!wait_for_end(pid, KSM_CASE_MS)) {
+		ksft_print_msg("the case did not end within %ld s\n", KSM_CASE_MS / 1000);
+		kill(pid, SIGKILL);
 	}
+	waitpid(pid, &status, 0);
 	if (WIFEXITED(status))
 		verdict = WEXITSTATUS(status);
 	else

@@ -19,11 +19,15 @@
 
 #define SEED		0x4000
 #define PAGES		50
-/* Unmerging so many pages takes many ticks. */
-#define LONG_AREA	8192
+/* Unmerging a long area takes so long, which is many ticks, on a machine of any speed. */
+#define LONG_USECS	60000
+#define LEAST_PAGES	512
+#define MOST_PAGES	8192
 #define ATTEMPTS	20
 /* Pages that are not merged. Walking so many PTEs takes many ticks, too. */
 #define POPULATED	(256UL * 1024)
+
+static size_t long_pages;
 
 /* A way to unmerge: how to map the memory, and how to unmerge it. */
 struct way {
@@ -35,7 +39,7 @@ struct way {
 
 static char *map_advised(void)
 {
-	return ksm_map_mergeable(LONG_AREA);
+	return ksm_map_mergeable(long_pages);
 }
 
 /* Taken out of merging although its process is under the prctl. */
@@ -47,7 +51,7 @@ static char *map_under_prctl(void)
 		excluded = ksm_map(1);
 	ksm_expect("PR_SET 1", ksm_set_merge(1), 0);
 	ksm_unmergeable(excluded, 1);
-	return ksm_map(LONG_AREA);
+	return ksm_map(long_pages);
 }
 
 static int unmerge_by_run(char *area)
@@ -58,7 +62,7 @@ static int unmerge_by_run(char *area)
 
 static int unmerge_by_advice(char *area)
 {
-	return madvise(area, LONG_AREA * psize(), MADV_UNMERGEABLE) ? -errno : 0;
+	return madvise(area, long_pages * psize(), MADV_UNMERGEABLE) ? -errno : 0;
 }
 
 static int unmerge_by_prctl(char *area)
@@ -114,15 +118,15 @@ static char *long_merged_area(const struct way *way)
 {
 	char *area = way->map();
 
-	ksm_fill_same(area, LONG_AREA, SEED);
+	ksm_fill_same(area, long_pages, SEED);
 	ksm_settle();
-	ksm_expect("merged pages", merged_in(area), LONG_AREA);
+	ksm_expect("merged pages", merged_in(area), long_pages);
 	return area;
 }
 
 static void end_of_area(char *area)
 {
-	munmap(area, LONG_AREA * psize());
+	munmap(area, long_pages * psize());
 	ksm_unmerge_all();
 	ksm_stop();
 	ksm_expect_nothing();
@@ -133,7 +137,7 @@ static void expect_unmerged(const struct way *way, char *area)
 	ksm_expect("merged pages after unmerging", merged_in(area), 0);
 	ksm_check(ksm_vmflag(area, "mg") == way->keeps_advice,
 		  "only advised memory stays mergeable");
-	ksm_check_same(area, LONG_AREA, SEED);
+	ksm_check_same(area, long_pages, SEED);
 }
 
 /* Returns how many microseconds an unmerge takes without a signal. */
@@ -175,7 +179,7 @@ static void check_half_way(const struct way *way, char *area)
 	ksm_check(!excluded || !ksm_vmflag(excluded, "mg"),
 		  "a VMA that was taken out is not mergeable again");
 	ksm_expect("PR_GET", ksm_get_merge(), way == &by_prctl);
-	ksm_check_same(area, LONG_AREA, SEED);
+	ksm_check_same(area, long_pages, SEED);
 	ksm_expect("unmerging the rest", way->unmerge(area), 0);
 	expect_unmerged(way, area);
 }
@@ -184,7 +188,7 @@ static bool is_half_way(const char *area)
 {
 	long left = merged_in(area);
 
-	return left > 0 && left < LONG_AREA;
+	return left > 0 && left < long_pages;
 }
 
 /* Returns after how many microseconds a signal interrupts the unmerge. */
@@ -231,8 +235,21 @@ static void go_on(const struct way *way, long usecs)
 	ksm_fail("in %d attempts no signal came while it unmerged", ATTEMPTS);
 }
 
+static void choose_long_pages(const struct way *way)
+{
+	long pages;
+
+	long_pages = LEAST_PAGES;
+	pages = LEAST_PAGES * LONG_USECS / (undisturbed(way) + 1);
+	if (pages > MOST_PAGES)
+		pages = MOST_PAGES;
+	if (pages > LEAST_PAGES)
+		long_pages = pages;
+}
+
 static void interrupted(const struct way *way)
 {
+	choose_long_pages(way);
 	go_on(way, interrupt(way, undisturbed(way) / 2));
 }
 
@@ -257,7 +274,7 @@ static void unmerging_child(struct ksm_child *self, void *arg)
 	const struct way *way = arg;
 	char *area = way->map();
 
-	ksm_fill_same(area, LONG_AREA, SEED);
+	ksm_fill_same(area, long_pages, SEED);
 	ksm_child_pause(self);
 	way->unmerge(area);
 	ksm_child_pause(self);
@@ -315,10 +332,14 @@ static bool kill_half_way(const struct way *way, long faults)
  */
 static void killed_unmerging(const struct way *way)
 {
-	static const long faults[] = { 1, LONG_AREA / 2 };
-	char *area = ksm_map_mergeable(PAGES);
 	unsigned int i, tries, hits = 0;
+	long faults[2] = { 1 };
+	char *area;
 
+	/* With the prctl, this ends all merging of the process. */
+	choose_long_pages(way);
+	faults[1] = long_pages / 2;
+	area = ksm_map_mergeable(PAGES);
 	ksm_fill_same(area, PAGES, SEED);
 	for (i = 0; i < ARRAY_SIZE(faults); i++) {
 		for (tries = 0; tries < ATTEMPTS && hits == i; tries++) {
@@ -391,6 +412,7 @@ static void killed_waiting(void)
 {
 	unsigned int tries, hits = 0;
 
+	choose_long_pages(&by_run);
 	for (tries = 0; tries < ATTEMPTS && !hits; tries++) {
 		hits += kill_waiting();
 		ksm_unmerge_all();
