@@ -6,6 +6,7 @@
 #include <linux/sched.h>
 
 #include "domain.h"
+#include "record.h"
 #include "stable.h"
 
 /* Contents whose tags are added to the filter in one step of a rebuild. */
@@ -94,6 +95,24 @@ bool ksm_domain_adjust_step(struct ksm_domain *domain)
 	else
 		ksm_filter_adjust(&domain->filter, ksm_domain_nr_tags(domain));
 	return ksm_domain_needs_adjust(domain);
+}
+
+/**
+ * ksm_domain_adjust_for - do a step of ksm_domain_adjust_step(), if there is one
+ * @domain: the domain
+ * @mm: whose pages are about to be added: its memory cgroup is charged
+ *
+ * Context: a task; under ksm.lock; @mm is kept from being freed.
+ */
+void ksm_domain_adjust_for(struct ksm_domain *domain, struct mm_struct *mm)
+{
+	struct mem_cgroup *old;
+
+	if (!ksm_domain_needs_adjust(domain))
+		return;
+	old = ksm_charge_begin(mm);
+	ksm_domain_adjust_step(domain);
+	ksm_charge_end(old);
 }
 
 /**

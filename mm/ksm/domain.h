@@ -36,6 +36,7 @@
 
 struct ksm_merge;
 struct mem_cgroup;
+struct mm_struct;
 
 /**
  * struct ksm_controls - files of /sys/kernel/mm/ksm that merging depends on
@@ -125,6 +126,7 @@ int ksm_domain_init(struct ksm_domain *domain, struct mutex *lock,
 		    const struct ksm_controls *controls, const struct ksm_key *key);
 void ksm_domain_destroy(struct ksm_domain *domain);
 bool ksm_domain_adjust_step(struct ksm_domain *domain);
+void ksm_domain_adjust_for(struct ksm_domain *domain, struct mm_struct *mm);
 void ksm_domain_filter_begin_rebuild(struct ksm_domain *domain);
 bool ksm_domain_filter_rebuild_step(struct ksm_domain *domain);
 void ksm_domain_filter_rebuild(struct ksm_domain *domain);

@@ -179,8 +179,7 @@ static void step(struct ksm_now *now)
 	struct ksm_slots *slots = now->scan->slots;
 	struct ksm_walk *walk = &now->walk;
 
-	if (ksm_domain_needs_adjust(walk->domain))
-		ksm_domain_adjust_step(walk->domain);
+	ksm_domain_adjust_for(walk->domain, now->mm);
 	walk->budget = (struct ksm_budget){
 		.pages = UINT_MAX,
 		.skips = UINT_MAX,

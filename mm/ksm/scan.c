@@ -242,8 +242,7 @@ static void scan_step(struct ksm_scan *scan)
 {
 	struct ksm_domain *domain = scan->walk.domain;
 
-	if (ksm_domain_needs_adjust(domain))
-		ksm_domain_adjust_step(domain);
+	ksm_domain_adjust_for(domain, cursor_mm(scan));
 	switch (scan->stage) {
 	case KSM_STAGE_REAP:
 		reap_step(scan);
