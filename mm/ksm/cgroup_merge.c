@@ -39,7 +39,7 @@
 #include <linux/xarray.h>
 
 #include "cgroup_merge.h"
-#include "domains.h"
+#include "group.h"
 #include "mark.h"
 
 /* Pause before another visit to an mm after an allocation has failed. */

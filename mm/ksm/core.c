@@ -18,6 +18,7 @@
 #include "core.h"
 #include "domains.h"
 #include "fingerprint.h"
+#include "lock.h"
 #include "now.h"
 #include "reap.h"
 #include "record.h"
@@ -36,17 +37,13 @@
 /**
  * struct ksm - the state of KSM
  * @lock: see domain.h
- * @offlining: memory is going offline, and the trees must not be used
- * @offline_wait: where to wait for that to end
  * @key: the secret
  * @has_secret: @key has been drawn
  * @scan: the pass under way
  * @domains: the trees
  */
 struct ksm {
-	struct mutex lock;	/* see domain.h */
-	bool offlining;
-	wait_queue_head_t offline_wait;
+	struct ksm_lock lock;	/* see domain.h */
 	struct ksm_key key;
 	bool has_secret;
 	struct ksm_scan scan;
@@ -65,10 +62,7 @@ struct ksm_settings ksm_settings = {
 	},
 };
 
-static struct ksm ksm = {
-	.lock = __MUTEX_INITIALIZER(ksm.lock),
-	.offline_wait = __WAIT_QUEUE_HEAD_INITIALIZER(ksm.offline_wait),
-};
+static struct ksm ksm;
 
 /**
  * ksm_lock_killable - take ksm.lock while no memory is going offline
@@ -78,15 +72,7 @@ static struct ksm ksm = {
  */
 int ksm_lock_killable(void)
 {
-	for (;;) {
-		if (mutex_lock_killable(&ksm.lock))
-			return -EINTR;
-		if (!ksm.offlining)
-			return 0;
-		mutex_unlock(&ksm.lock);
-		if (wait_event_killable(ksm.offline_wait, !READ_ONCE(ksm.offlining)))
-			return -EINTR;
-	}
+	return ksm_lock_take(&ksm.lock);
 }
 
 /**
@@ -94,7 +80,7 @@ int ksm_lock_killable(void)
  */
 void ksm_unlock(void)
 {
-	mutex_unlock(&ksm.lock);
+	ksm_lock_release(&ksm.lock);
 }
 
 static bool ksmd_should_run(void)
@@ -288,17 +274,6 @@ int ksm_set_run(enum ksm_run run)
 	return err;
 }
 
-/**
- * ksm_unmerging - whether run is 2
- *
- * Context: any.
- * Return: true if no page may be shared anew.
- */
-bool ksm_unmerging(void)
-{
-	return READ_ONCE(ksm_settings.run) == KSM_RUN_UNMERGE;
-}
-
 static int ensure_secret(void)
 {
 	int err;
@@ -426,9 +401,7 @@ bool ksm_reap_removed(void)
  */
 void ksm_offline_begin(void)
 {
-	mutex_lock(&ksm.lock);
-	WRITE_ONCE(ksm.offlining, true);
-	mutex_unlock(&ksm.lock);
+	ksm_lock_begin_offline(&ksm.lock);
 }
 
 /**
@@ -442,25 +415,26 @@ void ksm_offline_end(unsigned long start_pfn, unsigned long end_pfn)
 {
 	struct ksm_domain *domain = NULL;
 
-	mutex_lock(&ksm.lock);
+	mutex_lock(&ksm.lock.mutex);
 	while (start_pfn < end_pfn && (domain = ksm_domains_next(&ksm.domains, domain)))
 		ksm_stable_forget_pfns(domain, start_pfn, end_pfn);
-	WRITE_ONCE(ksm.offlining, false);
-	mutex_unlock(&ksm.lock);
-	wake_up_all(&ksm.offline_wait);
+	ksm_lock_end_offline(&ksm.lock);
 }
 
 static int __init ksm_init_tables(void)
 {
 	int err;
 
+	ksm_lock_init(&ksm.lock);
 	ksm_fingerprint_init();
 	ksm_advisor_init(&ksm_settings.advisor);
 	err = ksm_record_init();
 	err = err ?: ksm_stable_init();
 	err = err ?: ksm_mm_slot_init();
-	err = err ?: ksm_domains_init(&ksm.domains, &ksm.lock, &ksm_settings.controls, &ksm.key);
-	return err ?: ksm_scan_init(&ksm.scan, &ksm_settings, &ksm_slots, &ksm.domains);
+	err = err ?: ksm_domains_init(&ksm.domains, &ksm.lock.mutex, &ksm_settings.controls,
+				      &ksm.key);
+	return err ?: ksm_scan_init(&ksm.scan, &ksm.lock, &ksm_settings, &ksm_slots,
+				    &ksm.domains);
 }
 
 /* An allocation failure this early is fatal anyway, so nothing is cleaned up. */

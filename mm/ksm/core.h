@@ -11,13 +11,10 @@
 
 struct ksm_figures;
 
-extern struct ksm_settings ksm_settings;
-
 int ksm_lock_killable(void);
 void ksm_unlock(void);
 void ksm_wake(void);
 int ksm_set_run(enum ksm_run run);
-bool ksm_unmerging(void);
 bool ksm_nothing_shared(void);
 bool ksm_reap_removed(void);
 int ksm_set_merge_across_cgroups(bool across);

@@ -18,6 +18,7 @@
 #include <linux/slab.h>
 
 #include "domains.h"
+#include "group.h"
 #include "fingerprint.h"
 #include "record.h"
 #include "slots.h"

@@ -40,20 +40,6 @@ void ksm_domains_sum(struct ksm_domains *domains, struct ksm_counters *sum);
 size_t ksm_domain_size(const struct ksm_domain *domain);
 
 /* memcg.c */
-#ifdef CONFIG_MEMCG
-struct mem_cgroup *ksm_mm_memcg(struct mm_struct *mm);
-unsigned int ksm_memcg_id(const struct mem_cgroup *memcg);
-#else
-static inline struct mem_cgroup *ksm_mm_memcg(struct mm_struct *mm)
-{
-	return NULL;
-}
-
-static inline unsigned int ksm_memcg_id(const struct mem_cgroup *memcg)
-{
-	return 0;
-}
-#endif
 
 static inline void ksm_domains_assert_locked(const struct ksm_domains *domains)
 {

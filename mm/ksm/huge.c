@@ -19,11 +19,11 @@
 #include <linux/mm.h>
 
 #include "batch.h"
-#include "core.h"
 #include "domain.h"
 #include "fingerprint.h"
 #include "huge.h"
 #include "page.h"
+#include "settings.h"
 
 /* Returns 1 if the page probably has a duplicate. */
 static unsigned int has_duplicate(const struct ksm_domain *domain, struct page *page)

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Kernel Samepage Merging: which memory cgroups are merged, and their files.
+ * Kernel Samepage Merging: the files of memory cgroups.
  *
- * What the files of a cgroup set is kept here by the number of the cgroup, until the
- * cgroup goes offline.
+ * What they set is kept by the number of the cgroup, until it goes offline: in
+ * group.c and in cgroup_merge.c.
  */
 
 #include <linux/cgroup.h>
@@ -14,12 +14,12 @@
 #include <linux/seq_file.h>
 #include <linux/vm_event_item.h>
 #include <linux/workqueue.h>
-#include <linux/xarray.h>
 
 #include "../memcontrol-v1.h"
 #include "cgroup_merge.h"
 #include "core.h"
 #include "domains.h"
+#include "group.h"
 #include "slots.h"
 #include "stable.h"
 #include "stats.h"
@@ -27,87 +27,8 @@
 /* Pause before another try to free the domains of removed cgroups. */
 #define KSM_REAP_PAUSE		(5 * HZ)
 
-/* Cgroups with memory.ksm.group 1, by ksm_memcg_id(). */
-static DEFINE_XARRAY(groups);
-
 static void reap(struct work_struct *work);
 static DECLARE_DELAYED_WORK(reap_work, reap);
-
-/**
- * ksm_memcg_id - the number of a memory cgroup
- * @memcg: the cgroup, with a reference
- *
- * Return: the number, not 0.
- */
-unsigned int ksm_memcg_id(const struct mem_cgroup *memcg)
-{
-	return memcg->css.id;
-}
-
-static bool is_group(const struct mem_cgroup *memcg)
-{
-	return xa_load(&groups, ksm_memcg_id(memcg));
-}
-
-static struct mem_cgroup *group_of(struct mem_cgroup *memcg)
-{
-	struct mem_cgroup *at;
-
-	for (at = memcg; at; at = parent_mem_cgroup(at))
-		if (is_group(at))
-			return at;
-	return memcg;
-}
-
-/**
- * ksm_mm_memcg - the cgroup that an mm is merged in
- * @mm: the mm
- *
- * It is the nearest cgroup upward with memory.ksm.group 1, or else the cgroup that
- * the memory of the mm is charged to.
- *
- * Context: any; @mm is kept from being freed.
- * Return: the cgroup, with a reference; NULL if the mm has no owner, or if there are
- * no memory cgroups.
- */
-struct mem_cgroup *ksm_mm_memcg(struct mm_struct *mm)
-{
-	struct mem_cgroup *memcg;
-
-	if (mem_cgroup_disabled())
-		return NULL;
-	rcu_read_lock();
-	do {
-		memcg = mem_cgroup_from_task(rcu_dereference(mm->owner));
-		if (memcg)
-			memcg = group_of(memcg);
-	} while (memcg && !css_tryget(&memcg->css));
-	rcu_read_unlock();
-	return memcg;
-}
-
-/**
- * ksm_process_domain - which processes a process is merged with
- * @mm: its mm
- *
- * Context: any.
- * Return: the inode number of the directory of a cgroup, or 0 if the process is
- * merged with all others.
- */
-u64 ksm_process_domain(struct mm_struct *mm)
-{
-	struct mem_cgroup *memcg;
-	u64 ino;
-
-	if (READ_ONCE(ksm_settings.controls.merge_across_cgroups))
-		return 0;
-	memcg = ksm_mm_memcg(mm);
-	if (!memcg)
-		return 0;
-	ino = cgroup_ino(memcg->css.cgroup);
-	mem_cgroup_put(memcg);
-	return ino;
-}
 
 static void reap(struct work_struct *work)
 {
@@ -126,14 +47,14 @@ static void reap(struct work_struct *work)
  */
 void ksm_memcg_offline(struct cgroup_subsys_state *css)
 {
-	xa_erase(&groups, css->id);
+	ksm_group_forget(css->id);
 	ksm_cgroup_merge_offline(css);
 	queue_delayed_work(system_unbound_wq, &reap_work, HZ);
 }
 
 static u64 group_read(struct cgroup_subsys_state *css, struct cftype *cft)
 {
-	return is_group(mem_cgroup_from_css(css));
+	return ksm_is_group(mem_cgroup_from_css(css));
 }
 
 static int group_write(struct cgroup_subsys_state *css, struct cftype *cft, u64 value)
@@ -143,9 +64,9 @@ static int group_write(struct cgroup_subsys_state *css, struct cftype *cft, u64 
 	if (value > 1)
 		return -EINVAL;
 	if (value)
-		err = xa_err(xa_store(&groups, css->id, xa_mk_value(1), GFP_KERNEL));
+		err = ksm_group_make(css->id);
 	else
-		xa_erase(&groups, css->id);
+		ksm_group_forget(css->id);
 	if (!err)
 		ksm_wake();
 	return err;
@@ -195,8 +116,8 @@ static void show_processes(struct seq_file *m, const struct ksm_slots_sum *sum)
 /* Whether @memcg is the root of a domain that lies directly inside that of @outer. */
 static bool is_nested_domain(struct mem_cgroup *memcg, const struct mem_cgroup *outer)
 {
-	return memcg != outer && group_of(memcg) == memcg &&
-	       group_of(parent_mem_cgroup(memcg)) == outer;
+	return memcg != outer && ksm_group_of(memcg) == memcg &&
+	       ksm_group_of(parent_mem_cgroup(memcg)) == outer;
 }
 
 /*
@@ -242,7 +163,7 @@ static int stat_show(struct seq_file *m, void *unused)
 
 	ksm_slots_add_up(&ksm_slots, in_domain, memcg, &sum);
 	domain = ksm_get_domain_figures(ksm_memcg_id(memcg), sum.zero_pages, &figures) ||
-		 (is_group(memcg) && !READ_ONCE(ksm_settings.controls.merge_across_cgroups));
+		 (ksm_is_group(memcg) && !READ_ONCE(ksm_settings.controls.merge_across_cgroups));
 	if (domain) {
 		show_domain(m, &figures);
 	} else {

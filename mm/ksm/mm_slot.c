@@ -17,13 +17,12 @@
 #include <trace/events/ksm.h>
 
 #include "domains.h"
-#include "pressure.h"
 #include "slots.h"
 #include "vma.h"
 
 #define KSM_SLOT_HASH_BITS	10
-/* Slots that one call of ksm_slots_any_short() visits. */
-#define KSM_SHORT_SLOTS		256U
+/* Slots that one call of ksm_slots_any() visits. */
+#define KSM_ANY_SLOTS		256U
 
 struct ksm_slots ksm_slots = {
 	.lock = __SPIN_LOCK_UNLOCKED(ksm_slots.lock),
@@ -89,22 +88,24 @@ struct ksm_mm_slot *ksm_slots_find(struct ksm_slots *slots, struct mm_struct *mm
 }
 
 /**
- * ksm_slots_any_short - whether memory cgroups of some mms are short of memory
+ * ksm_slots_any - whether something is true of one of some mms
  * @slots: the slots
+ * @match: tells whether it is true of an mm; called with a spinlock held
  * @bucket: where to begin; moved to where the next call is to begin
  *
  * A call visits some 256 mms, so that it is short.
  *
  * Context: ksmd; takes ksm_slots.lock.
- * Return: true if one of those that were visited is short.
+ * Return: true if @match is true of one of those that were visited.
  */
-bool ksm_slots_any_short(struct ksm_slots *slots, unsigned int *bucket)
+bool ksm_slots_any(struct ksm_slots *slots, bool (*match)(struct mm_struct *mm),
+		   unsigned int *bucket)
 {
 	unsigned int buckets, visited = 0;
 	struct mm_slot *slot;
 	bool found = false;
 
-	for (buckets = 0; buckets < HASH_SIZE(slot_hash) && visited < KSM_SHORT_SLOTS &&
+	for (buckets = 0; buckets < HASH_SIZE(slot_hash) && visited < KSM_ANY_SLOTS &&
 	     !found; buckets++) {
 		struct hlist_head *head = slot_hash + *bucket % HASH_SIZE(slot_hash);
 
@@ -114,7 +115,7 @@ bool ksm_slots_any_short(struct ksm_slots *slots, unsigned int *bucket)
 		spin_lock(&slots->lock);
 		hlist_for_each_entry(slot, head, hash) {
 			visited++;
-			found = found || ksm_mm_short(slot->mm);
+			found = found || match(slot->mm);
 		}
 		spin_unlock(&slots->lock);
 	}

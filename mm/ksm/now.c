@@ -25,12 +25,13 @@
 #include <linux/slab.h>
 #include <linux/swap.h>
 
-#include "core.h"
 #include "domains.h"
+#include "lock.h"
 #include "move.h"
 #include "now.h"
 #include "replace.h"
 #include "scan.h"
+#include "settings.h"
 #include "slots.h"
 #include "vma.h"
 
@@ -61,15 +62,15 @@ struct ksm_now {
 };
 
 /* An unmerge holds ksm.lock for long, so run is read before the lock is taken, too. */
-static int lock_unless_unmerging(void)
+static int lock_unless_unmerging(struct ksm_lock *lock)
 {
 	int err;
 
 	if (ksm_unmerging())
 		return -EBUSY;
-	err = ksm_lock_killable();
+	err = ksm_lock_take(lock);
 	if (!err && ksm_unmerging()) {
-		ksm_unlock();
+		ksm_lock_release(lock);
 		err = -EBUSY;
 	}
 	return err;
@@ -96,12 +97,12 @@ static int claim_locked(struct ksm_now *now)
 
 static int try_claim(struct ksm_now *now)
 {
-	int err = lock_unless_unmerging();
+	int err = lock_unless_unmerging(now->scan->lock);
 
 	if (err)
 		return err;
 	err = claim_locked(now);
-	ksm_unlock();
+	ksm_lock_release(now->scan->lock);
 	return err;
 }
 
@@ -244,11 +245,11 @@ static int merge_pieces(struct ksm_now *now)
 	do {
 		if (signal_pending(current))
 			return -EINTR;
-		err = lock_unless_unmerging();
+		err = lock_unless_unmerging(now->scan->lock);
 		if (err)
 			return err;
 		done = merge_piece(now);
-		ksm_unlock();
+		ksm_lock_release(now->scan->lock);
 		if (now->copied) {
 			lru_add_drain_all();
 			now->copied = false;
@@ -324,10 +325,10 @@ void ksm_move_claimed(struct ksm_scan *scan, struct ksm_mm_slot *slot)
 	bool done;
 
 	do {
-		if (ksm_lock_killable())
+		if (ksm_lock_take(scan->lock))
 			return;
 		done = merge_piece(&now);
-		ksm_unlock();
+		ksm_lock_release(scan->lock);
 		cond_resched();
 	} while (!done);
 }

@@ -100,7 +100,7 @@ void ksm_pressure_read(struct ksm_pressure *pressure, struct ksm_slots *slots,
 {
 	const unsigned long total = totalram_pages(), huge = hugetlb_total_pages();
 
-	if (ksm_slots_any_short(slots, &pressure->bucket)) {
+	if (ksm_slots_any(slots, ksm_mm_short, &pressure->bucket)) {
 		pressure->cgroup_short = true;
 		pressure->cgroup_tick = jiffies;
 	} else if (time_after(jiffies, pressure->cgroup_tick + KSM_CGROUP_SHORT_TICKS)) {

@@ -15,8 +15,8 @@
 #include <linux/sched/clock.h>
 #include <linux/sched/mm.h>
 
-#include "core.h"
 #include "domains.h"
+#include "lock.h"
 #include "move.h"
 #include "now.h"
 #include "reap.h"
@@ -29,13 +29,13 @@ static struct ksm_mm_slot *claim_next(struct ksm_scan *scan, struct ksm_mm_slot 
 {
 	struct ksm_mm_slot *next = NULL;
 
-	if (ksm_lock_killable())
+	if (ksm_lock_take(scan->lock))
 		return NULL;
 	if (!ksm_scan_wanted(scan) && ksm_domains_next_removed(scan->domains, 0)) {
 		ksm_scan_abort(scan);
 		next = ksm_slots_claim_left(scan->slots, after);
 	}
-	ksm_unlock();
+	ksm_lock_release(scan->lock);
 	return next;
 }
 
@@ -110,11 +110,11 @@ bool ksm_reap_domains(struct ksm_scan *scan)
 
 	move_mms(scan);
 	do {
-		if (ksm_lock_killable())
+		if (ksm_lock_take(scan->lock))
 			return true;
 		more = free_piece(scan, &id);
 		left = ksm_domains_next_removed(scan->domains, 0);
-		ksm_unlock();
+		ksm_lock_release(scan->lock);
 		cond_resched();
 	} while (more);
 	return left;

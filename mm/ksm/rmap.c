@@ -17,7 +17,7 @@
 #include <linux/vmstat.h>
 
 #include "../internal.h"
-#include "core.h"
+#include "settings.h"
 #include "slots.h"
 #include "stable.h"
 #include "swap.h"

@@ -39,6 +39,7 @@
 /**
  * ksm_scan_init - prepare for the first pass
  * @scan: filled in
+ * @lock: ksm.lock
  * @settings: the settings in force
  * @slots: the mms
  * @domains: all domains
@@ -46,9 +47,11 @@
  * Context: once, at boot.
  * Return: 0, or -ENOMEM.
  */
-int __init ksm_scan_init(struct ksm_scan *scan, struct ksm_settings *settings,
-			 struct ksm_slots *slots, struct ksm_domains *domains)
+int __init ksm_scan_init(struct ksm_scan *scan, struct ksm_lock *lock,
+			 struct ksm_settings *settings, struct ksm_slots *slots,
+			 struct ksm_domains *domains)
 {
+	scan->lock = lock;
 	scan->settings = settings;
 	scan->slots = slots;
 	scan->domains = domains;

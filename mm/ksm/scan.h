@@ -13,6 +13,7 @@
 #include "walk.h"
 
 struct ksm_domains;
+struct ksm_lock;
 struct ksm_settings;
 struct ksm_slots;
 
@@ -47,6 +48,7 @@ enum ksm_stage {
 
 /**
  * struct ksm_scan - a pass over all mms
+ * @lock: ksm.lock
  * @settings: the settings in force
  * @slots: the mms, and the cursor on the one that is being scanned
  * @domains: all domains
@@ -65,6 +67,7 @@ enum ksm_stage {
  * @pressure: what is known of memory pressure
  */
 struct ksm_scan {
+	struct ksm_lock *lock;
 	struct ksm_settings *settings;
 	struct ksm_slots *slots;
 	struct ksm_domains *domains;
@@ -83,7 +86,7 @@ struct ksm_scan {
 	struct ksm_pressure pressure;
 };
 
-int ksm_scan_init(struct ksm_scan *scan, struct ksm_settings *settings,
+int ksm_scan_init(struct ksm_scan *scan, struct ksm_lock *lock, struct ksm_settings *settings,
 		  struct ksm_slots *slots, struct ksm_domains *domains);
 void ksm_scan_batch(struct ksm_scan *scan, unsigned int nr_pages);
 bool ksm_scan_wanted(const struct ksm_scan *scan);

@@ -29,4 +29,17 @@ struct ksm_settings {
 	struct ksm_advisor advisor;
 };
 
+extern struct ksm_settings ksm_settings;
+
+/**
+ * ksm_unmerging - whether run is 2
+ *
+ * Context: any.
+ * Return: true if no page may be shared anew.
+ */
+static inline bool ksm_unmerging(void)
+{
+	return READ_ONCE(ksm_settings.run) == KSM_RUN_UNMERGE;
+}
+
 #endif /* _MM_KSM_SETTINGS_H */

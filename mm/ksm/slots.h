@@ -109,7 +109,8 @@ bool ksm_slots_empty(const struct ksm_slots *slots);
 struct ksm_mm_slot *ksm_slots_find(struct ksm_slots *slots, struct mm_struct *mm);
 bool ksm_slots_read(struct ksm_slots *slots, struct mm_struct *mm,
 		    struct ksm_slot_figures *figures);
-bool ksm_slots_any_short(struct ksm_slots *slots, unsigned int *bucket);
+bool ksm_slots_any(struct ksm_slots *slots, bool (*match)(struct mm_struct *mm),
+		   unsigned int *bucket);
 void ksm_slots_add_up(struct ksm_slots *slots, ksm_slot_match *match, const void *arg,
 		      struct ksm_slots_sum *sum);
 void ksm_slots_begin(struct ksm_slots *slots, bool unmerging);

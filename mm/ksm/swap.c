@@ -25,7 +25,7 @@
 #include <linux/swap.h>
 #include <linux/xarray.h>
 
-#include "core.h"
+#include "settings.h"
 #include "stable.h"
 #include "swap.h"
 

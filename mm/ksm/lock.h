@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Kernel Samepage Merging: the lock of the trees.
+ */
+#ifndef _MM_KSM_LOCK_H
+#define _MM_KSM_LOCK_H
+
+#include <linux/mutex.h>
+#include <linux/wait.h>
+
+/**
+ * struct ksm_lock - ksm.lock, see domain.h
+ * @mutex: held to use the trees
+ * @offlining: memory is going offline, and the trees must not be used
+ * @offline_wait: where to wait for that to end
+ */
+struct ksm_lock {
+	struct mutex mutex;	/* see above */
+	bool offlining;
+	wait_queue_head_t offline_wait;
+};
+
+void ksm_lock_init(struct ksm_lock *lock);
+int ksm_lock_take(struct ksm_lock *lock);
+void ksm_lock_release(struct ksm_lock *lock);
+void ksm_lock_begin_offline(struct ksm_lock *lock);
+void ksm_lock_end_offline(struct ksm_lock *lock);
+
+#endif /* _MM_KSM_LOCK_H */
