@@ -373,6 +373,18 @@ static void all_of_ksmd(void)
 	expect_failed(inject_count("failslab"));
 }
 
+/* The reserve serves ksmd. Objects take no page, since there were as many before. */
+static void no_free_page(void)
+{
+	inject_nothing();
+	map_work();
+	expect_work_merged();
+	ksm_unmerge_all();
+	inject_ksmd_all("fail_page_alloc");
+	expect_work_merged();
+	expect_failed(inject_count("fail_page_alloc"));
+}
+
 static int merge_now(void)
 {
 	return -ksm_write_file("/proc/self/ksm_merge", "1");
@@ -417,6 +429,7 @@ static const struct ksm_case cases[] = {
 	{ "one in three of the objects of KSM", one_in_three },
 	{ "objects of KSM by chance", by_chance },
 	{ "all that ksmd allocates", all_of_ksmd },
+	{ "all pages that ksmd allocates: its reserve is left", no_free_page },
 	{ "a write to ksm_merge, one failure at a time", merged_now },
 };
 
