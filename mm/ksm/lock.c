@@ -2,8 +2,8 @@
 /*
  * Kernel Samepage Merging: the lock of the trees.
  *
- * While memory goes offline, nobody may use the trees, but the mutex cannot be held for
- * so long: migration needs to free shared pages.
+ * While memory goes offline, nobody may use the trees.  That lasts from one call of a
+ * notifier to another, so a flag keeps others out, and not the mutex.
  */
 
 #include <linux/errno.h>
