@@ -54,13 +54,16 @@ void ksm_reserve_free(struct ksm_reserve *reserve)
 		folio_put(reserve->folio[--reserve->nr]);
 }
 
-/* A page of another node is given back: the next fill replaces it. */
-static struct folio *reserve_take(struct ksm_reserve *reserve, int nid)
+/*
+ * ksmd may have filled the reserve on another node.  If nodes are kept apart, a page of
+ * another node is given back: the next fill replaces it.
+ */
+static struct folio *reserve_take(struct ksm_reserve *reserve, int nid, bool any_node)
 {
 	while (reserve->nr) {
 		struct folio *folio = reserve->folio[--reserve->nr];
 
-		if (folio_nid(folio) == nid)
+		if (any_node || folio_nid(folio) == nid)
 			return folio;
 		folio_put(folio);
 	}
@@ -83,12 +86,13 @@ static int charge_as(struct folio *folio, struct folio *old)
  * ksm_fresh_copy - copy a page into one that nothing else uses
  * @reserve: where to take a page from if the page allocator has none
  * @page: the page to copy, with a reference; it may change meanwhile
+ * @any_node: without free memory on the NUMA node of @page, take a page of another one
  *
  * Context: ksmd; under ksm.lock.
- * Return: the folio, on the NUMA node of @page, with one reference, on no LRU list;
- * ERR_PTR(-ENOMEM); or ERR_PTR(-EHWPOISON) where @page cannot be read.
+ * Return: the folio, with one reference, on no LRU list; ERR_PTR(-ENOMEM); or
+ * ERR_PTR(-EHWPOISON) where @page cannot be read.
  */
-struct folio *ksm_fresh_copy(struct ksm_reserve *reserve, struct page *page)
+struct folio *ksm_fresh_copy(struct ksm_reserve *reserve, struct page *page, bool any_node)
 {
 	const int nid = page_to_nid(page);
 	struct folio *folio;
@@ -97,7 +101,7 @@ struct folio *ksm_fresh_copy(struct ksm_reserve *reserve, struct page *page)
 		return ERR_PTR(-EHWPOISON);
 	folio = __folio_alloc_node(KSM_FRESH_GFP, 0, nid);
 	if (!folio)
-		folio = reserve_take(reserve, nid);
+		folio = reserve_take(reserve, nid, any_node);
 	if (!folio)
 		return ERR_PTR(-ENOMEM);
 	if (charge_as(folio, page_folio(page))) {

@@ -24,6 +24,6 @@ struct ksm_reserve {
 
 void ksm_reserve_fill(struct ksm_reserve *reserve, int nid);
 void ksm_reserve_free(struct ksm_reserve *reserve);
-struct folio *ksm_fresh_copy(struct ksm_reserve *reserve, struct page *page);
+struct folio *ksm_fresh_copy(struct ksm_reserve *reserve, struct page *page, bool any_node);
 
 #endif /* _MM_KSM_FRESH_H */

@@ -247,7 +247,8 @@ static struct folio *make_shared(struct ksm_domain *domain, struct page *page,
 {
 	ksm_hash_fn *hash = content->whole ? ksm_fingerprint : ksm_sample;
 	struct ksm_merge *merge = domain->merge;
-	struct folio *folio = ksm_fresh_copy(&merge->reserve, page);
+	struct folio *folio = ksm_fresh_copy(&merge->reserve, page,
+					     domain->controls->merge_across_nodes);
 
 	if (IS_ERR(folio))
 		return folio;
