@@ -7,7 +7,6 @@
  * ksm_merge is told.
  */
 #include <errno.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -374,39 +373,6 @@ static void all_of_ksmd(void)
 	expect_failed(inject_count("failslab"));
 }
 
-static void stay_on(pid_t pid, const cpu_set_t *cpus)
-{
-	ksm_check(!sched_setaffinity(pid, sizeof(*cpus), cpus), "sched_setaffinity");
-}
-
-/*
- * The reserve serves ksmd. Some objects take no page, since there were as many before. If
- * the machine has two nodes, ksmd is on another one than the pages.
- */
-static void no_free_page(void)
-{
-	cpu_set_t before, first, last;
-
-	CPU_ZERO(&first);
-	CPU_SET(0, &first);
-	CPU_ZERO(&last);
-	CPU_SET(sysconf(_SC_NPROCESSORS_ONLN) - 1, &last);
-	ksm_check(!sched_getaffinity(ksm_ksmd(), sizeof(before), &before), "sched_getaffinity");
-	inject_nothing();
-	stay_on(0, &last);
-	stay_on(ksm_ksmd(), &first);
-	map_work();
-	expect_work_merged();
-	ksm_unmerge_all();
-	inject_ksmd_all("fail_page_alloc");
-	ksm_settle();
-	stay_on(ksm_ksmd(), &before);
-	ksft_print_msg("%ld pages share\n", ksm_get("pages_sharing"));
-	ksm_check(ksm_get("pages_sharing") > 0, "merging makes progress");
-	check_work();
-	expect_failed(inject_count("fail_page_alloc"));
-}
-
 static int merge_now(void)
 {
 	return -ksm_write_file("/proc/self/ksm_merge", "1");
@@ -451,7 +417,6 @@ static const struct ksm_case cases[] = {
 	{ "one in three of the objects of KSM", one_in_three },
 	{ "objects of KSM by chance", by_chance },
 	{ "all that ksmd allocates", all_of_ksmd },
-	{ "all pages that ksmd allocates: its reserve is left", no_free_page },
 	{ "a write to ksm_merge, one failure at a time", merged_now },
 };
 
