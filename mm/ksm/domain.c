@@ -98,9 +98,11 @@ bool ksm_domain_adjust_step(struct ksm_domain *domain)
 }
 
 /**
- * ksm_domain_adjust_for - do a step of ksm_domain_adjust_step(), if there is one
+ * ksm_domain_adjust_for - adapt the index and the filter before pages are added
  * @domain: the domain
- * @mm: whose pages are about to be added: its memory cgroup is charged
+ * @mm: the mm of these pages; its memory cgroup is charged
+ *
+ * Takes at most one step, see ksm_domain_adjust_step().
  *
  * Context: a task; under ksm.lock; @mm is kept from being freed.
  */
