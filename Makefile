@@ -29,7 +29,7 @@ check: packages ## every test; the last line counts them
 unit: ## the unit tests that need no kernel
 	$(Q)$(MAKE) --no-print-directory -C tools/testing/ksm check
 
-series: packages ## two patch series, fixes and KSM, each with a cover letter; BUILD=1 builds each step
+series: packages ## two patch series, fixes and KSM, each with a cover letter; BUILD=1 builds and boots each step
 	$(Q)scripts/series $(if $(BUILD),--build)
 
 clean: ## remove everything built
