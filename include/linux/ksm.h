@@ -56,6 +56,7 @@ void rmap_walk_ksm(struct folio *folio, struct rmap_walk_control *rwc);
 void folio_migrate_ksm(struct folio *newfolio, struct folio *folio);
 void collect_procs_ksm(struct folio *folio, struct page *page,
 		       struct list_head *to_kill, int force_early);
+void ksm_recover(struct folio *folio);
 
 #ifdef CONFIG_TRANSPARENT_HUGEPAGE
 bool ksm_keeps_small(unsigned int merged);
@@ -260,6 +261,7 @@ static inline void ksm_exit(struct mm_struct *mm) { }
 
 static inline void collect_procs_ksm(struct folio *folio, struct page *page,
 				     struct list_head *to_kill, int force_early) { }
+static inline void ksm_recover(struct folio *folio) { }
 static inline void ksm_swap_out(struct folio *folio) { }
 static inline void ksm_swap_free(swp_entry_t entry, unsigned int nr) { }
 

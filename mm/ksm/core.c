@@ -20,6 +20,7 @@
 #include "fingerprint.h"
 #include "lock.h"
 #include "now.h"
+#include "poison.h"
 #include "reap.h"
 #include "record.h"
 #include "scan.h"
@@ -393,6 +394,29 @@ bool ksm_reap_removed(void)
 {
 	return ksm_reap_domains(&ksm.scan);
 }
+
+#ifdef CONFIG_MEMORY_FAILURE
+/**
+ * ksm_recover - let no process lose a shared page of which there is an equal one
+ * @folio: a page that has just been poisoned, with a reference, not locked
+ *
+ * While memory goes offline, nothing is done: that may take long.
+ *
+ * Context: may sleep; takes ksm.lock, with no mmap_lock held.
+ */
+void ksm_recover(struct folio *folio)
+{
+	struct ksm_stable_node *node;
+
+	if (!folio_test_ksm(folio) || !ksm_lock_unless_offlining(&ksm.lock))
+		return;
+	node = ksm_folio_node(folio);
+	if (node)
+		ksm_replace_poisoned(ksm_domains_by_id(&ksm.domains, node->domain), node,
+				     folio);
+	ksm_unlock();
+}
+#endif
 
 /**
  * ksm_offline_begin - memory is going offline: keep everyone off the trees

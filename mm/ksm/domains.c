@@ -136,6 +136,20 @@ struct ksm_domain *ksm_domains_of(struct ksm_domains *domains, struct ksm_mm_slo
 }
 
 /**
+ * ksm_domains_by_id - find the domain of a stable node
+ * @domains: all domains
+ * @id: the number in the node
+ *
+ * Context: under ksm.lock.
+ * Return: the domain, which is there for as long as the node is.
+ */
+struct ksm_domain *ksm_domains_by_id(struct ksm_domains *domains, unsigned int id)
+{
+	ksm_domains_assert_locked(domains);
+	return id ? xa_load(&domains->by_id, id) : &domains->common;
+}
+
+/**
  * ksm_domains_next - go through all domains
  * @domains: all domains
  * @domain: one of them, or NULL

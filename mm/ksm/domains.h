@@ -31,6 +31,7 @@ struct ksm_domains {
 int ksm_domains_init(struct ksm_domains *domains, struct mutex *lock,
 		     const struct ksm_controls *controls, const struct ksm_key *key);
 struct ksm_domain *ksm_domains_of(struct ksm_domains *domains, struct ksm_mm_slot *slot);
+struct ksm_domain *ksm_domains_by_id(struct ksm_domains *domains, unsigned int id);
 struct ksm_domain *ksm_domains_next(struct ksm_domains *domains, struct ksm_domain *domain);
 bool ksm_domain_removed(const struct ksm_domain *domain);
 struct ksm_domain *ksm_domains_next_removed(struct ksm_domains *domains, unsigned int id);

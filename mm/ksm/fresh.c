@@ -88,7 +88,7 @@ static int charge_as(struct folio *folio, struct folio *old)
  * @page: the page to copy, with a reference; it may change meanwhile
  * @any_node: without free memory on the NUMA node of @page, take a page of another one
  *
- * Context: ksmd; under ksm.lock.
+ * Context: any task context; under ksm.lock.
  * Return: the folio, with one reference, on no LRU list; ERR_PTR(-ENOMEM); or
  * ERR_PTR(-EHWPOISON) where @page cannot be read.
  */

@@ -42,6 +42,22 @@ int ksm_lock_take(struct ksm_lock *lock)
 }
 
 /**
+ * ksm_lock_unless_offlining - take the lock, but do not wait for memory to go offline
+ * @lock: the lock
+ *
+ * Context: may sleep.
+ * Return: true with the lock.
+ */
+bool ksm_lock_unless_offlining(struct ksm_lock *lock)
+{
+	mutex_lock(&lock->mutex);
+	if (!lock->offlining)
+		return true;
+	mutex_unlock(&lock->mutex);
+	return false;
+}
+
+/**
  * ksm_lock_release - release the lock
  * @lock: the lock
  */

@@ -22,6 +22,7 @@ struct ksm_lock {
 
 void ksm_lock_init(struct ksm_lock *lock);
 int ksm_lock_take(struct ksm_lock *lock);
+bool ksm_lock_unless_offlining(struct ksm_lock *lock);
 void ksm_lock_release(struct ksm_lock *lock);
 void ksm_lock_begin_offline(struct ksm_lock *lock);
 void ksm_lock_end_offline(struct ksm_lock *lock);

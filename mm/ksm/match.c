@@ -55,7 +55,7 @@ static enum ksm_result collision_or_gone(const struct ksm_domain *domain,
 	       KSM_SAMPLE_COLLISION : KSM_GONE;
 }
 
-/* A page that is shared under @key, with a reference, where it may be read. */
+/* A page that is shared under @key, with a reference; ERR_PTR() if it is poisoned. */
 static struct folio *shared_folio(struct ksm_domain *domain, u64 key,
 				  struct ksm_stable_node **node)
 {
@@ -69,7 +69,7 @@ static struct folio *shared_folio(struct ksm_domain *domain, u64 key,
 		if (folio)
 			folio = ksm_drop_if_hwpoison(domain, *node, folio);
 	}
-	return IS_ERR(folio) ? NULL : folio;
+	return folio;
 }
 
 /**
@@ -79,7 +79,7 @@ static struct folio *shared_folio(struct ksm_domain *domain, u64 key,
  * @key: the key
  *
  * Context: may sleep; under ksm.lock.
- * Return: true where there is such a page and it differs.
+ * Return: true where there is such a page and it differs, or is poisoned.
  */
 bool ksm_differs_from_shared(struct ksm_domain *domain, struct page *page, u64 key)
 {
@@ -87,6 +87,8 @@ bool ksm_differs_from_shared(struct ksm_domain *domain, struct page *page, u64 k
 	struct folio *kfolio = shared_folio(domain, key, &node);
 	bool equal;
 
+	if (IS_ERR(kfolio))
+		return true;
 	if (!kfolio)
 		return false;
 	equal = ksm_pages_equal(page, &kfolio->page);
@@ -110,7 +112,7 @@ void ksm_set_ambiguous(struct ksm_domain *domain, u64 sample)
 	u64 fingerprint;
 
 	ksm_filter_set_ambiguous(&domain->filter, ksm_tag(sample));
-	if (!kfolio)
+	if (IS_ERR_OR_NULL(kfolio))
 		return;
 	fingerprint = ksm_page_fingerprint(domain, &kfolio->page);
 	ksm_stable_set_key(domain, sample, ksm_key_on_node(fingerprint, node->nid));

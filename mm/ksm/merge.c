@@ -75,7 +75,9 @@ static void rekey_shared(struct ksm_domain *domain, struct ksm_stable_node *node
 	}
 	if (node->nid != ksm_page_nid(domain, &folio->page) && node->key == node->sample)
 		ksm_set_ambiguous(domain, node->sample);
-	ksm_stable_rekey(domain, node, folio);
+	/* That failed if a page with its sample is poisoned. */
+	if (node->key != node->sample)
+		ksm_stable_rekey(domain, node, folio);
 }
 
 /*

@@ -30,7 +30,7 @@
  * @batch: the PTEs, at least one
  * @lock: filled in
  *
- * Context: mmap_lock held.
+ * Context: mmap_lock or the anon_vma of the VMA locked.
  * Return: false where there is no page table.
  */
 bool ksm_lock_table(const struct ksm_pte_batch *batch, struct ksm_table_lock *lock)
@@ -196,26 +196,37 @@ static pte_t zero_pte(struct vm_area_struct *vma, const struct ksm_replacement *
 	return pte_mkdirty(pte_mkspecial(pte));
 }
 
+/**
+ * ksm_set_shared_pte - set a PTE that was cleared to the new page
+ * @vma: its VMA
+ * @at: what to replace; @kpage is equal to @page, and its folio is locked
+ * @ptep: the PTE
+ *
+ * Context: page table lock held; between start and end of an MMU notifier range.
+ */
+void ksm_set_shared_pte(struct vm_area_struct *vma, const struct ksm_replacement *at,
+			pte_t *ptep)
+{
+	struct folio *folio = page_folio(at->page);
+	pte_t pte = is_zero_pfn(page_to_pfn(at->kpage)) ? zero_pte(vma, at) :
+							  shared_pte(vma, at);
+
+	set_pte_at(vma->vm_mm, at->address, ptep, ksm_pte_keep_marks(pte, at->old));
+	folio_remove_rmap_pte(folio, at->page, vma);
+	folio_put(folio);
+}
+
 /* Set a PTE that was cleared: to the new page where it is equal, else as it was. */
 static void set_cleared_pte(struct vm_area_struct *vma, struct ksm_replacement *at,
 			    pte_t *ptep)
 {
-	struct folio *folio = page_folio(at->page);
-	pte_t pte = at->old;
-
 	at->result = may_replace(at);
 	if (at->result == KSM_MERGED)
 		at->result = share_exclusive(at);
-	if (at->result == KSM_MERGED) {
-		pte = is_zero_pfn(page_to_pfn(at->kpage)) ? zero_pte(vma, at) :
-							    shared_pte(vma, at);
-		pte = ksm_pte_keep_marks(pte, at->old);
-	}
-	set_pte_at(vma->vm_mm, at->address, ptep, pte);
-	if (at->result == KSM_MERGED) {
-		folio_remove_rmap_pte(folio, at->page, vma);
-		folio_put(folio);
-	}
+	if (at->result == KSM_MERGED)
+		ksm_set_shared_pte(vma, at, ptep);
+	else
+		set_pte_at(vma->vm_mm, at->address, ptep, at->old);
 }
 
 /* Pinned pages carry KSM_MERGED; others are left alone. */

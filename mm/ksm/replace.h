@@ -84,6 +84,8 @@ void ksm_unlock_table(struct ksm_table_lock *lock);
 void ksm_notifier_range_init(const struct ksm_pte_batch *batch,
 			     struct mmu_notifier_range *range);
 void ksm_clear_ptes(const struct ksm_pte_batch *batch, pte_t *table);
+void ksm_set_shared_pte(struct vm_area_struct *vma, const struct ksm_replacement *at,
+			pte_t *ptep);
 void ksm_replace_ptes(const struct ksm_pte_batch *batch);
 
 /**

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Kernel Samepage Merging: shared pages as the rest of mm meets them.
+ * Kernel Samepage Merging: the reverse map of shared pages, and swap-in.
  *
- * A shared page belongs to no single anon_vma: its stable node lists one for
- * each mapping that was merged, with the page offset to look at in there.  Areas
- * that were forked off since stand in the same anon_vma at the same offset.
+ * A shared page belongs to no single anon_vma.  Its stable node has an rmap_item for
+ * each mapping that was merged: the anon_vma, and the page offset in it.  VMAs that were
+ * forked since then are in the same anon_vma at the same offset.
  */
 
 #include <linux/ksm.h>
@@ -23,10 +23,10 @@
 #include "swap.h"
 
 /**
- * struct ksm_rmap_step - what one visit of an anon_vma needs to know
+ * struct ksm_rmap_step - which VMAs of an anon_vma to visit, and what for
  * @folio: the shared page
  * @rwc: what the walk is for
- * @own: visit the area that was merged, or else those that were forked off it
+ * @own: visit the VMA that was merged, or else those that were forked from it
  */
 struct ksm_rmap_step {
 	struct folio *folio;
@@ -40,7 +40,7 @@ static bool vma_maps_item(const struct vm_area_struct *vma,
 	return item->address >= vma->vm_start && item->address < vma->vm_end;
 }
 
-/* Returns false where the walk is over. */
+/* Returns false if the walk is over. */
 static bool visit_vma(struct ksm_rmap_step *step, struct vm_area_struct *vma,
 		      struct ksm_rmap_item *item)
 {
@@ -103,9 +103,9 @@ static bool visit_items(struct ksm_rmap_step *step, struct ksm_stable_node *node
  * @folio: the page, locked: that holds its rmap_items still
  * @rwc: what to do with each
  *
- * The areas that were merged come first; often these are all there are, and the
- * walk is over.  Each visit of an anon_vma asks its interval tree for the one
- * offset, however many areas are in it.
+ * The VMAs that were merged come first; often there are no others, and the walk is over.
+ * Each visit of an anon_vma looks up one page offset in its interval tree, however many
+ * VMAs are in it.
  *
  * Context: may sleep.
  */
@@ -122,7 +122,7 @@ void rmap_walk_ksm(struct folio *folio, struct rmap_walk_control *rwc)
 }
 
 #ifdef CONFIG_MEMORY_FAILURE
-/* A write may have given the area a page of its own since it was merged. */
+/* Since the merge, a write may have given the VMA a copy. */
 static bool vma_maps_folio(struct vm_area_struct *vma, struct folio *folio,
 			   unsigned long address)
 {
@@ -150,11 +150,11 @@ static void collect_procs_of_item(struct ksm_rmap_item *item, struct task_struct
 }
 
 /**
- * collect_procs_ksm - find the processes that a broken shared page concerns
+ * collect_procs_ksm - find the processes that map a poisoned shared page
  * @folio: the page, locked
  * @page: the same
  * @to_kill: list that they are added to
- * @force_early: whether also those that did not ask to be told early
+ * @force_early: add processes that did not ask for early signals, too
  *
  * Context: may sleep.
  */
@@ -182,11 +182,11 @@ void collect_procs_ksm(struct folio *folio, struct page *page,
 }
 #endif /* CONFIG_MEMORY_FAILURE */
 
-#ifdef CONFIG_MIGRATION
+#if defined(CONFIG_MIGRATION) || defined(CONFIG_MEMORY_FAILURE)
 /**
- * folio_migrate_ksm - a page moves, and its stable node with it
- * @newfolio: where to, locked; its mapping has been copied
- * @folio: where from, locked
+ * folio_migrate_ksm - hand a stable node over to the new folio of a migration
+ * @newfolio: the new folio, locked; its mapping has been copied
+ * @folio: the old folio, locked
  *
  * Context: any.
  */
@@ -200,13 +200,13 @@ void folio_migrate_ksm(struct folio *newfolio, struct folio *folio)
 		return;
 	WRITE_ONCE(node->kpfn, folio_pfn(newfolio));
 	/*
-	 * Who finds that the old page has forgotten the node has to see the new
-	 * place: pairs with smp_rmb() in ksm_stable_folio().
+	 * A reader that finds the old folio without the node must see the new PFN:
+	 * pairs with smp_rmb() in ksm_stable_folio().
 	 */
 	smp_wmb();
 	WRITE_ONCE(folio->mapping, (void *)PAGE_MAPPING_KSM);
 }
-#endif /* CONFIG_MIGRATION */
+#endif
 
 /* The lock of the folio keeps its node. */
 static bool in_domain(const struct folio *folio, struct mm_struct *mm)
@@ -247,10 +247,10 @@ static struct folio *alloc_copy(struct vm_area_struct *vma, unsigned long addres
 }
 
 /**
- * ksm_might_need_to_copy - make a page from swap fit for being mapped
+ * ksm_might_need_to_copy - copy a page from swap if it cannot be mapped as it is
  * @folio: the page, locked
- * @vma: the area that it is to be mapped in
- * @addr: where
+ * @vma: the VMA that is to map it
+ * @addr: the user address
  *
  * A shared page becomes shared again.  A process that may not share it gets a copy.
  *

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Broken memory. A shared page that is taken out of use in time takes all its
- * mappings along; one that is lost is lost to every process that maps it, each of
- * which is told so, and to no other.
+ * Memory errors. A shared page that is taken offline in time moves with all of its
+ * mappings. A shared page that is poisoned is replaced if another shared page has its
+ * content; otherwise each process that maps it gets a signal, and no other process does.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -43,7 +43,7 @@ static void catch_access(void)
 	ksm_check(!sigaction(SIGBUS, &action, NULL), "sigaction");
 }
 
-/* Whatever is done about a lost page, the signal says which page it is. */
+/* The signal names the page. */
 static void expect_told(const char *what, const siginfo_t *info, int code, const char *page)
 {
 	uintptr_t at = (uintptr_t)info->si_addr;
@@ -83,18 +83,18 @@ static void unpoison(unsigned long pfn)
 	ksm_write_file(UNPOISON, text);
 }
 
-/* Who does so finds out as if the page had been read, by a signal that says where. */
+/* The caller gets the signal that an access to the page would raise. */
 static void poison(char *page)
 {
 	catch_access();
 	if (sigsetjmp(lost, 1)) {
-		ksm_expect("si_code of who poisons", told.si_code, BUS_MCEERR_AR);
+		ksm_expect("si_code for the caller", told.si_code, BUS_MCEERR_AR);
 		ksm_check(!((uintptr_t)told.si_addr % psize()), "si_addr is that of a page");
 		return;
 	}
 	if (madvise(page, psize(), MADV_HWPOISON))
 		ksm_skip("memory cannot be poisoned here: %s", strerror(errno));
-	ksm_fail("who poisons a page of its own is not told");
+	ksm_fail("the caller gets no signal for its own page");
 }
 
 static void need_unpoison(void)
@@ -159,7 +159,7 @@ static bool was_told(siginfo_t *info)
 	return came;
 }
 
-/* A process that asked to be told at once, and one that will find out. */
+/* Processes that get their signal early, and when they read the page. */
 static void told_early(struct ksm_child *self, void *arg)
 {
 	siginfo_t info;
@@ -167,8 +167,8 @@ static void told_early(struct ksm_child *self, void *arg)
 	hold_back_signal();
 	prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0);
 	ksm_child_pause(self);
-	ksm_check(was_told(&info), "who asked for it is told at once");
-	ksm_expect("si_code of who is told early", info.si_code, BUS_MCEERR_AO);
+	ksm_check(was_told(&info), "a process that asked for early signals gets one");
+	ksm_expect("si_code of an early signal", info.si_code, BUS_MCEERR_AO);
 	ksm_expect("mappings that lost their page", count_lost(arg, PAGES), PAGES);
 }
 
@@ -179,7 +179,7 @@ static void finds_out(struct ksm_child *self, void *arg)
 	hold_back_signal();
 	prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_LATE, 0, 0);
 	ksm_child_pause(self);
-	ksm_check(!was_told(&info), "nobody else is told before it looks");
+	ksm_check(!was_told(&info), "no other process gets a signal before it reads the page");
 	ksm_expect("mappings that lost their page", count_lost(arg, PAGES), PAGES);
 }
 
@@ -204,7 +204,7 @@ static void lost_to_other_processes(void)
 	unpoison(pfn);
 }
 
-/* It is there still, for nobody to read. */
+/* The poisoned page still exists, and must not be read. */
 static void not_shared_again(void)
 {
 	char *area = ksm_merged_area(PAGES, SEED), *later;
@@ -218,25 +218,25 @@ static void not_shared_again(void)
 	ksm_settle();
 	joined = ksm_pfn(later) == pfn;
 	unpoison(pfn);
-	ksm_check(!joined, "pages that are filled later do not share the broken one");
+	ksm_check(!joined, "pages that are filled later do not share the poisoned one");
 	ksm_expect("merged pages", ksm_count_merged(later, PAGES), PAGES);
 	ksm_expect_figures(1, PAGES - 1, 0);
 	ksm_check_same(later, PAGES, SEED);
 }
 
 /*
- * A process with a mapping of the content, and what it knows of a page that broke.
- * Each has it at another address than the others.
+ * A process that maps the content, at an address of its own, and what it should find
+ * when the page of another process has been poisoned.
  */
 struct mapper {
 	const char *name;
 	unsigned int pad;
 	bool early;
-	/* Its page is another, with the same content. */
+	/* Its page was replaced, or is the other page of that content. */
 	bool spared;
-	/* What it maps, it inherited. */
+	/* It inherited the mapping. */
 	bool forked;
-	/* It has written to it since, and has a page of its own. */
+	/* It has written to the page since, and got a copy. */
 	bool left;
 	struct ksm_child child;
 };
@@ -258,12 +258,11 @@ static void expect_spared(const struct mapper *self, const char *page, uint64_t 
 	siginfo_t info;
 
 	if (was_told(&info))
-		ksm_fail("%s is told of a page that it does not map: si_code %d, si_addr %p",
+		ksm_fail("%s gets a signal and has lost nothing: si_code %d, si_addr %p",
 			 self->name, info.si_code, info.si_addr);
 	ksm_check(ksm_holds(page, seed), self->name);
 }
 
-/* Two pages for those who are to have one of their own to share. */
 static void map_content(struct ksm_child *self, void *arg)
 {
 	struct mapper *mapper = arg;
@@ -274,8 +273,8 @@ static void map_content(struct ksm_child *self, void *arg)
 	      mapper->early ? PR_MCE_KILL_EARLY : PR_MCE_KILL_LATE, 0, 0);
 	if (!mapper->forked) {
 		ksm_map(mapper->pad);
-		page = ksm_map_mergeable(1 + mapper->spared);
-		ksm_fill_same(page, 1 + mapper->spared, SEED);
+		page = ksm_map_mergeable(1);
+		ksm_fill(page, SEED);
 		munmap(inherited, psize());
 	}
 	ksm_child_pause(self);
@@ -297,13 +296,11 @@ static void start_mapper(struct mapper *mapper)
 	ksm_child_wait(&mapper->child);
 }
 
-/* By merging, by fork, early and late; who has a dup of it, has lost nothing. */
 static void told_which_page(void)
 {
 	struct mapper mappers[] = {
 		{ .name = "early", .pad = 3, .early = true },
 		{ .name = "late", .pad = 5 },
-		{ .name = "early, of a dup", .pad = 7, .early = true, .spared = true },
 		{ .name = "early, by fork", .early = true, .forked = true },
 		{ .name = "late, by fork", .forked = true },
 	};
@@ -311,7 +308,6 @@ static void told_which_page(void)
 	size_t i;
 
 	need_unpoison();
-	ksm_set("max_page_sharing", 3);
 	inherited = ksm_map_mergeable(1);
 	ksm_fill(inherited, SEED);
 	start_mapper(&mappers[0]);
@@ -319,21 +315,64 @@ static void told_which_page(void)
 	ksm_settle();
 	ksm_expect_figures(1, 2, 0);
 	start_mapper(&mappers[2]);
-	ksm_settle();
-	ksm_expect_figures(2, 3, 0);
 	start_mapper(&mappers[3]);
-	start_mapper(&mappers[4]);
 	for (i = 0; i < ARRAY_SIZE(mappers); i++)
 		ksm_child_step(&mappers[i].child);
 	pfn = ksm_pfn(inherited);
 	poison(inherited);
-	expect_told("who poisons", &told, BUS_MCEERR_AR, inherited);
+	expect_told("the caller", &told, BUS_MCEERR_AR, inherited);
 	for (i = 0; i < ARRAY_SIZE(mappers); i++)
 		ksm_child_end(&mappers[i].child);
 	unpoison(pfn);
 }
 
-/* What KSM noted of a mapping stands until ksmd comes by; a write changes it now. */
+static void poison_quietly(char *page)
+{
+	catch_access();
+	if (sigsetjmp(lost, 1))
+		ksm_fail("the caller gets a signal for a page that can be replaced");
+	ksm_check(!madvise(page, psize(), MADV_HWPOISON), "MADV_HWPOISON succeeds");
+}
+
+/* With max_page_sharing 2, four mappings need two shared pages. */
+static void replaced_by_equal(void)
+{
+	struct mapper mappers[] = {
+		{ .name = "early", .pad = 3, .early = true, .spared = true },
+		{ .name = "late", .pad = 5, .spared = true },
+		{ .name = "one more", .pad = 7, .early = true, .spared = true },
+		{ .name = "early, by fork", .early = true, .forked = true, .spared = true },
+	};
+	unsigned long pfn;
+	size_t i;
+
+	need_unpoison();
+	ksm_set("max_page_sharing", 2);
+	inherited = ksm_map_mergeable(1);
+	ksm_fill(inherited, SEED);
+	for (i = 0; i < 3; i++)
+		start_mapper(&mappers[i]);
+	ksm_settle();
+	ksm_expect_figures(2, 2, 0);
+	start_mapper(&mappers[3]);
+	for (i = 0; i < ARRAY_SIZE(mappers); i++)
+		ksm_child_step(&mappers[i].child);
+	pfn = ksm_pfn(inherited);
+	poison_quietly(inherited);
+	ksm_check(ksm_holds(inherited, SEED), "the content is there");
+	ksm_check(ksm_pfn(inherited) != pfn, "the poisoned page is not mapped");
+	ksm_expect_figures(2, 2, 0);
+	for (i = 0; i < ARRAY_SIZE(mappers); i++)
+		ksm_child_end(&mappers[i].child);
+	unpoison(pfn);
+	ksm_check(ksm_is_merged(inherited), "the new page is shared");
+	ksm_fill(inherited, SEED + 1);
+	ksm_settle();
+	ksm_unmerge_all();
+	ksm_expect_nothing();
+}
+
+/* The rmap_item stays until ksmd visits the page, and a write gives the page up now. */
 static void left_before_lost(void)
 {
 	struct mapper mappers[] = {
@@ -361,7 +400,7 @@ static void left_before_lost(void)
 	unpoison(pfn);
 }
 
-/* It is lost to whom it belonged, and nobody is merged with it. */
+/* The process that maps it loses it, and nothing is merged with it. */
 static void lost_before_shared(void)
 {
 	char *area = ksm_map_mergeable(PAGES), *later;
@@ -373,14 +412,14 @@ static void lost_before_shared(void)
 	ksm_expect_figures(0, 0, PAGES);
 	pfn = ksm_pfn(area);
 	poison(area);
-	expect_told("who poisons", &told, BUS_MCEERR_AR, area);
+	expect_told("the caller", &told, BUS_MCEERR_AR, area);
 	later = ksm_map_mergeable(1);
 	ksm_fill(later, SEED);
 	ksm_settle();
 	ksm_expect_figures(0, 0, PAGES);
 	ksm_expect("mappings that lost their page", count_lost(area, PAGES), 1);
 	unpoison(pfn);
-	ksm_check(ksm_holds(later, SEED), "the like of the lost page is there");
+	ksm_check(ksm_holds(later, SEED), "a page with the lost content is there");
 	ksm_check_unique(area + psize(), PAGES - 1, SEED + 1);
 	ksm_unmerge_all();
 	ksm_expect_nothing();
@@ -438,8 +477,8 @@ static char *merged_zeros(void)
 }
 
 /*
- * The zero page is the kernel's, and nobody's to lose: all the kernel does is to
- * remember. So nobody is told, and every page of zeros is as it was.
+ * The kernel cannot do without the zero page: it only sets the flag. No process gets a
+ * signal, and every page of zeros is as it was.
  */
 static void advise_zero_page(int advice)
 {
@@ -466,7 +505,7 @@ static void zero_page_taken_out(void)
 	advise_zero_page(MADV_SOFT_OFFLINE);
 }
 
-/* This is for ever: no other case comes after it. */
+/* This cannot be undone, so it is the last case. */
 static void zero_page_lost(void)
 {
 	need_unpoison();
@@ -478,8 +517,9 @@ static const struct ksm_case cases[] = {
 	{ "a shared page is lost to all its mappings", lost_to_all },
 	{ "a shared page is lost to other processes", lost_to_other_processes },
 	{ "a lost page is not shared again", not_shared_again },
-	{ "who maps a lost page is told which, and nobody else", told_which_page },
-	{ "who wrote to a page before it was lost is not told", left_before_lost },
+	{ "a lost page is named to each process that maps it", told_which_page },
+	{ "a poisoned page is replaced by a copy of an equal one", replaced_by_equal },
+	{ "a process that wrote to a page before gets no signal", left_before_lost },
 	{ "a page that is not shared is lost to its owner", lost_before_shared },
 	{ "a page that is not shared is taken out of use", taken_out_before_shared },
 	{ "the zero page is not taken out of use", zero_page_taken_out },
