@@ -24,6 +24,7 @@
 #define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
 
 #define RESULTS		"/dev/vport0p1"
+#define RESULTS_TRIES	1000	/* in steps of 10 ms */
 #define OUTPUT		"/tmp/out"
 #define KSM		"/sys/kernel/mm/ksm/"
 #define MOST_WORDS	16
@@ -218,13 +219,27 @@ static void run_test(char *line)
 	report(words[0], wait_for(pid, atol(words[1])), seconds_now() - start);
 }
 
+/* The kernel may add the port after it has started this program. */
+static FILE *open_results(void)
+{
+	int i, fd = -1;
+
+	for (i = 0; fd < 0 && i < RESULTS_TRIES; i++) {
+		usleep(i ? 10000 : 0);
+		fd = open(RESULTS, O_WRONLY | O_CLOEXEC);
+	}
+	if (fd < 0)
+		perror(RESULTS);
+	return fd < 0 ? NULL : fdopen(fd, "w");
+}
+
 int main(void)
 {
 	FILE *list;
 	char line[512];
 
 	mount_all();
-	results = fopen(RESULTS, "w");
+	results = open_results();
 	list = fopen("/tests", "r");
 	if (results && list) {
 		reserve_huge_pages();

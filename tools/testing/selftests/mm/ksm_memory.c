@@ -14,10 +14,11 @@
 
 /* Memory. */
 
+/* The area may be larger than memory: only pages that are used take memory. */
 char *ksm_map(size_t pages)
 {
 	char *area = mmap(NULL, pages * psize(), PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (area == MAP_FAILED)
 		ksm_fail("mapping %zu pages: %s", pages, strerror(errno));
@@ -111,7 +112,12 @@ void ksm_check_unique(const char *area, size_t pages, uint64_t seed)
 			ksm_fail("page %zu of %zu no longer holds what was written", i, pages);
 }
 
-/* Maps equal pages, has ksmd merge them and stops ksmd. */
+/* With pages of 64 KiB, a huge page has 512 MiB. */
+static bool is_too_large(size_t size)
+{
+	return size > (size_t)sysconf(_SC_PHYS_PAGES) * psize() / 32;
+}
+
 /* Pages of a huge page. Skips the case if there are none. */
 size_t ksm_huge_pages(void)
 {
@@ -121,6 +127,8 @@ size_t ksm_huge_pages(void)
 		size = read_pmd_pagesize();
 	if (!size)
 		ksm_skip("there are no transparent huge pages here");
+	if (is_too_large(size))
+		ksm_skip("a huge page of %zu MiB is too large for this machine", size >> 20);
 	return size / psize();
 }
 
@@ -138,6 +146,7 @@ char *ksm_map_huge(unsigned int count)
 	return area;
 }
 
+/* Maps equal pages, has ksmd merge them and stops ksmd. */
 char *ksm_merged_area(size_t pages, uint64_t seed)
 {
 	char *area = ksm_map_mergeable(pages);

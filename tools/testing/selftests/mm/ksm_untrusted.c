@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Users who are not to be trusted: they change nothing on the machine, reach
- * nobody else's memory, learn nothing of other people's processes, and use up no
- * more than the kernel lets them.
+ * Users without privileges. They cannot change settings of the machine, access the memory
+ * of other users, learn about their processes, or use more memory than they may.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,8 +29,11 @@
 #define CROWD	20000
 #define CROWD_PASSES 30
 #define ROUNDS	5
-/* Reading all of a page takes twice the instructions, of a kind that is slow to emulate. */
-#define READ_ALL 6
+/*
+ * Reading all of a page of 4 KiB takes twice the instructions of reading its sample, of
+ * a kind that is slow to emulate. A larger page has a sample of the same size.
+ */
+#define READ_ALL (6 * psize() / 4096)
 
 static char limit_before[16];
 
@@ -95,7 +97,7 @@ static void processes_are_not_theirs(void)
 static void leave_namespaces(int flags)
 {
 	if (unshare(flags))
-		ksm_skip("this kernel lets nobody leave such namespaces: %s", strerror(errno));
+		ksm_skip("this kernel has no such namespaces: %s", strerror(errno));
 }
 
 /* Every capability there is, over nothing that was there before. */
@@ -348,7 +350,7 @@ static void share_meanwhile(struct ksm_child *self, void *arg)
 	ksm_check(ksm_holds(ksm_map(1), 0), "there is memory for others");
 }
 
-/* Whoever asks for too much is told, and others have their pages merged. */
+/* A process that advises too many VMAs gets an error, and other processes merge. */
 static void a_million_areas(void)
 {
 	const size_t pages = 2 * MILLION;
@@ -485,15 +487,15 @@ static void alike_pages(void)
 }
 
 static const struct ksm_case cases[] = {
-	{ "the knobs are not theirs", knobs_are_not_theirs },
-	{ "other people's processes are not theirs to look at", processes_are_not_theirs },
-	{ "nor from a user namespace of their own", not_from_user_namespace },
-	{ "nor from a PID namespace of their own", not_from_pid_namespace },
-	{ "other people's memory is not theirs to advise on", memory_is_not_theirs },
-	{ "as many areas as there may be", as_many_areas_as_there_may_be },
-	{ "a million areas", a_million_areas },
+	{ "they cannot write to the controls", knobs_are_not_theirs },
+	{ "they cannot read the figures of processes of others", processes_are_not_theirs },
+	{ "they cannot do so in a user namespace of their own", not_from_user_namespace },
+	{ "they cannot do so in a PID namespace of their own", not_from_pid_namespace },
+	{ "they cannot advise on memory of others", memory_is_not_theirs },
+	{ "as many mergeable VMAs as the kernel allows", as_many_areas_as_there_may_be },
+	{ "a million VMAs", a_million_areas },
 	{ "pages with the same words cost ksmd no more than others", permuted_pages },
-	{ "pages that are alike cost what reading them takes", alike_pages },
+	{ "pages that differ in one word cost as much as reading all of them", alike_pages },
 };
 
 int main(void)

@@ -12,8 +12,8 @@
 
 #include "ksm_common.h"
 
-#define LIMIT		"8M"
 /* Pages. */
+#define LIMIT		2048
 #define WORKING		512
 #define IDLE		4096
 #define ROUNDS		16
@@ -135,6 +135,14 @@ static bool lru_gen_is_on(void)
 	       strtol(text, NULL, 16);
 }
 
+static void limit_cgroup(void)
+{
+	char text[KSM_TEXT];
+
+	snprintf(text, sizeof(text), "%zu", LIMIT * psize());
+	ksm_check(!ksm_write_file(KSM_CGROUP "memory.max", text), "the cgroup has a limit");
+}
+
 static void compare(void (*use)(char *area, size_t pages), int smart)
 {
 	struct work *work = mmap(NULL, sizeof(*work), PROT_READ | PROT_WRITE,
@@ -143,7 +151,7 @@ static void compare(void (*use)(char *area, size_t pages), int smart)
 
 	ksm_check(work != MAP_FAILED, "mmap");
 	ksm_need_reclaim();
-	ksm_check(!ksm_write_file(KSM_CGROUP "memory.max", LIMIT), "the cgroup has a limit");
+	limit_cgroup();
 	ksm_set("smart_scan", smart);
 	work->use = use;
 	for (i = 0; i < attempts; i++)
