@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * How a test says what it expects.  The first thing that is not as expected
- * ends the test; see main.c for who calls it.
+ * ends the test; main.c calls it.
  */
 #ifndef _KSM_TEST_HARNESS_H
 #define _KSM_TEST_HARNESS_H

@@ -24,7 +24,7 @@ static struct {
 	enum step step;
 } migration;
 
-/* A page that somebody else has locked. */
+/* A page that another user has locked. */
 static struct folio *held;
 static bool busy;
 static bool alive[NR_FRAMES];
@@ -101,7 +101,7 @@ void page_share(struct folio *folio, struct ksm_stable_node *node)
 	folio->mapping = mapping_of(node);
 }
 
-/* The last mapping goes; who has a reference keeps the page for a while. */
+/* The last mapping goes. A reference may keep the page for a while. */
 void page_vanish(struct folio *folio)
 {
 	if (!*life_of(folio) || folio == migration.from || folio == migration.to)
@@ -260,13 +260,13 @@ void memory_settle(void)
 	busy = false;
 }
 
-/* Whether somebody else had a lock since memory_settle(). */
+/* Whether another user has had a lock since memory_settle(). */
 bool memory_was_busy(void)
 {
 	return busy;
 }
 
-/* Pages have left this range already, or go now; nobody may look there then. */
+/* The pages of this range have gone, or go now. Nothing may access them afterwards. */
 void memory_offline(unsigned long start, unsigned long end)
 {
 	unsigned long pfn;

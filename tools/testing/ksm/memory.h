@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the rest of the kernel does to shared pages, while nobody looks and in
- * the middle of somebody looking: freeing, locking and migrating them.
+ * What the rest of the kernel does to shared pages, between look-ups and during
+ * them: freeing, locking and migrating them.
  */
 #ifndef _KSM_TEST_MEMORY_H
 #define _KSM_TEST_MEMORY_H

@@ -197,7 +197,7 @@ struct mem_cgroup *set_active_memcg(struct mem_cgroup *memcg)
 	return old;
 }
 
-/* In front of each object of a cache: whom it is charged to. */
+/* In front of each object of a cache: the cgroup that it is charged to. */
 struct object {
 	struct mem_cgroup *memcg;
 	u64 body[];
@@ -325,7 +325,7 @@ bool folio_trylock(struct folio *folio)
 	return true;
 }
 
-/* While this waits the others run, until whoever has the lock lets go of it. */
+/* While this waits, other threads run, until the owner releases the lock. */
 void folio_lock(struct folio *folio)
 {
 	do {

@@ -98,7 +98,7 @@ static void op_rekey(void)
 	CHECK(ksm_filter_repeated(&world.domain.filter, ksm_tag(model->node->sample)));
 }
 
-/* Another content was found to have the sample: nobody is found by it any more. */
+/* Another content has the sample, so no page is found by it any more. */
 static void op_set_key(void)
 {
 	struct model_node *model = random_node();

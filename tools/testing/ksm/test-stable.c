@@ -104,7 +104,7 @@ static void test_prune(void)
 	for (i = 0; i < 20; i++)
 		if (world.nodes[i].node != first)
 			page_vanish(page_of(world.nodes[i].node));
-	/* Full, and not yet time to look who has gone. */
+	/* The page is full, and it is too early to look for pages that have gone. */
 	jiffies += 999;
 	CHECK(!candidate_with_room(5));
 	CHECK_EQ(world.domain.counters.dups, 20);
@@ -146,7 +146,7 @@ static void test_clear(void)
 	world_end();
 }
 
-/* Memory that broke is shared no further; who maps it is to be found still. */
+/* A poisoned page is not shared any further, and its mappings have to be found. */
 static void test_poison(void)
 {
 	struct ksm_stable_node *node;

@@ -568,7 +568,7 @@ static void charge_from_swap(void)
 	ksm_child_step(&child);
 	ksm_check(ksm_reclaim(area, SWAPPED), "all shared pages are swapped out");
 	ksm_unmerge_all();
-	/* Now the page is there, as nobody's but ours. */
+	/* Now the page is there, and not shared. */
 	ksm_check_same(area, SWAPPED, SEED);
 	starve(&child);
 	after_swap_in(area);

@@ -297,7 +297,7 @@ static enum outcome live_shortly(unsigned int round)
 	return WENT_ON;
 }
 
-/* The child of who merges wants a slot, without which there is none. */
+/* Without memory for a slot, the fork of a process that merges fails. */
 static pid_t start_life(unsigned int round, unsigned int *refused)
 {
 	unsigned int tries = 0;

@@ -18,7 +18,7 @@
 /* How an attempt ended; also as an exit status. */
 enum outcome {
 	UNTOUCHED = 64,	/* it does not allocate that often */
-	WENT_ON,	/* an allocation failed, and nobody was told */
+	WENT_ON,	/* an allocation failed, and no error was returned */
 	REFUSED,	/* an allocation failed, and the caller was told */
 	KILLED,		/* an exec was too far gone to be refused */
 	OUTCOMES,

@@ -33,7 +33,7 @@ struct knob {
 #define ULONG_TAKEN	{ "0", "1", "500", "4294967296", "18446744073709551615" }
 #define UINT_TAKEN	{ "0", "1", "100", "4294967295" }
 
-/* What no knob takes that is a number, and not the like of yes and no. */
+/* Texts that no numeric control accepts. */
 static const char *const not_numbers[] = { "-1", "abc", "1 2", "0x10", "\n", "1.5" };
 
 static const struct knob knobs[] = {

@@ -215,7 +215,7 @@ static void late_child(struct ksm_child *self, void *arg)
 	ksm_child_pause(self);
 }
 
-/* Shares that nobody has any more go at the latest when like content comes. */
+/* A shared page that is not mapped any more goes when an equal page is scanned. */
 static void pruned(void)
 {
 	struct ksm_child child;
@@ -236,7 +236,7 @@ static void pruned(void)
 	ksm_fill_same(area + 2 * psize(), 1, SEED);
 	ksm_set("run", 1);
 	ksm_check(ksm_wait_figure("pages_sharing", 2), "what is left shares one page");
-	ksm_check(ksm_wait_figure("pages_shared", 1), "the pages nobody has are gone");
+	ksm_check(ksm_wait_figure("pages_shared", 1), "pages that are not mapped are gone");
 	/* A node goes after what it shared. */
 	ksm_stop();
 	ksm_check(ksm_get("stable_node_dups") <= 1, "the chain is down to one at most");
@@ -309,7 +309,7 @@ static const struct ksm_case cases[] = {
 	{ "a full chain hides no other content", alike_but_for_a_byte_when_all_full },
 	{ "the bound holds across processes", across_processes },
 	{ "fork may go past the bound", fork_may_exceed },
-	{ "shares that nobody has are pruned", pruned },
+	{ "shared pages that are not mapped are pruned", pruned },
 	{ "unmerging leaves no chain", unmerged },
 	{ "room in a share is used again", room_is_used_again },
 	{ "the bound changes once all is unmerged", changed_between },

@@ -202,7 +202,7 @@ static void uffd_wp_survives_merge(void)
 	ksm_check_same(area, PAGES, SEED);
 }
 
-/* Zero pages too: the mark says that nobody has written, not what is there. */
+/* Zero pages, too: the mark is about writes, and not about the content. */
 static void uffd_wp_survives_zero_page(void)
 {
 	char *area = ksm_map_mergeable(PAGES);

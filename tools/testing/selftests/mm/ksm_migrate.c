@@ -190,7 +190,7 @@ static void moved_to_empty_node(void)
 	ksm_check_same(two, PAGES, SEED);
 }
 
-/* What is known of an idle page is old: that it has moved is not known yet. */
+/* The record of an idle page is old, and does not say that the page has moved. */
 static void moved_unshared(void)
 {
 	char *one, *two;
@@ -561,14 +561,14 @@ static void not_offlined(void)
 
 static const struct ksm_case cases[] = {
 	{ "a shared page moves with all its mappings", moves_with_all },
-	{ "it stays merged however often it moves", stays_merged },
+	{ "a page stays merged however often it moves", stays_merged },
 	{ "MPOL_MF_MOVE alone does not move it", shared_not_moved_alone },
 	{ "merge_across_nodes 1 merges across nodes", across_nodes },
 	{ "merge_across_nodes 0 merges inside nodes", inside_nodes },
 	{ "merge_across_nodes 0 keeps pages of two nodes apart", unique_per_node },
-	{ "a page that moved meets its like on the node", moved_to_like_page },
+	{ "a page that moved merges with an equal page of its new node", moved_to_like_page },
 	{ "a page that moved is found on its new node", moved_to_empty_node },
-	{ "a page that moved unseen keeps apart from its like", moved_unshared },
+	{ "a page that moved does not merge with pages of its old node", moved_unshared },
 	{ "a page that moved and went leaves nothing", moved_then_gone },
 	{ "copies go to the node of the memory policy", copies_on_node_of_policy },
 	{ "a chain of pages moves", moved_chain },
@@ -576,11 +576,11 @@ static const struct ksm_case cases[] = {
 	{ "writing after a move", write_after_move },
 	{ "a move reaches the mappings of another process", moves_for_other_process },
 	{ "migrate_pages moves shared pages", migrate_pages_moves },
-	{ "moves while ksmd is at work", moved_while_scanning },
+	{ "pages move while ksmd runs", moved_while_scanning },
 	{ "compaction keeps pages merged", compacted },
 	{ "memory goes offline and comes back", offlined },
-	{ "the memory that a shared page lies in goes offline", offlined_with_shared },
-	{ "memory does not go offline after all", not_offlined },
+	{ "memory with a shared page goes offline", offlined_with_shared },
+	{ "memory fails to go offline", not_offlined },
 };
 
 int main(void)

@@ -210,7 +210,7 @@ static void out_while_scanning(void)
 	ksm_expect_figures(1, PAGES / 2 - 1, PAGES / 2);
 }
 
-/* Who had the page alone did not need it any more; who merged with it then does. */
+/* MADV_FREE by the only owner of a page must not drop it after others merged with it. */
 static void freed_lazily(void)
 {
 	char *area, *late;

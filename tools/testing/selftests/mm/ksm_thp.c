@@ -130,7 +130,7 @@ static void zeros_in_huge(void)
 	ksm_check_same(area, pages, 0);
 }
 
-/* Zeros that came by reading alone belong to nobody. */
+/* A read of an unwritten page maps the zero page. */
 static void huge_zero_page(void)
 {
 	char *area = ksm_map_huge(1);

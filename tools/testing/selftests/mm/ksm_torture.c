@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KSM under everything a host does to it at once, in an order that is drawn from
- * a seed: processes live with mergeable memory and check each word of it, get
- * killed and start again, while others write to every knob and have the machine
- * swap, migrate, compact, collapse, offline and poison. It ends with everything
- * unmerged, and then all figures have to be 0.
+ * Everything that a host does to KSM, at once, in an order that is drawn from a seed.
+ * Workers use mergeable memory and check each word of it, are killed, and start again.
+ * Disturbers write to every control, and have the kernel swap, migrate, compact and
+ * collapse pages, and take them offline. In the end everything is unmerged, and all
+ * figures have to be 0.
  *
  * usage: ksm_torture [--time SECONDS] [--seed NUMBER] [--faults]
  */
@@ -26,14 +26,14 @@
 #include "ksm_common.h"
 #include "ksm_torture.h"
 
-/* A worker that has not begun anything new for so long hangs. */
+/* A worker hangs if it begins no operation for so long. */
 #define HUNG_MS		180000L
 #define REPORT_MS	20000L
-/* How long a worker may take to check all its memory at the end. */
+/* How long a worker may take to check its memory at the end. */
 #define END_MS		120000L
-/* Whoever disturbs may be killed as well, though not often. */
+/* Disturbers are killed as well, though not often. */
 #define ROLE_DEATHS	4
-/* In a run that is as long as this, everything has to have happened. */
+/* In a run of this length, each event has to occur. */
 #define LONG_ENOUGH	60
 #define CENSUS_MS	12000L
 /* How much longer such a run may take: enough for several censuses. */
@@ -41,7 +41,7 @@
 
 struct torture *torture;
 
-/* Those who are started, and whether we killed them ourselves. */
+/* The processes that were started, and whether this process killed them. */
 struct member {
 	pid_t pid;
 	bool chosen;
@@ -54,10 +54,10 @@ static void (*const role_run[ROLES])(uint64_t seed, enum torture_role role) = {
 };
 
 static const char *const role_names[ROLES] = {
-	"who writes to knobs", "who does so as well", "who owns the machine",
-	"who takes memory offline", "who reads all files", "who starts processes",
-	"what moves processes between cgroups", "what writes to ksm_merge",
-	"a second one that does so",
+	"a writer of controls", "a second writer of controls", "the manager of the host",
+	"the disturber that takes memory offline", "the reader of all files",
+	"the disturber that starts processes", "the disturber that moves processes",
+	"a writer to ksm_merge", "a second writer to ksm_merge",
 };
 
 static struct member workers[TORTURE_WORKERS], roles[ROLES];
@@ -96,7 +96,7 @@ void torture_fail(const char *fmt, ...)
 	_exit(KSFT_FAIL);
 }
 
-/* As fork(); what is started goes when its parent does. */
+/* As fork(); the child dies with its parent. */
 static pid_t start(void)
 {
 	pid_t pid = fork();
@@ -148,7 +148,7 @@ static void start_worker(unsigned int i)
 		torture_work(i, seed);
 }
 
-/* A process that was killed, and not by us, was for want of memory, or it is wrong. */
+/* If this process did not kill it, only the OOM killer may have done so. */
 static bool died_rightly(const struct member *member, int status)
 {
 	if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGKILL)
@@ -168,7 +168,7 @@ __printf(1, 2) static void blame(const char *fmt, ...)
 	va_end(args);
 }
 
-/* Killed is a way to go for a worker; nothing else is, before the end. */
+/* Before the end, a worker may be killed, and must not exit. */
 static void worker_ended(unsigned int i, int status)
 {
 	workers[i].pid = 0;
@@ -185,7 +185,7 @@ static void worker_ended(unsigned int i, int status)
 		start_worker(i);
 }
 
-/* Whoever disturbs does not come to an end by himself. */
+/* A disturber never exits. */
 static void role_ended(enum torture_role role, int status)
 {
 	roles[role].pid = 0;
@@ -214,7 +214,7 @@ void torture_collect(void)
 	}
 }
 
-/* For who reads the log of a run that took long to end. */
+/* For the log of a run that takes long to end. */
 static void note(const char *text)
 {
 	ksm_write_file("/dev/kmsg", text);
@@ -248,7 +248,7 @@ static bool hangs(struct beat *beat, unsigned long now)
 	return ksm_now_ms() - beat->since > HUNG_MS;
 }
 
-/* Who is at one and the same operation for long hangs. */
+/* A process that stays in one operation for long hangs. */
 static void watch_beats(void)
 {
 	static struct beat of_workers[TORTURE_WORKERS], of_roles[ROLES];
@@ -294,7 +294,7 @@ static bool goes_on(long end, bool may_last_longer)
 	return true;
 }
 
-/* Returns how many seconds it lasted: something may go wrong before its time. */
+/* Returns the seconds that it lasted; a failure ends it early. */
 static long torment(long seconds)
 {
 	long begin = ksm_now_ms(), end = begin + seconds * 1000;
@@ -336,7 +336,7 @@ static bool all_ended(void *unused)
 	return true;
 }
 
-/* What is left by then had a parent that was killed. */
+/* By now, only processes are left whose parent was killed. */
 static bool none_left(void *unused)
 {
 	torture_end_all();
@@ -345,7 +345,7 @@ static bool none_left(void *unused)
 	return waitpid(-1, NULL, WNOHANG) < 0 && errno == ECHILD;
 }
 
-/* Everybody checks all they have once more, and goes. */
+/* Each worker checks all of its memory once more, and exits. */
 static void come_to_an_end(void)
 {
 	long end = ksm_now_ms() + END_MS;
@@ -358,15 +358,15 @@ static void come_to_an_end(void)
 	for (i = 0; i < ROLES; i++)
 		if (roles[i].pid)
 			waitpid(roles[i].pid, NULL, 0);
-	note("torture: those who disturbed have ended\n");
+	note("torture: the disturbers have ended\n");
 	torture_tear_down();
 	ksm_try("run", "1");
 	while (!all_ended(NULL) && ksm_now_ms() < end)
 		usleep(10000);
 	if (!all_ended(NULL))
-		blame("a worker does not come to its end");
+		blame("a worker does not exit");
 	if (!ksm_poll(none_left, NULL))
-		blame("a process does not go");
+		blame("a process does not exit");
 	note("torture: all have ended\n");
 }
 
@@ -377,7 +377,7 @@ static bool unmerged(void *err)
 	return !*(int *)err;
 }
 
-/* What KSM has allocated and not freed. Free objects lie in caches of the CPUs too. */
+/* Objects that KSM has not freed. Shrinking empties the caches of the CPUs. */
 static long objects_left(const char *cache)
 {
 	char path[128], text[64] = "";
@@ -401,8 +401,8 @@ static bool no_objects_left(void *cache)
 }
 
 /*
- * The first time that all could be unmerged has to do it: a second one would hide
- * what the first did wrong.
+ * The first write of 2 to run has to unmerge all. A second one would hide an error of
+ * the first.
  */
 static bool nothing_left(char *text, size_t size)
 {
@@ -410,13 +410,13 @@ static bool nothing_left(char *text, size_t size)
 	int err;
 
 	if (!ksm_poll(unmerged, &err)) {
-		snprintf(text, size, "run 2 gives %d though nobody is left", err);
+		snprintf(text, size, "run 2 gives %d though no process is left", err);
 		return false;
 	}
 	if (!torture_figures_are_zero(text, size) || !torture_cgroups_remove(text, size))
 		return false;
 	if (access("/sys/kernel/slab/ksm_rmap_item/objects", R_OK))
-		ksft_print_msg("what is left in caches is not to be seen here\n");
+		ksft_print_msg("this kernel does not show the objects in slab caches\n");
 	for (i = 0; i < TORTURE_CACHES; i++) {
 		if (ksm_poll(no_objects_left, (void *)torture_caches[i]))
 			continue;
@@ -427,14 +427,14 @@ static bool nothing_left(char *text, size_t size)
 	return true;
 }
 
-/* What is done often enough that a long run without it is none. */
+/* Events, and how often each has to occur in a long run. */
 static const struct {
 	const char *what;
 	unsigned long least;
 } counted[TORTURE_COUNTS] = {
-	[COUNT_MMS] = { "processes that live for a moment", 100 },
+	[COUNT_MMS] = { "processes that exited at once", 100 },
 	[COUNT_FORKS_REFUSED] = { "forks refused to fork bombs", 0 },
-	[COUNT_OOM_DEATHS] = { "processes killed for want of memory", 1 },
+	[COUNT_OOM_DEATHS] = { "processes killed by the OOM killer", 1 },
 	[COUNT_FLIPS] = { "changes of merge_across_nodes and max_page_sharing", 1 },
 	[COUNT_CENSUSES] = { "times that all figures were added up", 1 },
 	[COUNT_BLOCKS_SHARED] = { "blocks taken offline that had shared pages", 0 },
@@ -447,10 +447,10 @@ static const struct {
 	[COUNT_MINOR] = { "faults served: minor", 0 },
 	[COUNT_DIRTY] = { "writes found by soft-dirty", 0 },
 	[COUNT_POKES] = { "words written by ptrace", 0 },
-	[COUNT_SOFT_OFFLINE] = { "pages taken out of use in time", 0 },
-	[COUNT_ZERO_KEPT] = { "times that the zero page was not", 0 },
+	[COUNT_SOFT_OFFLINE] = { "pages taken offline in time", 0 },
+	[COUNT_ZERO_KEPT] = { "attempts to take the zero page offline", 0 },
 	[COUNT_HARD_POISON] = { "pages poisoned", 0 },
-	[COUNT_LOST] = { "times that one was lost to who mapped it", 0 },
+	[COUNT_LOST] = { "poisoned pages that processes lost", 0 },
 	[COUNT_MOVES] = { "moves to another cgroup", 20 },
 	[COUNT_REMOVED] = { "cgroups removed", 1 },
 	[COUNT_APART] = { "times that no domain had a page of another", 1 },
@@ -458,10 +458,10 @@ static const struct {
 	[COUNT_COMPARED] = { "mappings compared for that", 100 },
 	[COUNT_MERGED_NOW] = { "processes merged by a write to ksm_merge", 10 },
 	[COUNT_INTERRUPTED] = { "such writes that a signal ended", 0 },
-	[COUNT_UNMERGED] = { "times that all was unmerged meanwhile", 0 },
+	[COUNT_UNMERGED] = { "times that all was unmerged during the run", 0 },
 };
 
-/* Whether everything has happened; where not, that was said. */
+/* Whether each event has occurred. Prints those that did not. */
 static bool all_happened(void)
 {
 	bool happened = true;
@@ -485,7 +485,7 @@ static void verdict(long seconds)
 		beats += torture->beats[i];
 	ksft_print_msg("seed %llu: %lu operations in %ld s\n",
 		       (unsigned long long)first_seed, beats, seconds);
-	ksft_print_msg("%u processes, %u of them killed, and %u of those who disturb\n",
+	ksft_print_msg("%u processes, %u of them killed, and %u disturbers killed\n",
 		       started, deaths, role_deaths);
 	for (i = 0; i < ROLES; i++)
 		ksft_print_msg("%lu turns of %s\n", torture->role_beats[i], role_names[i]);
@@ -503,9 +503,9 @@ static void verdict(long seconds)
 		ksft_print_msg("%s\n", text);
 	ksft_test_result(zero, "all figures are 0 in the end\n");
 	if (seconds < LONG_ENOUGH || torture->reason[0])
-		ksft_test_result_skip("what is to happen has happened: the run is short\n");
+		ksft_test_result_skip("each event has occurred: the run is short\n");
 	else
-		ksft_test_result(happened, "what is to happen has happened\n");
+		ksft_test_result(happened, "each event has occurred\n");
 	ksft_finished();
 }
 
@@ -549,7 +549,7 @@ static long read_options(int argc, char **argv)
 	return seconds;
 }
 
-/* Who has executed itself finds it where its parent had it. */
+/* A worker that has executed itself finds it at the address of its parent. */
 static void share_state(void)
 {
 	int fd;
@@ -578,7 +578,7 @@ int main(int argc, char **argv)
 	ksft_set_plan(3);
 	ksft_print_msg("seed %llu\n", (unsigned long long)first_seed);
 	fflush(stdout);
-	/* A census is of all in this group. */
+	/* A census stops all processes of this group. */
 	setpgid(0, 0);
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	signal(SIGPIPE, SIG_IGN);

@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the parts of ksm_torture share: ksm_torture.c starts, kills and watches,
- * ksm_torture_census.c has all stand still and adds up what they have,
- * ksm_torture_work.c lives with mergeable memory and checks it. ksm_torture_kin.c
- * has the processes that it starts, ksm_torture_io.c what goes to that memory by
- * other ways than the CPU's, ksm_torture_uffd.c what goes there by userfaultfd, and
- * ksm_torture_poison.c what breaks it. ksm_torture_host.c does to all what the owner
- * of a machine may do, ksm_torture_domains.c moves processes between cgroups, and
- * ksm_torture_faults.c has allocations fail.
+ * Common definitions of ksm_torture:
+ *
+ *	ksm_torture.c		starts, kills and watches processes
+ *	ksm_torture_census.c	stops all processes and adds up their figures
+ *	ksm_torture_work.c	workers, which use mergeable memory and check it
+ *	ksm_torture_memory.c	their memory
+ *	ksm_torture_kin.c	the processes that they start
+ *	ksm_torture_io.c	accesses by disks, pipes and guests
+ *	ksm_torture_uffd.c	userfaultfd
+ *	ksm_torture_poison.c	memory errors
+ *	ksm_torture_host.c	what an administrator may do
+ *	ksm_torture_domains.c	moves between cgroups
+ *	ksm_torture_faults.c	allocations that fail
  */
 #ifndef KSM_TORTURE_H
 #define KSM_TORTURE_H
@@ -24,7 +29,7 @@
 #define HUGE_PAGES		512
 #define NO_WORD			0xffff
 #define PROT_RW			(PROT_READ | PROT_WRITE)
-/* What all processes see is behind this descriptor, also after an exec. */
+/* The descriptor of the memory that all processes share, also after an exec. */
 #define TORTURE_FD		200
 
 enum torture_role {
@@ -40,7 +45,7 @@ enum torture_role {
 	ROLES,
 };
 
-/* What is counted, to be shown in the end. */
+/* Events that are counted. */
 enum torture_count {
 	COUNT_MMS,
 	COUNT_FORKS_REFUSED,
@@ -73,24 +78,24 @@ enum torture_count {
 };
 
 /**
- * struct torture - what all processes see
+ * struct torture - memory that all processes share
  * @begin: when it began, in ms
  * @length: how long it lasts, in ms
- * @stop: come to an end
- * @pause: begin nothing new
+ * @stop: the processes are to exit
+ * @pause: the workers are to begin no operation
  * @keep_domains: only a census turns domains on and off
- * @parked: workers that begin nothing new
+ * @parked: workers that have seen @pause
  * @flag_trusted: the kernel says which pages are shared
  * @faults: allocations are being made to fail
- * @failed_objects: how many of KSM's objects were
- * @failed_pages: how many pages were
+ * @failed_objects: failed allocations of KSM's objects
+ * @failed_pages: failed allocations of pages
  * @beats: operations that each worker has begun
- * @doing: the operation that each worker is at
- * @role_beats: what each of those who disturb has begun
- * @counts: how often something was done
+ * @doing: the present operation of each worker
+ * @role_beats: operations that each disturber has begun
+ * @counts: how often each event occurred
  * @refusals: how often each block of memory could not be taken offline
- * @poisoned: pages that were taken out of use so far
- * @reason: what went wrong, empty where nothing has
+ * @poisoned: pages that were taken offline or poisoned so far
+ * @reason: the first failure, or empty
  */
 struct torture {
 	long begin;
@@ -114,7 +119,7 @@ struct torture {
 
 extern struct torture *torture;
 
-/* A source of choices: the same seed makes the same ones. */
+/* Random numbers. The same seed gives the same numbers. */
 struct dice {
 	uint64_t state;
 };
@@ -144,7 +149,7 @@ static inline void torture_count(enum torture_count what)
 
 __noreturn __printf(1, 2) void torture_fail(const char *fmt, ...);
 
-/* The caches of KSM. */
+/* The slab caches of KSM. */
 #define TORTURE_CACHES		7
 extern const char *const torture_caches[TORTURE_CACHES];
 
@@ -153,9 +158,9 @@ extern const char *const torture_caches[TORTURE_CACHES];
 /**
  * struct content - what a page has to hold
  * @seed: as ksm_fill() was told
- * @word: but for this word
- * @at: which one, or NO_WORD
- * @freed: by MADV_FREE: it may hold zeros just as well
+ * @word: another value for one word
+ * @at: which word that is, or NO_WORD
+ * @freed: after MADV_FREE; the page may hold zeros instead
  */
 struct content {
 	uint64_t seed;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A census: all stand still, ksmd looks at each page a last time and stops. Then
- * what each process has is added up, and has to be what KSM says it has.
+ * A census: all processes stop, and so does ksmd after it has visited each page. Then the
+ * figures of all processes are added up, and have to equal those of KSM.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -16,22 +16,22 @@
 #include "ksm_common.h"
 #include "ksm_torture.h"
 
-/* How long to wait for those who are at something; then there is no census. */
+/* How long to wait for operations to end. If they do not, there is no census. */
 #define PARK_MS		20000L
 #define STOP_MS		10000L
-/* A process may go while all are stopped. What is wrong for good is so each time. */
+/* A process may exit while others are stopped, so a difference has to repeat. */
 #define CENSUSES	4
 
-/* Of more processes, a second one of an mm is not found. */
+/* With more processes, two of one mm would not be recognised. */
 #define MOST_PROCESSES	1024
 
 /**
  * struct sums - the figures of all processes
- * @merging: pages merged
- * @records: pages known
+ * @merging: merged pages
+ * @records: pages with a record
  * @zeros: zero pages
- * @pids: the processes that have such pages, one for each mm
- * @nr: how many they are
+ * @pids: processes with such pages, one for each mm
+ * @nr: elements of @pids in use
  */
 struct sums {
 	long merging;
@@ -41,13 +41,13 @@ struct sums {
 	unsigned int nr;
 };
 
-/* All of the group but the caller. */
+/* All processes of the group except the caller. */
 static bool is_member(pid_t pid)
 {
 	return pid > 0 && pid != getpid() && getpgid(pid) == getpgrp();
 }
 
-/* Whether a process runs, or will by itself: one that is stopped or dead does not. */
+/* Whether a process is neither stopped nor dead. */
 static bool runs(pid_t pid)
 {
 	char path[64], state = 'Z';
@@ -63,7 +63,7 @@ static bool runs(pid_t pid)
 	return !strchr("TtZX", state);
 }
 
-/* Sends a signal to all; the number of those who run still. */
+/* Sends a signal to all. Returns how many still run. */
 static unsigned int signal_all(int signal)
 {
 	unsigned int running = 0;
@@ -112,7 +112,7 @@ static bool all_parked(void)
 	return true;
 }
 
-/* Workers are parked between two operations; their children are stopped anywhere. */
+/* Workers stop between two operations, and their children anywhere. */
 static bool park_all(void)
 {
 	long end = ksm_now_ms() + PARK_MS;
@@ -126,7 +126,7 @@ static bool park_all(void)
 	return true;
 }
 
-/* Two passes: in the first, processes that have gone may be behind the cursor. */
+/* Two passes: the first may not visit processes that have exited. */
 static bool pass(void)
 {
 	long end = ksm_now_ms() + KSM_PATIENCE_MS, want = ksm_get("full_scans") + 2;
@@ -143,7 +143,7 @@ static bool pass(void)
 	return !ksm_try("run", "0");
 }
 
-/* A field of a process that has gone is 0. */
+/* A field of a process that has exited is 0. */
 static long stat_of(pid_t pid, const char *name)
 {
 	char value[32];
@@ -152,8 +152,8 @@ static long stat_of(pid_t pid, const char *name)
 }
 
 /*
- * Processes made by vfork() or with CLONE_VM have one mm, and all show its figures. A
- * kernel without kcmp() does not tell which do.
+ * Processes made by vfork() or with CLONE_VM share an mm, and each shows its figures.
+ * Without kcmp() they are not recognised.
  */
 static bool is_counted(const struct sums *sums, pid_t pid)
 {
@@ -234,8 +234,8 @@ bool torture_figures_are_zero(char *text, size_t size)
 }
 
 /*
- * All that stand still have to lose all that is merged, at the first attempt. Then
- * domains begin or end.
+ * While all processes are stopped, one write of 2 to run has to unmerge all. Then domains
+ * are turned on or off.
  */
 static bool unmerges(char *text, size_t size)
 {

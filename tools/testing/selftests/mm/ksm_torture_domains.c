@@ -18,13 +18,13 @@
 
 #define CGROUP		"/sys/fs/cgroup/"
 #define DOMAINS		"ksm_torture_domains"
-/* A mapping that is longer is a sparse one, and is left out. */
+/* A longer mapping is sparse, and is left out. */
 #define MOST_PAGES	(64UL << 10)
 /* Bits of /proc/PID/pagemap. */
 #define PM_IS_FILE	BIT_ULL(61)
 #define PM_IS_EXCLUSIVE	BIT_ULL(56)
 
-/* Processes stay in these, because their memory is limited there. */
+/* Processes stay in these, which limit their memory. */
 static const char *const limited[] = { "ksm_torture", "ksm_torture_bombs" };
 
 /* Parents first. */
@@ -33,7 +33,7 @@ static const char *const cgroups[] = {
 	DOMAINS "/g/y", DOMAINS "/g/h", DOMAINS "/g/h/z",
 };
 
-/* Where a cgroup has such children, processes cannot move to it. */
+/* A cgroup with such children gets no processes. */
 static const char *const parents[] = { DOMAINS "/g", DOMAINS "/g/h" };
 
 /**
@@ -69,7 +69,7 @@ static const char *any_cgroup(struct dice *from)
 	return cgroups[roll(from, ARRAY_SIZE(cgroups))];
 }
 
-/* The limited ones as well, and the one above all others. */
+/* With the limited ones and the root. */
 static const char *any_cgroup_or_limited(struct dice *from)
 {
 	if (chance(from, 10))
@@ -120,7 +120,7 @@ void op_change_cgroup(struct area *unused)
 	move(getpid(), any_cgroup(&dice));
 }
 
-/* One of all processes but the first. */
+/* A random process other than the first. */
 static pid_t any_process(struct dice *from)
 {
 	DIR *proc = opendir("/proc");
@@ -243,7 +243,7 @@ void torture_cgroups_set_up(void)
 	make_cgroups();
 }
 
-/* Their processes have gone. */
+/* Called after the processes of the cgroups have exited. */
 bool torture_cgroups_remove(char *text, size_t size)
 {
 	unsigned int i = ARRAY_SIZE(cgroups);
@@ -283,7 +283,7 @@ static void add_mapping(struct mappings *all, struct mapping mapping)
 	all->at[all->nr++] = mapping;
 }
 
-/* Only pages that have several mappings, and are not of a file. */
+/* Only anonymous pages with several mappings. */
 static void add_range(struct mappings *all, const struct mapping *process, int pagemap,
 		      unsigned long start, unsigned long end)
 {
@@ -377,7 +377,7 @@ static int compare_mappings(const void *a, const void *b)
 	return (x->pfn > y->pfn) - (x->pfn < y->pfn);
 }
 
-/* After a fork, other pages than shared ones may be mapped from two domains. */
+/* After a fork, two domains may map pages that are not shared pages of KSM. */
 static bool is_shared(unsigned long pfn)
 {
 	int fd = open("/proc/kpageflags", O_RDONLY | O_CLOEXEC);

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Allocations that fail: those of KSM's own objects, and those of pages by ksmd, by
- * who has all unmerged, and by some of the workers, whose pages are copied when a
- * share ends or they come back from swap. Now by chance, now at an interval.
+ * Allocations that fail, by chance or at an interval: those of KSM's objects; and those
+ * of pages by ksmd, by the writer of 2 to run, and by some workers, which get copies by
+ * writes and from swap.
  *
- * CONFIG_FAIL_FUNCTION has nothing to take hold of here: it makes a function fail
- * that is marked with ALLOW_ERROR_INJECTION(), and in mm/ksm/ none is. All that can
- * fail there fails for want of memory, because of a signal, or since somebody else
- * has a lock, a reference or the page. The first two come from outside and are had
- * as they come in life; the rest is a matter of course, and happens all the time.
+ * CONFIG_FAIL_FUNCTION is of no use: it needs functions with ALLOW_ERROR_INJECTION(), and
+ * mm/ksm/ has none. Functions there fail because of memory, a signal, or a lock or
+ * reference of others. The last of these happens all the time.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -19,7 +17,7 @@
 #include "ksm_torture.h"
 
 #define DEBUGFS		"/sys/kernel/debug/"
-/* They are counted down from here. */
+/* The kernel counts down from this number. */
 #define MOST_FAULTS	"100000000"
 
 const char *const torture_caches[TORTURE_CACHES] = {
@@ -27,7 +25,7 @@ const char *const torture_caches[TORTURE_CACHES] = {
 	"ksm_leaf_4", "ksm_leaf_16", "ksm_leaf_64", "ksm_mm_check",
 };
 
-/* How often allocations fail: some of a hundred, or each after so many. */
+/* How often allocations fail: in percent, or one in so many. */
 struct mode {
 	const char *percent;
 	const char *interval;
@@ -86,7 +84,7 @@ void faults_begin(void)
 	set_mode("fail_page_alloc", &pages);
 }
 
-/* An interval comes to allocations that are rare as often as to others. */
+/* An interval hits rare allocations as often as others. */
 void faults_choose(struct dice *dice)
 {
 	static const struct mode of_objects[] = {
@@ -102,7 +100,7 @@ void faults_choose(struct dice *dice)
 
 static bool hits_me;
 
-/* From here on pages that the caller, and what it forks, allocates may fail. */
+/* From here on, allocations of pages by the caller and its children may fail. */
 void faults_hit_me(void)
 {
 	hits_me = torture->faults;
@@ -110,7 +108,7 @@ void faults_hit_me(void)
 		hit(getpid(), "1");
 }
 
-/* What is half-way through an exec when an allocation fails is killed. */
+/* If an allocation fails half-way through an exec, the process is killed. */
 void faults_spare_me(void)
 {
 	if (hits_me)

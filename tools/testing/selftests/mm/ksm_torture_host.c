@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the owner of a machine may do at any time: write to the knobs of KSM, have
- * memory compacted, collapsed, balanced, swapped and taken offline, and look at
- * every figure. What the machine does not have is left out.
+ * What an administrator may do at any time: write to the controls of KSM, have memory
+ * compacted, collapsed, balanced, swapped and taken offline, and read all figures. What
+ * the machine does not have is left out.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -27,7 +27,7 @@
 #define THP		"/sys/kernel/mm/transparent_hugepage/"
 #define CMA		"/sys/kernel/debug/cma/reserved/"
 
-/* What is in memory is read at once, a disk by way of the swap cache. */
+/* zram is read synchronously, a disk through the swap cache. */
 static const char *const swaps[] = { "/dev/zram0", "/dev/vda" };
 
 struct setting {
@@ -66,12 +66,12 @@ static const struct setting machine[] = {
 	{ THP "khugepaged/scan_sleep_millisecs", { "0", "100", "10000" } },
 	{ THP "khugepaged/alloc_sleep_millisecs", { "0", "100" } },
 	{ THP "khugepaged/max_ptes_shared", { "0", "256", "511" } },
-	/* Whole ranges of pages that who has them must make room in. */
+	/* CMA allocates whole ranges. Their pages have to be moved. */
 	{ CMA "alloc", { "16", "512", "4096" } },
 	{ CMA "free", { "100", "16384" } },
 	{ CONFINED "memory.reclaim", { "1M", "8M" } },
 	{ CONFINED "memory.high", { "max", "max", "8M", "16M" } },
-	/* With little of both, somebody has to go. */
+	/* With little memory and swap, the OOM killer has to act. */
 	{ CONFINED "memory.max", { "6M", "12M", "32M", "32M" } },
 	{ CONFINED "memory.swap.max", { "0", "4M", "max" } },
 };
@@ -100,7 +100,7 @@ static void read_line(const char *path, char *text, size_t size)
 		fclose(file);
 }
 
-/* Where allocations fail, even a file may not be read. */
+/* While allocations fail, reading a file may fail, too. */
 static long knob_value(const char *name)
 {
 	char path[128], text[32];
@@ -110,7 +110,7 @@ static long knob_value(const char *name)
 	return text[0] ? strtol(text, NULL, 10) : -1;
 }
 
-/* Two knobs can be changed only while nothing is shared. */
+/* Two controls can be changed only while nothing is shared. */
 static void flip(struct dice *dice)
 {
 	static const struct setting flips[] = {
@@ -152,18 +152,18 @@ void torture_knobs(uint64_t seed, enum torture_role role)
 		if (turn++ % 6 == 0)
 			flip(&dice);
 		usleep(roll(&dice, 200000));
-		/* Most of the time it is to be at work. */
+		/* Most of the time ksmd should run. */
 		if (chance(&dice, 30))
 			ksm_try("run", "1");
 	}
 }
 
-/* What lies elsewhere than in such a zone is bound to stay, or takes long to move. */
+/* Memory outside of ZONE_MOVABLE cannot be moved, or takes long. */
 static bool is_movable(size_t block)
 {
 	char path[128], text[128];
 
-	/* Some have pages in them that never go. */
+	/* Some blocks have pages that cannot be moved. */
 	if (torture->refusals[block] >= MOST_REFUSALS)
 		return false;
 	snprintf(path, sizeof(path), MEMORY "memory%zu/valid_zones", block);
@@ -171,7 +171,7 @@ static bool is_movable(size_t block)
 	return !strncmp(text, "Movable", strlen("Movable"));
 }
 
-/* Whether one of the pages that begin here is shared, and in a block that may go. */
+/* Whether one of these pages is shared and in a block that may go offline. */
 static bool has_shared(int flags_of_all, size_t pfn, size_t pages, size_t per_block)
 {
 	static uint64_t flags[1024];
@@ -184,7 +184,7 @@ static bool has_shared(int flags_of_all, size_t pfn, size_t pages, size_t per_bl
 	return false;
 }
 
-/* A block with a shared page in it, looked for from a random place on; or -1. */
+/* A block with a shared page, searched from a random place, or -1. */
 static long shared_block(struct dice *dice)
 {
 	char text[32];
@@ -203,7 +203,7 @@ static long shared_block(struct dice *dice)
 	return block;
 }
 
-/* Elsewhere it is a matter of luck whether memory can be taken offline. */
+/* In other zones, chance decides whether memory can be taken offline. */
 static void offline_memory(struct dice *dice)
 {
 	char path[128];
@@ -214,7 +214,7 @@ static void offline_memory(struct dice *dice)
 	if (!shared)
 		block = roll(dice, TORTURE_BLOCKS);
 	snprintf(path, sizeof(path), MEMORY "memory%ld/state", block);
-	/* It tries until all has moved away, or a signal comes. */
+	/* The kernel tries until all pages have moved, or a signal comes. */
 	alarm(10);
 	err = ksm_write_file(path, "offline");
 	alarm(0);
@@ -229,7 +229,7 @@ static void offline_memory(struct dice *dice)
 	ksm_write_file(path, "online");
 }
 
-/* Each takes its turn with the others. */
+/* Swap areas of one priority are used in turn. */
 static void add_swap(const char *path)
 {
 	swapon(path, SWAP_FLAG_PREFER | 1);
@@ -245,7 +245,7 @@ static void renew_swap(struct dice *dice)
 	add_swap(path);
 }
 
-/* Who is confined has no room for a moment: somebody has to go, unless all is shared. */
+/* For a moment, the limit is so low that the OOM killer acts unless all is shared. */
 static void tighten(struct dice *dice)
 {
 	static const char *const rooms[] = { "512K", "1M", "2M", "4M" };
@@ -280,7 +280,7 @@ static void add_swaps(void)
 		add_swap(swaps[i]);
 }
 
-/* Whoever did this before was killed, perhaps, and left things as they were. */
+/* The process that did this before may have been killed half-way. */
 void torture_offline(uint64_t seed, enum torture_role role)
 {
 	static const struct sigaction alarm_action = { .sa_handler = on_alarm };
@@ -369,7 +369,7 @@ void torture_read(uint64_t seed, enum torture_role role)
 	}
 }
 
-/* A write ends early where an alarm comes, or the process has gone. */
+/* An alarm ends a write early, and so does the exit of the process. */
 static void merge_now(const char *pid, struct dice *dice)
 {
 	const struct itimerval soon = { .it_value.tv_usec = 1 + roll(dice, 20000) };
@@ -388,7 +388,7 @@ static void merge_now(const char *pid, struct dice *dice)
 		torture_count(COUNT_INTERRUPTED);
 }
 
-/* Two of these and ksmd may come to one process at the same time. */
+/* Two of these and ksmd may merge one process at the same time. */
 void torture_merge_now(uint64_t seed, enum torture_role role)
 {
 	static const struct sigaction alarm_action = { .sa_handler = on_alarm };
@@ -412,13 +412,13 @@ void torture_merge_now(uint64_t seed, enum torture_role role)
 	}
 }
 
-/* Puts the caller, and what it forks, where memory is short. */
+/* Moves the caller to the cgroup in which memory is short. Its children follow. */
 void torture_confine(void)
 {
 	ksm_write_file(CONFINED "cgroup.procs", "0");
 }
 
-/* Whether the number of processes can be kept low there, too. */
+/* Whether that cgroup can limit the number of processes, too. */
 bool torture_confine_bomb(void)
 {
 	return !ksm_write_file(BOMBS "cgroup.procs", "0") &&
@@ -446,7 +446,7 @@ static void make_cgroups(void)
 /* A disk in memory, for the requests of ksm_torture_io.c. */
 static void make_disk(void)
 {
-	/* It is made by being asked what its number is. */
+	/* Opening the file and reading the number makes the device. */
 	read_all("/sys/class/zram-control/hot_add");
 	ksm_write_file("/sys/block/zram1/disksize", "1G");
 }
@@ -469,7 +469,7 @@ void torture_set_up(void)
 		faults_begin();
 }
 
-/* The machine as it was, as far as that decides whether all comes to an end. */
+/* Undo settings that could keep processes from ending. */
 void torture_tear_down(void)
 {
 	if (torture->faults)

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What goes to the memory of a worker by other ways than the CPU's: from disks,
- * with pages that are pinned for one request or for as long as a ring has them, to
- * pipes, and from KVM guests. What the machine does not have is left out.
+ * Accesses to the memory of a worker by other means than its CPU: by disks, with pages
+ * that are pinned for one request or while a ring is registered, by pipes, and by KVM
+ * guests. What the machine does not have is left out.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@
 #include <liburing.h>
 #endif
 
-/* One in memory, and one that has the host read and write to it. */
+/* A ram disk, and a virtio disk, whose requests the host carries out. */
 static const char *const disks[] = { "/dev/zram1", "/dev/vdb" };
 
 static int open_disk(void)
@@ -30,13 +30,13 @@ static int open_disk(void)
 	return fd < 0 ? open(disks[!first], O_RDWR | O_DIRECT | O_CLOEXEC) : fd;
 }
 
-/* Each process has a page of its own, by its number. */
+/* Each process uses another page of the disk, by its PID. */
 static off_t place_on_disk(void)
 {
 	return (off_t)getpid() * psize();
 }
 
-/* Others merge with a page while the disk reads it, and while it is written to. */
+/* Other pages merge with the page while the disk reads it or writes to it. */
 void op_direct(struct area *area)
 {
 	size_t from = roll(&dice, area->pages), to = roll(&dice, area->pages);
@@ -57,8 +57,8 @@ void op_direct(struct area *area)
 }
 
 /*
- * A pipe holds the page that went in. If that was shared, a write is to another one.
- * If it was not, it may be the one that is written to.
+ * A pipe keeps a reference to the page. A write to a shared page goes to a copy. A write
+ * to another page may go to the page in the pipe.
  */
 static void check_pipe(const struct area *area, size_t i, bool shared, const uint64_t *before,
 		       const uint64_t *found)
@@ -106,7 +106,7 @@ void op_pipe(struct area *area)
 	close(ends[1]);
 }
 
-/* What a guest cannot reach, for want of memory, is written by the process. */
+/* If the guest gets no memory for the access, the process writes the word. */
 static void guest_turn(struct ksm_vm *vm, struct area *area, const struct range *range)
 {
 	size_t at = roll(&dice, range->pages), i = range->from + at;
@@ -124,14 +124,14 @@ static void guest_turn(struct ksm_vm *vm, struct area *area, const struct range 
 		fill_page(area, i, content->seed);
 }
 
-/* The guest and its process take turns at the same memory. */
+/* The guest and the process write to the same memory in turn. */
 static void run_guest(struct area *area, const struct range *range)
 {
 	unsigned int turns = 1 + roll(&dice, 20);
 	struct ksm_vm vm;
 	int err;
 
-	/* KVM asks for some of its memory in a way that a refusal is in the log. */
+	/* If some allocations of KVM fail, the kernel log has a warning. */
 	faults_spare_me();
 	err = ksm_vm_open(&vm, range->start, range->pages);
 	faults_hit_me_again();
@@ -166,7 +166,7 @@ void op_guest(struct area *area)
 
 #ifdef LOCAL_CONFIG_HAVE_LIBURING
 
-/* The result of one request, whose buffer is the registered one. */
+/* The result of a request that uses the registered buffer. */
 static int ring_request(struct io_uring *ring, bool write, int fd, void *page)
 {
 	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
@@ -189,7 +189,7 @@ static int ring_request(struct io_uring *ring, bool write, int fd, void *page)
 	return result;
 }
 
-/* The pages that a ring has are those that are mapped, whatever merges. */
+/* The registered pages have to stay mapped, whatever merges. */
 static void copy_by_ring(struct io_uring *ring, struct area *area, const struct range *range)
 {
 	size_t from = range->from + roll(&dice, range->pages);
@@ -210,7 +210,7 @@ static void copy_by_ring(struct io_uring *ring, struct area *area, const struct 
 	close(fd);
 }
 
-/* Whether a ring has the pages of a range for itself now. */
+/* Register a range with a ring. Returns whether that succeeded. */
 static bool pin(struct io_uring *ring, const struct range *range)
 {
 	struct iovec iov = { range->start, range->pages * psize() };
@@ -241,7 +241,7 @@ void op_io_uring(struct area *area)
 	unpin(&ring);
 }
 
-/* As a guest's memory is pinned that has a device to itself. */
+/* As for a guest with a device of its own, whose memory is pinned. */
 void op_pinned_guest(struct area *area)
 {
 	struct range range = guest_range(area);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The kin of a worker: threads, processes that share its memory or copy it, live
- * on with it, or are gone in a moment. Each checks what it has.
+ * Relatives of a worker: threads, processes that share its memory, and children, of
+ * which some exit at once. Each checks its memory.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +26,7 @@
 #define BURST		30
 #define MANY_PAGES	8
 #define STACK		(256 << 10)
-/* Where processes are counted, more are started than there may be. */
+/* With a limit to processes, more are started than it allows. */
 #define BOMB_DEPTH	7
 #define BOMB_DEPTH_FREE	3
 #define BOMB_TURN	"/tmp/ksm_torture.bomb"
@@ -34,7 +34,7 @@
 
 static pid_t children[CHILDREN];
 
-/* Killed, for want of memory or by its own kin, is all that may befall a process. */
+/* A process may be killed, by the OOM killer or a relative, and must not fail. */
 static void judge(const char *what, int status)
 {
 	if (status && !(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL))
@@ -49,7 +49,7 @@ void wait_for(const char *what, pid_t pid)
 		judge(what, status);
 }
 
-/* A fork whose child goes with its parent, also if that has gone already. */
+/* The child dies with its parent, even if that has exited already. */
 pid_t fork_kin(void)
 {
 	pid_t parent = getpid(), pid = fork();
@@ -64,7 +64,7 @@ pid_t fork_kin(void)
 	return pid;
 }
 
-/* Somebody who writes to pages while these merge. */
+/* Writes to pages while they merge. */
 
 static void *writer_run(void *arg)
 {
@@ -81,7 +81,7 @@ static void *writer_run(void *arg)
 			uint64_t want = round % 2 ? value - area->pages + i : same[i];
 
 			if (__atomic_load_n(word, __ATOMIC_RELAXED) != want)
-				torture_fail("worker %u: a write from beside was lost", worker);
+				torture_fail("worker %u: a write by a thread was lost", worker);
 			*word = round % 2 ? same[i] : value + i;
 		}
 		if (round % 2 == 0)
@@ -91,7 +91,7 @@ static void *writer_run(void *arg)
 	return NULL;
 }
 
-/* What was freed may change by itself. */
+/* A page after MADV_FREE may change by itself. */
 static void keep_all(struct area *area)
 {
 	size_t i;
@@ -136,7 +136,7 @@ static int writer_process(void *area)
 	return 0;
 }
 
-/* A process of its own with the same memory, which is no thread. */
+/* A process that shares the memory and is no thread. */
 void op_clone_beside(struct area *area)
 {
 	char *stack = mmap(NULL, STACK, PROT_RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
@@ -153,7 +153,7 @@ void op_clone_beside(struct area *area)
 	munmap(stack, STACK);
 }
 
-/* Who shares this memory goes, and it stays. */
+/* The child shares the memory, and exits. */
 void op_vfork(struct area *area)
 {
 	pid_t pid = vfork();
@@ -186,7 +186,7 @@ void reap(void)
 	}
 }
 
-/* They check what they have before they go, and that is to be known. */
+/* They check their memory before they exit. */
 void wait_for_children(void)
 {
 	unsigned int i;
@@ -235,7 +235,7 @@ void op_fork(struct area *area)
 		children[i] = 0;
 }
 
-/* Processes that are gone before ksmd has come to them, or while it is at them. */
+/* Processes that exit before ksmd scans them, or meanwhile. */
 
 static void live_briefly(struct area *area, unsigned int number)
 {
@@ -263,7 +263,7 @@ void op_burst(struct area *area)
 	}
 }
 
-/* Does nothing else, with little memory, so that thousands come and go. */
+/* Starts processes with little memory, thousands of them. */
 void torture_start_many(uint64_t seed, enum torture_role role)
 {
 	struct area area = { .pages = MANY_PAGES };
@@ -284,7 +284,7 @@ void torture_start_many(uint64_t seed, enum torture_role role)
 	}
 }
 
-/* Each has two children, as long as there may be more. */
+/* Each process forks twice, up to @depth. */
 static void explode(struct area *area, unsigned int depth)
 {
 	pid_t pids[2] = { };
@@ -306,7 +306,7 @@ static void explode(struct area *area, unsigned int depth)
 	check_page(area, depth % area->pages);
 }
 
-/* One at a time: its processes have the file open, until the last is gone. */
+/* One at a time: its processes keep the file open until the last one exits. */
 void op_bomb(struct area *area)
 {
 	int turn = open(BOMB_TURN, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -322,7 +322,7 @@ void op_bomb(struct area *area)
 	wait_for("a fork bomb", pid);
 }
 
-/* A file of another process, which is taken out of its hands */
+/* A file of another process, taken by pidfd_getfd() */
 
 struct talk {
 	int to_child[2];
@@ -339,7 +339,7 @@ static bool hear(const int ends[2], int *number)
 	return read(ends[0], number, sizeof(*number)) == sizeof(*number);
 }
 
-/* What both write to their own copies, every second page. */
+/* A private mapping of the file, in which every second page is written to. */
 static char *map_copy(int file, uint64_t seed)
 {
 	char *copy = mmap(NULL, FILE_PAGES * psize(), PROT_RW, MAP_PRIVATE, file, 0);
@@ -353,7 +353,7 @@ static char *map_copy(int file, uint64_t seed)
 	return copy;
 }
 
-/* Its own where it was written to, the file everywhere else. */
+/* Pages that were written to hold @seed, the others the content of the file. */
 static void check_copy(const char *copy, uint64_t seed, uint64_t file_seed)
 {
 	size_t i;
@@ -421,7 +421,7 @@ static void close_ends(const int ends[2])
 	close(ends[1]);
 }
 
-/* Many choose the same seeds, so that the copies of many are shared. */
+/* There are few seeds, so that the copies of several processes are shared. */
 void op_share_file(struct area *area)
 {
 	uint64_t seed = 0x10000 + 4 * roll(&dice, 4);
@@ -446,10 +446,10 @@ void op_share_file(struct area *area)
 		use_file(&talk, pid, seed);
 	close(talk.to_child[1]);
 	close(talk.to_parent[0]);
-	wait_for("who had a file", pid);
+	wait_for("a process with a file", pid);
 }
 
-/* A write by who traces a process */
+/* A write by ptrace() */
 
 static void be_poked(struct area *area, size_t i, const struct content *content)
 {
@@ -460,7 +460,7 @@ static void be_poked(struct area *area, size_t i, const struct content *content)
 	_exit(0);
 }
 
-/* Runs until it ends, whatever it is stopped by. */
+/* Continues the process until it exits. */
 static int trace_to_the_end(pid_t pid)
 {
 	int status;
@@ -478,7 +478,7 @@ static void poke(pid_t pid, void *addr, uint64_t word)
 	int status;
 
 	if (waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status)) {
-		judge("who was to be traced", status);
+		judge("a process before it is traced", status);
 		return;
 	}
 	usleep(roll(&dice, 30000));
@@ -486,10 +486,10 @@ static void poke(pid_t pid, void *addr, uint64_t word)
 		kill(pid, SIGKILL);
 	else
 		torture_count(COUNT_POKES);
-	judge("who was traced", trace_to_the_end(pid));
+	judge("a traced process", trace_to_the_end(pid));
 }
 
-/* The child has it, and this process what it had. */
+/* The word changes in the child, and not here. */
 void op_poke(struct area *area)
 {
 	size_t i = roll(&dice, area->pages);

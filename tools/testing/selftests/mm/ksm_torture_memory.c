@@ -12,7 +12,7 @@
 #include "ksm_torture.h"
 
 #define AREAS		10
-/* Contents that all workers have, so that they share pages. */
+/* Contents of all workers, so that they share pages. */
 #define COMMON_SEEDS	20
 
 static struct area areas[AREAS];
@@ -67,7 +67,7 @@ void check_all(void)
 			check_area(&areas[i]);
 }
 
-/* What is its own does not depend on numbers that the kernel gives. */
+/* The contents of a process do not depend on PIDs. */
 void begin_life(uint64_t seed, uint64_t stream)
 {
 	dice_init(&dice, seed, stream);
@@ -75,7 +75,7 @@ void begin_life(uint64_t seed, uint64_t stream)
 	next_unique = 0;
 }
 
-/* What has to be done is tried again where memory was short, or said to be. */
+/* Try again if memory is short, or an allocation was made to fail. */
 int try_hard(int (*attempt)(void *arg), void *arg)
 {
 	unsigned int i;
@@ -123,7 +123,7 @@ uint64_t pagemap_of(const void *addr)
 	return entry_of("/proc/self/pagemap", (uintptr_t)addr / psize());
 }
 
-/* 0 where no page is there. */
+/* 0 if no page is mapped. */
 unsigned long pfn_of(const void *addr)
 {
 	uint64_t entry = pagemap_of(addr);
@@ -131,7 +131,7 @@ unsigned long pfn_of(const void *addr)
 	return PAGEMAP_PRESENT(entry) ? PAGEMAP_PFN(entry) : 0;
 }
 
-/* Some kernels have the flag of shared pages set for others too: those don't count. */
+/* On some kernels other pages have KPF_KSM as well. There it is not used. */
 bool has_flag(const void *addr, uint64_t flag)
 {
 	unsigned long pfn = pfn_of(addr);
@@ -163,7 +163,7 @@ void fill_page(struct area *area, size_t i, uint64_t seed)
 	ksm_fill(area->addr + i * psize(), seed);
 }
 
-/* A word that a page is to hold: the caller has to write it. */
+/* Choose a word that the caller has to write to the page. */
 const struct content *choose_word(struct area *area, size_t i)
 {
 	struct content *content = &area->content[i];
@@ -182,13 +182,13 @@ void set_word(struct area *area, size_t i)
 	((uint64_t *)(area->addr + i * psize()))[content->at] = content->word;
 }
 
-/* Any place for an area, in use or not. */
+/* A random area, mapped or not. */
 struct area *any_place(void)
 {
 	return &areas[roll(&dice, AREAS)];
 }
 
-/* Any area in use, or NULL. */
+/* A random area that is mapped, or NULL. */
 struct area *any_area(void)
 {
 	unsigned int i, first = roll(&dice, AREAS);

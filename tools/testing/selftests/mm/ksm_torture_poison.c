@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Broken memory. What is taken out of use in time costs nobody anything. Of what is
- * lost, all who mapped it are told when they look at it, and nobody else.
+ * Memory errors. A page that is taken offline in time is not lost. If a page is lost,
+ * each process that maps it gets a signal when it reads the page, and no other process.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -19,7 +19,7 @@
 #define MADV_SOFT_OFFLINE 101
 #endif
 
-/* 16 MiB of a machine do not come back. */
+/* These 16 MiB stay unusable until the machine is booted again. */
 #define MOST_POISONED	4096
 #define LOSING_PAGES	8
 #define SIGNAL_PAGES	16
@@ -28,13 +28,12 @@
 #define ENTRY_TYPE(e)	((e) & 0x1f)
 #define ENTRY_OFFSET(e)	(((e) & (BIT_ULL(55) - 1)) >> 5)
 
-/* Types below are of places to swap to, of which there are not as many here. */
+/* Lower types are swap devices. There are fewer of these here. */
 #define FIRST_SPECIAL	16
 
 /*
- * What an entry in pagemap says of a page that was lost: its number, and a type that
- * no other entry has. Both are 0 where even the first was only known by its place in
- * swap.
+ * The pagemap entry of a lost page: its PFN, and a type that no other entry has. Both
+ * are 0 if the first page has only a swap entry.
  */
 struct loss {
 	uint64_t type;
@@ -45,7 +44,7 @@ static sigjmp_buf lost;
 static int signal_code;
 static char *signal_addr;
 
-/* As much of it as of the time has gone by. */
+/* The poisoned pages are spread over the length of the run. */
 static bool may_poison(void)
 {
 	long gone = ksm_now_ms() - torture->begin;
@@ -58,7 +57,7 @@ static void count_poisoned(void)
 	__atomic_fetch_add(&torture->poisoned, 1, __ATOMIC_RELAXED);
 }
 
-/* Who reads what is nowhere has the zero page, which nobody can do without. */
+/* A read of a page that was never written maps the zero page, which must stay. */
 static void offline_zero_page(void)
 {
 	char *page = mmap(NULL, psize(), PROT_RW, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -90,7 +89,7 @@ void op_soft_offline(struct area *area)
 	check_page(area, i);
 }
 
-/* Who loses memory is a process of its own. */
+/* Memory is lost in a process of its own. */
 
 static void on_sigbus(int signal, siginfo_t *info, void *context)
 {
@@ -100,8 +99,8 @@ static void on_sigbus(int signal, siginfo_t *info, void *context)
 }
 
 /*
- * The kernel kills whom it has no page for to put a signal on: this one has some that
- * are neither shared nor swapped out.
+ * If the kernel cannot write the signal frame, it kills the process. So the stack for
+ * signals is neither shared nor swapped out.
  */
 static bool handle_sigbus(void)
 {
@@ -127,13 +126,13 @@ static bool is_readable(const char *page, uint64_t seed)
 {
 	if (!sigsetjmp(lost, 1)) {
 		if (!ksm_holds(page, seed))
-			torture_fail("what lies beside a lost page reads as something else");
+			torture_fail("a page beside a lost one has another content");
 		return true;
 	}
 	if (signal_code != BUS_MCEERR_AR)
-		torture_fail("a lost page is told of with si_code %d", signal_code);
+		torture_fail("the signal for a lost page has si_code %d", signal_code);
 	if (signal_addr < page || signal_addr >= page + psize())
-		torture_fail("another page than that which was read is said to be lost");
+		torture_fail("the signal names another page than the one that was read");
 	return false;
 }
 
@@ -146,8 +145,8 @@ static bool is_lost(const char *page, const struct loss *loss)
 }
 
 /*
- * Whoever mapped what was lost cannot read it, and nobody maps it any more. What had
- * gone to swap, and is in the swap cache still, is lost as well, and seen by nobody.
+ * A process that mapped the lost page cannot read it, and no PTE maps it any more. A page
+ * that is swapped out and still in the swap cache is lost as well.
  */
 static void check_loss(const char *page, uint64_t seed, const struct loss *loss)
 {
@@ -156,9 +155,9 @@ static void check_loss(const char *page, uint64_t seed, const struct loss *loss)
 	if (readable && gone)
 		torture_fail("a page that was lost can be read");
 	if (!readable && !gone && !(pagemap_of(page) & ENTRY_SWAP))
-		torture_fail("a page is lost that is another one than that which was");
+		torture_fail("another page than the poisoned one is lost");
 	if (loss->pfn && pfn_of(page) == loss->pfn)
-		torture_fail("a page that was lost is mapped still");
+		torture_fail("a page that was lost is still mapped");
 }
 
 static void check_losses(const char *area, const uint64_t *seeds, const struct loss *loss)
@@ -169,7 +168,7 @@ static void check_losses(const char *area, const uint64_t *seeds, const struct l
 		check_loss(area + i * psize(), seeds[i], loss);
 }
 
-/* Where the first can be read, it was moved out of harm's way meanwhile. */
+/* If the first page can be read, it was moved, or replaced by an equal one. */
 static bool has_lost(const char *area, const uint64_t *seeds, struct loss *loss)
 {
 	uint64_t entry;
@@ -183,7 +182,7 @@ static bool has_lost(const char *area, const uint64_t *seeds, struct loss *loss)
 	return true;
 }
 
-/* Has the same pages by fork, and is told by a pipe what was lost. */
+/* A child has the same pages by fork, and reads from a pipe which one was lost. */
 static void inherit_loss(int from, const char *area, const uint64_t *seeds)
 {
 	struct loss loss;
@@ -193,7 +192,7 @@ static void inherit_loss(int from, const char *area, const uint64_t *seeds)
 	_exit(0);
 }
 
-static void poison(char *area, const uint64_t *seeds, int to_heir)
+static void poison(char *area, const uint64_t *seeds, int to_child)
 {
 	struct loss loss;
 
@@ -202,25 +201,25 @@ static void poison(char *area, const uint64_t *seeds, int to_heir)
 			return;
 	} else if (signal_addr < area ||
 		   signal_addr >= area + LOSING_PAGES * psize()) {
-		torture_fail("memory is said to be lost that has nothing to do with it");
+		torture_fail("the signal for a poisoned page names memory outside of the area");
 	}
 	count_poisoned();
 	torture_count(COUNT_HARD_POISON);
 	if (!has_lost(area, seeds, &loss))
 		return;
 	torture_count(COUNT_LOST);
-	/* The heir may have been killed for want of memory. */
-	if (write(to_heir, &loss, sizeof(loss)) != sizeof(loss) && errno != EPIPE)
-		torture_fail("nobody can be told of lost memory: %s", strerror(errno));
+	/* The OOM killer may have killed the child. */
+	if (write(to_child, &loss, sizeof(loss)) != sizeof(loss) && errno != EPIPE)
+		torture_fail("the child cannot be told which page is lost: %s", strerror(errno));
 	check_losses(area, seeds, &loss);
 }
 
-/* Shared or not, by what all of it holds; half of the time with an heir. */
+/* Whether the pages are shared depends on their content. Half of the runs fork. */
 static void lose_memory(void)
 {
 	char *area = mmap(NULL, LOSING_PAGES * psize(), PROT_RW, MAP_PRIVATE | MAP_ANONYMOUS,
 			  -1, 0);
-	bool same = chance(&dice, 60), heir = chance(&dice, 50);
+	bool same = chance(&dice, 60), forks = chance(&dice, 50);
 	uint64_t seeds[LOSING_PAGES], first = any_identity();
 	int ends[2], status;
 	unsigned int i;
@@ -234,7 +233,7 @@ static void lose_memory(void)
 		ksm_fill(area + i * psize(), seeds[i]);
 	}
 	usleep(roll(&dice, 600000));
-	if (heir) {
+	if (forks) {
 		pid = fork_kin();
 		if (!pid) {
 			close(ends[1]);
@@ -245,7 +244,7 @@ static void lose_memory(void)
 	close(ends[1]);
 	if (pid > 0 && waitpid(pid, &status, 0) == pid && status &&
 	    !(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL))
-		torture_fail("an heir of lost memory ended with wait status 0x%x", status);
+		torture_fail("a child with lost memory ended with wait status 0x%x", status);
 	_exit(0);
 }
 
@@ -258,7 +257,7 @@ void op_hard_poison(struct area *area)
 		return;
 	pid = fork_kin();
 	if (pid)
-		return wait_for("who was to lose memory", pid);
+		return wait_for("a process that loses memory", pid);
 	begin_life(seed, 9);
 	lose_memory();
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory under userfaultfd: pages that are put where nothing is, writes that are
- * tracked, and faults that a thread serves, of pages that are missing, protected or
- * in the page cache only. What the machine does not have is left out.
+ * Memory under userfaultfd: pages that UFFDIO_COPY maps, writes that are tracked, and
+ * faults that a thread serves: missing, write-protected and minor faults. What the
+ * kernel does not have is left out.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,15 +19,15 @@
 #include "ksm_common.h"
 #include "ksm_torture.h"
 
-/* Each fault takes two threads and some time. */
+/* A fault takes two threads and some time, so there are few. */
 #define MOST_SERVED	48
 #define MINOR_PAGES	16
 #define SERVER_NAP_MS	50
 
-/* Whether writes can be tracked without anybody who serves them. */
+/* Whether writes can be tracked without a thread that serves them. */
 static bool tracks;
 
-/* -1 where the kernel does not have it, or not what is asked for. */
+/* -1 if the kernel has no userfaultfd, or not the features. */
 static int open_userfaultfd(uint64_t features)
 {
 	struct uffdio_api api = { .api = UFFD_API, .features = features };
@@ -39,7 +39,7 @@ static int open_userfaultfd(uint64_t features)
 	return -1;
 }
 
-/* A process has one of its own; that of its parent is about the parent's memory. */
+/* Each process opens its own. That of its parent is for the parent's memory. */
 static int userfaultfd(void)
 {
 	static pid_t owner;
@@ -74,7 +74,7 @@ static void unwatch(struct uffdio_range *range)
 		torture_fail("worker %u: UFFDIO_UNREGISTER: %s", worker, strerror(errno));
 }
 
-/* Puts @page where nothing is; whether that was done. */
+/* Map a copy of @page at an empty address. Returns whether that succeeded. */
 static bool place(void *to, void *page)
 {
 	struct uffdio_copy copy = {
@@ -86,7 +86,7 @@ static bool place(void *to, void *page)
 
 	if (chance(&dice, 60))
 		return !ioctl(userfaultfd(), UFFDIO_COPY, &copy);
-	/* One that has been merged already is not moved. */
+	/* A page that is merged already is not moved. */
 	if (chance(&dice, 50)) {
 		madvise(page, psize(), MADV_MERGEABLE);
 		usleep(roll(&dice, 20000));
@@ -94,7 +94,7 @@ static bool place(void *to, void *page)
 	return !ioctl(userfaultfd(), UFFDIO_MOVE, &move);
 }
 
-/* Nothing else runs in this process that could wait for a page meanwhile. */
+/* No other thread of this process can wait for a page meanwhile. */
 void op_place(struct area *area)
 {
 	struct range range = any_range(area);
@@ -125,7 +125,7 @@ static bool reported(const struct page_region *regions, int count, const char *p
 	return false;
 }
 
-/* What is written to while writes are tracked is reported, merged or not. */
+/* Each tracked write has to be reported, whether the page is merged or not. */
 static void track(struct area *area, const struct range *range)
 {
 	static struct page_region regions[HUGE_PAGES];
@@ -172,13 +172,13 @@ void op_track(struct area *area)
 
 /**
  * struct server - a thread that waits for faults
- * @thread: it
+ * @thread: the thread
  * @fd: the userfaultfd
  * @start: the memory
- * @mode: what it is registered for
- * @seeds: what is to be where nothing is
+ * @mode: the mode of its registration
+ * @seeds: contents for missing pages
  * @served: faults that were served, for each page
- * @over: nobody will fault any more
+ * @over: no more faults will come
  */
 struct server {
 	pthread_t thread;
@@ -216,13 +216,13 @@ static int answer(struct server *server, size_t i, const struct uffdio_range *wh
 	return fill_missing(server, i, where);
 }
 
-/* Where that cannot be done, who waits tries again, and is heard again. */
+/* If that fails, the waiting thread faults again, and sends another message. */
 static void serve_one(struct server *server, uint64_t address)
 {
 	size_t i = (address - (uintptr_t)server->start) / psize();
 	struct uffdio_range where = { (uintptr_t)server->start + i * psize(), psize() };
 
-	/* The writer looks at this as soon as it goes on. */
+	/* The writer reads this as soon as it continues. */
 	__atomic_fetch_add(&server->served[i], 1, __ATOMIC_SEQ_CST);
 	if (answer(server, i, &where))
 		ioctl(server->fd, UFFDIO_WAKE, &where);
@@ -242,7 +242,7 @@ static void *serve(void *arg)
 	return NULL;
 }
 
-/* Whether faults of these pages are served from now on. */
+/* Begin to serve faults of these pages. Returns whether that succeeded. */
 static bool start_server(struct server *server, char *start, size_t pages, uint64_t features,
 			 uint64_t mode)
 {
@@ -262,7 +262,7 @@ static bool start_server(struct server *server, char *start, size_t pages, uint6
 	return false;
 }
 
-/* Closing it ends what is registered, too. */
+/* Closing the descriptor ends the registration, too. */
 static void end_server(struct server *server, enum torture_count what)
 {
 	size_t i;
@@ -283,7 +283,7 @@ static struct range served_range(struct area *area)
 	return range;
 }
 
-/* Now and then what is there already is to go to swap, or to come together. */
+/* Now and then, pages that are there are swapped out or merged meanwhile. */
 static void rest_of(const struct range *range)
 {
 	if (chance(&dice, 10))
@@ -311,18 +311,18 @@ void op_serve_missing(struct area *area)
 		check_page(area, range.from + roll(&dice, range.pages));
 		rest_of(&range);
 	}
-	/* From where nothing was read yet, zeros would come once it is over. */
+	/* After the registration, pages that were not read yet would be zeros. */
 	for (i = 0; i < range.pages; i++)
 		check_page(area, range.from + i);
 	end_server(&server, COUNT_MISSING);
 }
 
-/* A write that nobody is told of would be lost to who keeps a copy. */
+/* A write without a message would be missing in the copy that a monitor keeps. */
 static void write_protected(struct server *server, struct area *area, size_t first, size_t i)
 {
 	set_word(area, first + i);
 	if (!__atomic_load_n(&server->served[i], __ATOMIC_SEQ_CST))
-		torture_fail("worker %u: a write to a protected page was not told of", worker);
+		torture_fail("worker %u: there was no message for a write to a protected page", worker);
 	check_page(area, first + i);
 }
 
@@ -349,7 +349,7 @@ void op_serve_protected(struct area *area)
 	end_server(&server, COUNT_PROTECTED);
 }
 
-/* Pages of a file that are in memory but not in this mapping. */
+/* Pages of a file in the page cache that this mapping does not map yet. */
 
 struct minor {
 	char *file;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A process that lives with mergeable memory: it does what programs do to their
- * memory, in an order drawn from a seed, and knows what each word has to hold.
+ * A worker: a process with mergeable memory. It does what programs do to their memory,
+ * in an order drawn from a seed, and knows what each word has to hold.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,7 +25,7 @@
 #define MOST_PAGES	160
 #define PIN_TURN	"/tmp/ksm_torture.pin"
 
-/* Operations. Those that the kernel refuses are just not done. */
+/* Operations. An operation that fails is left out. */
 
 static void op_map(struct area *unused)
 {
@@ -88,7 +88,7 @@ void op_check(struct area *area)
 	check_area(area);
 }
 
-/* Back to what others have, so that it merges again. */
+/* Restore a content that others have, so that the page merges again. */
 void op_restore(struct area *area)
 {
 	size_t i;
@@ -110,7 +110,7 @@ void op_advise(struct area *area)
 	madvise(range.start, range.pages * psize(), advice[roll(&dice, ARRAY_SIZE(advice))]);
 }
 
-/* What is there at these addresses in a child of this process, or in itself. */
+/* What is mapped at these addresses in a child, or in this process. */
 static void op_advise_other(struct area *area)
 {
 	static const int advice[] = {
@@ -129,13 +129,13 @@ static void op_merge_any(struct area *area)
 	prctl(PR_SET_MEMORY_MERGE, chance(&dice, 60), 0, 0, 0);
 }
 
-/* Whether nothing is there any more. */
+/* Whether no page is mapped there any more. */
 bool drop(struct area *area, const struct range *range)
 {
 	bool dropped = !madvise(range->start, range->pages * psize(), MADV_DONTNEED);
 	size_t i;
 
-	/* Where a part is locked, what lies before that may have gone. */
+	/* If a part is locked, the pages before it may have gone. */
 	for (i = range->from; i < range->from + range->pages; i++)
 		if (dropped)
 			area->content[i] = (struct content){ .at = NO_WORD };
@@ -222,7 +222,7 @@ static void op_shrink(struct area *area)
 		area->pages = pages;
 }
 
-/* A page that is pinned for long is the one that is mapped. */
+/* A pinned page has to stay mapped. */
 static void op_pin(struct area *area)
 {
 	struct range range = any_range(area);
@@ -236,7 +236,7 @@ static void op_pin(struct area *area)
 	uint64_t to = (uintptr_t)copy;
 	size_t i;
 
-	/* Opening it, and closing it again, ends what another one has pinned. */
+	/* Opening and closing the file unpins the pages of another process. */
 	if (!flock(turn, LOCK_EX | LOCK_NB))
 		fd = open("/sys/kernel/debug/gup_test", O_RDWR | O_CLOEXEC);
 	if (fd >= 0 && copy && !ioctl(fd, PIN_LONGTERM_TEST_START, &args)) {
@@ -253,7 +253,7 @@ static void op_pin(struct area *area)
 	close(turn);
 }
 
-/* A write that asks nobody: it breaks the share all the same. */
+/* A write through /proc/PID/mem ignores the protection, and gets a copy, too. */
 static void op_force_write(struct area *area)
 {
 	size_t i = roll(&dice, area->pages);
@@ -292,7 +292,7 @@ static void op_clear_refs(struct area *area)
 	ksm_write_file("/proc/self/clear_refs", "1");
 }
 
-/* A page that is written to after the marks were cleared has one, merged or not. */
+/* A write after clear_refs has to set the mark, whether the page is merged or not. */
 static void op_soft_dirty(struct area *area)
 {
 	size_t i = roll(&dice, area->pages);
@@ -400,7 +400,7 @@ void torture_work(unsigned int number, uint64_t seed)
 {
 	worker = number;
 	begin_life(seed, 3);
-	/* Half of them, and one at all times. */
+	/* Unmap half of the areas, but not the last one. */
 	if (!worker || chance(&dice, 40))
 		torture_confine();
 	if (chance(&dice, 30))

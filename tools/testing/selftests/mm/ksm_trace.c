@@ -105,7 +105,7 @@ static void advisor_fields(void)
 	check_fields("ksm_advisor", fields);
 }
 
-/* Tracing in an instance of our own disturbs nobody, and goes by rmdir. */
+/* An instance of our own does not disturb other tracing. rmdir() removes it. */
 static void remove_instance(void)
 {
 	char path[256];

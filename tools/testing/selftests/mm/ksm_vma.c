@@ -109,9 +109,8 @@ static void part_taken_out(void)
 }
 
 /*
- * The upper page is well known. The lower one is seen to hold the same in one
- * pass, and looks for its like in the next, which comes to it first: by then the
- * advice for the upper one has been taken back.
+ * The upper page is in the unstable index. The lower page gets its content, and is
+ * searched for in the next pass but one. By then the upper page is not mergeable any more.
  */
 static void taken_out_is_no_match(void)
 {
