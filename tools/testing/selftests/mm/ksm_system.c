@@ -362,7 +362,8 @@ static void reclaim_some(const struct range *range)
 	ksm_write_file(KSM_CGROUP "memory.reclaim", text);
 }
 
-#define CHUNK	512UL
+#define CHUNK		512UL
+#define PAGE_CLUSTER	"/proc/sys/vm/page-cluster"
 
 /* Counts the pages at the start that are in swap, and not in the swap cache any more. */
 static size_t count_out(const char *area, size_t pages)
@@ -402,17 +403,32 @@ static bool swapped_out(void *arg)
 	return rest_is_out(range);
 }
 
-/* Returns whether all pages of an area could be swapped out. */
-bool ksm_reclaim(const char *area, size_t pages)
+static bool reclaim_all(struct range *range)
 {
-	struct range range = { .area = area, .pages = pages };
-
-	while (ksm_poll(swapped_out, &range)) {
-		range.out = 0;
-		if (rest_is_out(&range))
+	while (ksm_poll(swapped_out, range)) {
+		range->out = 0;
+		if (rest_is_out(range))
 			return true;
 	}
 	return false;
+}
+
+/*
+ * Returns whether all pages of an area could be swapped out. Reclaim swaps out pages of
+ * this program, too. When it needs them, readahead from a disk would read pages of the
+ * area back that are next to them in swap.
+ */
+bool ksm_reclaim(const char *area, size_t pages)
+{
+	struct range range = { .area = area, .pages = pages };
+	char cluster[KSM_TEXT];
+	bool all;
+
+	ksm_check(ksm_read_file(PAGE_CLUSTER, cluster, sizeof(cluster)) > 0, PAGE_CLUSTER);
+	ksm_write_file(PAGE_CLUSTER, "0");
+	all = reclaim_all(&range);
+	ksm_write_file(PAGE_CLUSTER, cluster);
+	return all;
 }
 
 void ksm_give_back_cgroup(void)

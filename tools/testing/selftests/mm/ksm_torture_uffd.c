@@ -322,7 +322,7 @@ static void write_protected(struct server *server, struct area *area, size_t fir
 {
 	set_word(area, first + i);
 	if (!__atomic_load_n(&server->served[i], __ATOMIC_SEQ_CST))
-		torture_fail("worker %u: there was no message for a write to a protected page", worker);
+		torture_fail("worker %u: a write to a protected page gave no message", worker);
 	check_page(area, first + i);
 }
 
