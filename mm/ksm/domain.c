@@ -3,7 +3,9 @@
  * Kernel Samepage Merging: pages that may be merged with each other.
  */
 
-#include <linux/sched.h>
+#include <linux/memcontrol.h>
+#include <linux/mm.h>
+#include <linux/sched/mm.h>
 
 #include "domain.h"
 #include "record.h"
@@ -73,7 +75,8 @@ int ksm_domain_init(struct ksm_domain *domain, struct mutex *lock,
  */
 void ksm_domain_destroy(struct ksm_domain *domain)
 {
-	VM_WARN_ON_ONCE(!RB_EMPTY_ROOT(&domain->stable) || !list_empty(&domain->parked));
+	VM_WARN_ON_ONCE(!RB_EMPTY_ROOT(&domain->stable) || !list_empty(&domain->parked) ||
+			domain->dead_leaves);
 	ksm_unstable_destroy(&domain->unstable);
 	ksm_filter_destroy(&domain->filter);
 }
@@ -95,6 +98,33 @@ bool ksm_domain_adjust_step(struct ksm_domain *domain)
 	else
 		ksm_filter_adjust(&domain->filter, ksm_domain_nr_tags(domain));
 	return ksm_domain_needs_adjust(domain);
+}
+
+/**
+ * ksm_charge_begin - charge allocations to the memory cgroup of an mm
+ * @mm: the mm whose pages are described by what is allocated
+ *
+ * Allocations with __GFP_ACCOUNT, or from caches with SLAB_ACCOUNT, are charged
+ * until ksm_charge_end().  They must be GFP_NOWAIT: a cgroup at its limit would
+ * be reclaimed from otherwise, and in the end a process in it killed.
+ *
+ * Context: a task; the mm is kept from being freed.
+ * Return: what to pass to ksm_charge_end().
+ */
+struct mem_cgroup *ksm_charge_begin(struct mm_struct *mm)
+{
+	return set_active_memcg(get_mem_cgroup_from_mm(mm));
+}
+
+/**
+ * ksm_charge_end - end what ksm_charge_begin() began
+ * @old: what that returned
+ *
+ * Context: a task.
+ */
+void ksm_charge_end(struct mem_cgroup *old)
+{
+	mem_cgroup_put(set_active_memcg(old));
 }
 
 /**

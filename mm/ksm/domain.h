@@ -34,6 +34,7 @@
 #include "fingerprint.h"
 #include "unstable.h"
 
+struct ksm_leaf;
 struct ksm_merge;
 struct mem_cgroup;
 struct mm_struct;
@@ -101,6 +102,7 @@ struct ksm_counters {
  * @unstable: the index of pages that are not shared
  * @filter: the tags that more than one page has
  * @counters: its figures
+ * @dead_leaves: leaves for ksm_leaves_free()
  * @merge: what a merge works with, in the domain that is scanned; allocated by the
  *         first merge
  */
@@ -119,12 +121,15 @@ struct ksm_domain {
 	struct ksm_unstable unstable;
 	struct ksm_filter filter;
 	struct ksm_counters counters;
+	struct ksm_leaf *dead_leaves;
 	struct ksm_merge *merge;
 };
 
 int ksm_domain_init(struct ksm_domain *domain, struct mutex *lock,
 		    const struct ksm_controls *controls, const struct ksm_key *key);
 void ksm_domain_destroy(struct ksm_domain *domain);
+struct mem_cgroup *ksm_charge_begin(struct mm_struct *mm);
+void ksm_charge_end(struct mem_cgroup *old);
 bool ksm_domain_adjust_step(struct ksm_domain *domain);
 void ksm_domain_adjust_for(struct ksm_domain *domain, struct mm_struct *mm);
 void ksm_domain_filter_begin_rebuild(struct ksm_domain *domain);

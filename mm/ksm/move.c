@@ -164,7 +164,7 @@ enum ksm_stage ksm_move_forget(struct ksm_slots *slots, struct ksm_walk *walk,
 			       struct ksm_domain *target, u64 deadline)
 {
 	walk->budget.deadline = deadline;
-	if (!ksm_walk_forget(walk, ULONG_MAX))
+	if (!ksm_walk_forget_rest(walk))
 		return KSM_STAGE_FORGET;
 	return finish(slots, walk, target);
 }

@@ -201,7 +201,7 @@ static void step(struct ksm_now *now)
 			merge_pages(now);
 		break;
 	case KSM_STAGE_LEAVE:
-		if (ksm_walk_forget(walk, ULONG_MAX))
+		if (ksm_walk_forget_rest(walk))
 			now->stage = KSM_STAGE_NONE;
 		break;
 	default:

@@ -15,9 +15,7 @@
 
 #include <linux/bitops.h>
 #include <linux/bug.h>
-#include <linux/memcontrol.h>
 #include <linux/mm.h>
-#include <linux/sched/mm.h>
 #include <linux/slab.h>
 
 #include "domain.h"
@@ -285,33 +283,6 @@ void ksm_record_forget(struct ksm_domain *domain, struct ksm_record *record)
 	leaf_note_forgotten(domain, ksm_leaf_of(record), 1);
 }
 
-/**
- * ksm_charge_begin - charge allocations to the memory cgroup of an mm
- * @mm: the mm whose pages are described by what is allocated
- *
- * Allocations with __GFP_ACCOUNT, or from caches with SLAB_ACCOUNT, are charged
- * until ksm_charge_end().  They must be GFP_NOWAIT: a cgroup at its limit would
- * be reclaimed from otherwise, and in the end a process in it killed.
- *
- * Context: a task; the mm is kept from being freed.
- * Return: what to pass to ksm_charge_end().
- */
-struct mem_cgroup *ksm_charge_begin(struct mm_struct *mm)
-{
-	return set_active_memcg(get_mem_cgroup_from_mm(mm));
-}
-
-/**
- * ksm_charge_end - end what ksm_charge_begin() began
- * @old: what that returned
- *
- * Context: a task.
- */
-void ksm_charge_end(struct mem_cgroup *old)
-{
-	mem_cgroup_put(set_active_memcg(old));
-}
-
 static struct ksm_leaf *leaf_alloc(struct ksm_domain *domain, struct ksm_mm_slot *owner,
 				   unsigned int nr)
 {
@@ -335,7 +306,27 @@ static void leaf_free(struct ksm_domain *domain, struct ksm_leaf *leaf)
 {
 	domain->counters.leaf_bytes -= leaf_size(leaf->class);
 	leaf->owner->leaf_bytes -= leaf_size(leaf->class);
-	kmem_cache_free(leaf_cache[leaf->class], leaf);
+	leaf->next = domain->dead_leaves;
+	domain->dead_leaves = leaf;
+}
+
+/**
+ * ksm_leaves_free - give back the memory of leaves that are not needed any more
+ * @domain: the domain
+ *
+ * That may take long: when the page allocator gets one page, it may move thousands of
+ * pages of this CPU to the free lists.
+ *
+ * Context: any; under ksm.lock, with no mmap_lock held.
+ */
+void ksm_leaves_free(struct ksm_domain *domain)
+{
+	struct ksm_leaf *leaf;
+
+	while ((leaf = domain->dead_leaves)) {
+		domain->dead_leaves = leaf->next;
+		kmem_cache_free(leaf_cache[leaf->class], leaf);
+	}
 }
 
 /* The pages whose records are in use. */

@@ -116,8 +116,7 @@ void ksm_record_insert(struct ksm_domain *domain, struct ksm_record *record);
 void ksm_record_remove(struct ksm_domain *domain, struct ksm_record *record);
 void ksm_record_unshare(struct ksm_domain *domain, struct ksm_record *record);
 void ksm_record_forget(struct ksm_domain *domain, struct ksm_record *record);
-struct mem_cgroup *ksm_charge_begin(struct mm_struct *mm);
-void ksm_charge_end(struct mem_cgroup *old);
+void ksm_leaves_free(struct ksm_domain *domain);
 int ksm_leaf_extend(struct ksm_domain *domain, struct ksm_mm_slot *owner,
 		    struct ksm_leaf **link, unsigned long address, u64 offsets);
 void ksm_leaf_cursor_init(struct ksm_leaf_cursor *cursor, struct ksm_mm_slot *slot);

@@ -196,7 +196,7 @@ static void leave_slot(struct ksm_scan *scan)
 	struct mm_struct *mm = cursor_mm(scan);
 
 	scan->walk.budget.deadline = local_clock() + KSM_STEP_NSEC;
-	if (!ksm_walk_forget(&scan->walk, ULONG_MAX))
+	if (!ksm_walk_forget_rest(&scan->walk))
 		return;
 	WRITE_ONCE(scan->walk.slot->nr_missed, scan->walk.nr_missed);
 	if (scan->exiting || scan->found_vma)
@@ -459,7 +459,7 @@ static int unmerge_mm(struct ksm_scan *scan)
 	mmap_read_unlock(mm);
 	if (err)
 		return err;
-	while (!ksm_walk_forget(&scan->walk, ULONG_MAX))
+	while (!ksm_walk_forget_rest(&scan->walk))
 		cond_resched();
 	scan->slots->cursor->rewound = true;
 	ksm_slots_leave(scan->slots, exiting);

@@ -61,14 +61,14 @@ void ksm_walk_begin(struct ksm_walk *walk, struct ksm_mm_slot *slot)
  * Candidates point to records of the leaf that was scanned last, so the leaf could
  * not be freed or replaced before.
  *
- * Context: under ksm.lock.
+ * Context: under ksm.lock, with no mmap_lock held.
  */
 void ksm_walk_merged(struct ksm_walk *walk)
 {
-	if (!walk->nr_candidates)
-		return;
+	if (walk->nr_candidates)
+		ksm_leaf_cursor_scanned(walk->domain, &walk->cursor, walk->scanned);
 	walk->nr_candidates = 0;
-	ksm_leaf_cursor_scanned(walk->domain, &walk->cursor, walk->scanned);
+	ksm_leaves_free(walk->domain);
 }
 
 static bool past_deadline(const struct ksm_walk *walk)
@@ -94,15 +94,8 @@ bool ksm_walk_should_pause(const struct ksm_walk *walk, const struct mm_struct *
 	       ksm_domain_needs_adjust(walk->domain) || freezing(current);
 }
 
-/**
- * ksm_walk_forget - forget what is known of pages that are gone
- * @walk: the walk
- * @address: no page is left between the last one scanned and this address
- *
- * Context: may sleep; under ksm.lock.
- * Return: true if done; false if it was time to pause.
- */
-bool ksm_walk_forget(struct ksm_walk *walk, unsigned long address)
+/* No page is left between the last one scanned and @address.  Returns false at a pause. */
+static bool walk_forget(struct ksm_walk *walk, unsigned long address)
 {
 	unsigned int records;
 
@@ -112,6 +105,21 @@ bool ksm_walk_forget(struct ksm_walk *walk, unsigned long address)
 			return true;
 	} while (!past_deadline(walk));
 	return false;
+}
+
+/**
+ * ksm_walk_forget_rest - forget what is known of pages that were not scanned
+ * @walk: the walk, at the end of the mm
+ *
+ * Context: may sleep; under ksm.lock, with no mmap_lock held.
+ * Return: true if done; false if it was time to pause.
+ */
+bool ksm_walk_forget_rest(struct ksm_walk *walk)
+{
+	const bool done = walk_forget(walk, ULONG_MAX);
+
+	ksm_leaves_free(walk->domain);
+	return done;
 }
 
 /*
@@ -252,7 +260,7 @@ static unsigned long scan_leaf(struct ksm_walk *walk, struct vm_area_struct *vma
 		end = ksm_chunk_address(&chunk, chunk.at);
 		break;
 	case KSM_CHUNK_EMPTY:
-		if (!ksm_walk_forget(walk, end))
+		if (!walk_forget(walk, end))
 			return address;
 		break;
 	case KSM_CHUNK_CHANGING:
@@ -269,7 +277,7 @@ static unsigned long scan_leaf(struct ksm_walk *walk, struct vm_area_struct *vma
 static unsigned long scan_range(struct ksm_walk *walk, struct vm_area_struct *vma,
 				pmd_t *pmd, unsigned long address, unsigned long end)
 {
-	if (!ksm_walk_forget(walk, address))
+	if (!walk_forget(walk, address))
 		return address;
 	if (skip_huge_leaf(walk, pmd, address, end))
 		return end;

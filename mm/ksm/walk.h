@@ -81,7 +81,7 @@ struct ksm_walk {
 void ksm_walk_begin(struct ksm_walk *walk, struct ksm_mm_slot *slot);
 void ksm_walk_merged(struct ksm_walk *walk);
 bool ksm_walk_should_pause(const struct ksm_walk *walk, const struct mm_struct *mm);
-bool ksm_walk_forget(struct ksm_walk *walk, unsigned long address);
+bool ksm_walk_forget_rest(struct ksm_walk *walk);
 bool ksm_walk_vma(struct ksm_walk *walk, struct vm_area_struct *vma);
 bool ksm_walk_mm(struct ksm_walk *walk, struct mm_struct *mm, bool *found_vma);
 

@@ -59,6 +59,7 @@ static void ksm_record_test_exit(struct kunit *test)
 	ksm_leaf_cursor_init(&cursor, &t->slot);
 	KUNIT_EXPECT_TRUE(test, ksm_leaf_cursor_forget(&t->domain, &cursor, ULONG_MAX,
 						       &budget));
+	ksm_leaves_free(&t->domain);
 	KUNIT_EXPECT_NULL(test, t->slot.leaves);
 	KUNIT_EXPECT_EQ(test, t->domain.counters.records, 0UL);
 	KUNIT_EXPECT_EQ(test, t->domain.counters.leaf_bytes, 0UL);

@@ -39,6 +39,7 @@ static void world_end(void)
 
 	ksm_leaf_cursor_init(&cursor, &slot);
 	CHECK(ksm_leaf_cursor_forget(&domain, &cursor, ULONG_MAX, &budget));
+	ksm_leaves_free(&domain);
 	CHECK(!slot.leaves);
 	CHECK_EQ(domain.counters.records, 0);
 	CHECK_EQ(domain.unstable.nr, 0);

@@ -480,6 +480,7 @@ static void forget_all(void)
 		CHECK(!owners[i].slot.leaves);
 		memset(owners[i].pages, 0, sizeof(owners[i].pages));
 	}
+	ksm_leaves_free(&domain);
 }
 
 static void world_end(void)
@@ -575,11 +576,13 @@ static void test_charge(void)
 	groups[0].full = false;
 	cursor = cursor_at(owner, 0, 0);
 	ksm_leaf_cursor_scanned(&domain, &cursor, address_of(0, NR_PAGES));
+	ksm_leaves_free(&domain);
 	CHECK_LE(owner->slot.leaf_bytes, 100);
 	CHECK_EQ(groups[0].charged, owner->slot.leaf_bytes);
 	check_world();
 	cursor = cursor_at(owner, 0, 0);
 	ksm_leaf_cursor_forget(&domain, &cursor, address_of(0, NR_PAGES), &budget);
+	ksm_leaves_free(&domain);
 	owner->pages[0][5].state = KSM_NONE;
 	CHECK_EQ(groups[0].charged, 0);
 	CHECK_EQ(groups[1].charged, 0);

@@ -40,6 +40,7 @@ static void end(void)
 
 	ksm_leaf_cursor_init(&cursor, &slot);
 	CHECK(ksm_leaf_cursor_forget(&domain, &cursor, ULONG_MAX, &budget));
+	ksm_leaves_free(&domain);
 	CHECK_EQ(domain.counters.records, 0);
 	ksm_domain_destroy(&domain);
 }
