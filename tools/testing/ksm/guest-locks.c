@@ -135,7 +135,7 @@ static void bench_lock_longest_groups(const char *name)
 /* All but the last page goes, so that ksmd finds one large hole before it. */
 static void bench_lock_longest_forget(const char *name)
 {
-	const unsigned long nr = (2UL << 30) / PAGE;
+	const unsigned long nr = (4UL << 30) / PAGE;
 	char *addr = map_groups(nr, 1);
 
 	set_knob("run", 1);
