@@ -102,7 +102,7 @@ bool ksm_domain_adjust_step(struct ksm_domain *domain)
 
 /**
  * ksm_charge_begin - charge allocations to the memory cgroup of an mm
- * @mm: the mm whose pages are described by what is allocated
+ * @mm: the mm of the pages that the allocations describe
  *
  * Allocations with __GFP_ACCOUNT, or from caches with SLAB_ACCOUNT, are charged
  * until ksm_charge_end().  They must be GFP_NOWAIT: a cgroup at its limit would

@@ -296,6 +296,18 @@ static void start_mapper(struct mapper *mapper)
 	ksm_child_wait(&mapper->child);
 }
 
+static void step_all(struct mapper *mappers, size_t nr)
+{
+	while (nr)
+		ksm_child_step(&mappers[--nr].child);
+}
+
+static void end_all(struct mapper *mappers, size_t nr)
+{
+	while (nr)
+		ksm_child_end(&mappers[--nr].child);
+}
+
 static void told_which_page(void)
 {
 	struct mapper mappers[] = {
@@ -305,7 +317,6 @@ static void told_which_page(void)
 		{ .name = "late, by fork", .forked = true },
 	};
 	unsigned long pfn;
-	size_t i;
 
 	need_unpoison();
 	inherited = ksm_map_mergeable(1);
@@ -316,13 +327,11 @@ static void told_which_page(void)
 	ksm_expect_figures(1, 2, 0);
 	start_mapper(&mappers[2]);
 	start_mapper(&mappers[3]);
-	for (i = 0; i < ARRAY_SIZE(mappers); i++)
-		ksm_child_step(&mappers[i].child);
+	step_all(mappers, ARRAY_SIZE(mappers));
 	pfn = ksm_pfn(inherited);
 	poison(inherited);
 	expect_told("the caller", &told, BUS_MCEERR_AR, inherited);
-	for (i = 0; i < ARRAY_SIZE(mappers); i++)
-		ksm_child_end(&mappers[i].child);
+	end_all(mappers, ARRAY_SIZE(mappers));
 	unpoison(pfn);
 }
 
@@ -344,6 +353,7 @@ static void replaced_by_equal(void)
 		{ .name = "early, by fork", .early = true, .forked = true, .spared = true },
 	};
 	unsigned long pfn;
+	char *later;
 	size_t i;
 
 	need_unpoison();
@@ -355,8 +365,7 @@ static void replaced_by_equal(void)
 	ksm_settle();
 	ksm_expect_figures(2, 2, 0);
 	start_mapper(&mappers[3]);
-	for (i = 0; i < ARRAY_SIZE(mappers); i++)
-		ksm_child_step(&mappers[i].child);
+	step_all(mappers, ARRAY_SIZE(mappers));
 	pfn = ksm_pfn(inherited);
 	poison_quietly(inherited);
 	ksm_check(ksm_holds(inherited, SEED), "the content is there");
@@ -365,10 +374,14 @@ static void replaced_by_equal(void)
 	/* The scan finds the page in its new place, and the child that shares it. */
 	ksm_settle();
 	ksm_expect_figures(2, 3, 0);
-	for (i = 0; i < ARRAY_SIZE(mappers); i++)
-		ksm_child_end(&mappers[i].child);
+	end_all(mappers, ARRAY_SIZE(mappers));
+	/* The node is that of the new page, so another page can join it. */
+	later = ksm_map_mergeable(1);
+	ksm_fill(later, SEED);
+	ksm_settle();
+	ksm_expect_figures(1, 1, 0);
+	ksm_check(ksm_pfn(later) == ksm_pfn(inherited), "a later page joins the new page");
 	unpoison(pfn);
-	ksm_check(ksm_is_merged(inherited), "the new page is shared");
 	ksm_fill(inherited, SEED + 1);
 	ksm_settle();
 	ksm_unmerge_all();
@@ -384,7 +397,6 @@ static void left_before_lost(void)
 		{ .name = "written to after a fork", .early = true, .forked = true, .left = true },
 	};
 	unsigned long pfn;
-	size_t i;
 
 	need_unpoison();
 	inherited = ksm_map_mergeable(1);
@@ -394,12 +406,10 @@ static void left_before_lost(void)
 	ksm_settle();
 	ksm_expect_figures(1, 2, 0);
 	start_mapper(&mappers[2]);
-	for (i = 0; i < ARRAY_SIZE(mappers); i++)
-		ksm_child_step(&mappers[i].child);
+	step_all(mappers, ARRAY_SIZE(mappers));
 	pfn = ksm_pfn(inherited);
 	poison(inherited);
-	for (i = 0; i < ARRAY_SIZE(mappers); i++)
-		ksm_child_end(&mappers[i].child);
+	end_all(mappers, ARRAY_SIZE(mappers));
 	unpoison(pfn);
 }
 

@@ -336,7 +336,7 @@ static bool all_ended(void *unused)
 	return true;
 }
 
-/* By now, only processes are left whose parent was killed. */
+/* By now, only orphans are left. */
 static bool none_left(void *unused)
 {
 	torture_end_all();

@@ -19,7 +19,7 @@
 #include <liburing.h>
 #endif
 
-/* A ram disk, and a virtio disk, whose requests the host carries out. */
+/* A ram disk, and a virtio disk: the host carries out its requests. */
 static const char *const disks[] = { "/dev/zram1", "/dev/vdb" };
 
 static int open_disk(void)
@@ -241,7 +241,7 @@ void op_io_uring(struct area *area)
 	unpin(&ring);
 }
 
-/* As for a guest with a device of its own, whose memory is pinned. */
+/* Pin the pages, as a host does for a guest with a device of its own. */
 void op_pinned_guest(struct area *area)
 {
 	struct range range = guest_range(area);
