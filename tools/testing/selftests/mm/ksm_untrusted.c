@@ -20,7 +20,8 @@
 
 #define NOBODY	65534
 #define SEED	0x130000
-#define MANY	80000
+/* An unsigned long, as the product with a page size of 64 KiB is more than 4 GiB. */
+#define MANY	80000UL
 /* One page in so many has content. */
 #define FILLED	64
 #define MILLION	1000000UL
@@ -332,7 +333,7 @@ static void as_many_areas_as_there_may_be(void)
 	ksm_settle();
 	ksm_expect_figures(1, filled - 1, 0);
 	ksm_check(ksm_holds(area, SEED), "memory holds what was written");
-	munmap(area, MANY * psize());
+	ksm_check(!munmap(area, MANY * psize()), "munmap");
 	expect_forgotten();
 }
 
@@ -377,7 +378,7 @@ static void a_million_areas(void)
 	for (i = 0; i < 10; i++)
 		ksm_check(ksm_holds(area + end / 20 * 2 * i * psize(), SEED),
 			  "memory holds what was written");
-	munmap(area, pages * psize());
+	ksm_check(!munmap(area, pages * psize()), "munmap");
 	expect_forgotten();
 }
 
