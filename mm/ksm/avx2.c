@@ -12,8 +12,8 @@
 
 #include "fingerprint.h"
 
-/* Bytes that one turn of a loop deals with: eight vectors of 32 bytes. */
-#define KSM_TURN_BYTES	256
+/* Bytes that one turn of a loop deals with: 16 vectors of 32 bytes. */
+#define KSM_TURN_BYTES	512
 
 /* What one turn reads, for the compiler. */
 struct ksm_block {
@@ -41,8 +41,9 @@ struct ksm_whole_page {
 	"vpor %%ymm1, %%ymm0, %%ymm0\n\t"
 
 /* The assembler repeats what follows, up to .endr, for the vectors of one turn. */
-#define FOR_EACH_VECTOR					\
-	".irp at, 0x00, 0x20, 0x40, 0x60, 0x80, 0xa0, 0xc0, 0xe0\n\t"
+#define FOR_EACH_VECTOR							\
+	".irp at, 0x000, 0x020, 0x040, 0x060, 0x080, 0x0a0, 0x0c0, 0x0e0, "	\
+		 "0x100, 0x120, 0x140, 0x160, 0x180, 0x1a0, 0x1c0, 0x1e0\n\t"
 
 /* Add up the four words of ymm0. */
 #define END_SUM(sum)					\

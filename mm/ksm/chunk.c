@@ -165,13 +165,20 @@ static noinline bool pte_has_entry(const struct ksm_stable_node *node, pte_t pte
 	return !pte_none(pte) && ksm_node_has_entry(node, pte_to_swp_entry(pte));
 }
 
+/* Whether a shared page may have to be replaced by one on another NUMA node. */
+static bool may_be_elsewhere(const struct ksm_domain *domain)
+{
+	return !domain->controls->merge_across_nodes || !list_empty(&domain->parked);
+}
+
 /*
  * The usual case of a KSM_SHARED record: the PTE maps a page that points back at
  * the record's node, and the page is on the NUMA node where it belongs.  Memory of the
- * node is read only if it may be parked.
+ * node is read only if @elsewhere.  A record may have lost its node, and so may a shared
+ * page that was in swap.
  */
 static bool pte_maps_shared(const struct ksm_domain *domain, pte_t pte,
-			    const struct ksm_record *record)
+			    const struct ksm_record *record, bool elsewhere)
 {
 	const struct ksm_stable_node *node = record->item->node;
 	const struct page *page;
@@ -181,9 +188,10 @@ static bool pte_maps_shared(const struct ksm_domain *domain, pte_t pte,
 	if (!pte_present(pte))
 		return pte_has_entry(node, pte);
 	page = pfn_to_page(pte_pfn(pte));
-	return READ_ONCE(page->mapping) == ksm_node_mapping(node) &&
-	       (list_empty(&domain->parked) || !node->parked) &&
-	       (domain->controls->merge_across_nodes || node->nid == page_to_nid(page));
+	if (READ_ONCE(page->mapping) != ksm_node_mapping(node))
+		return false;
+	return !elsewhere || (!node->parked && (domain->controls->merge_across_nodes ||
+						node->nid == page_to_nid(page)));
 }
 
 static bool pte_idle(pte_t pte)
@@ -228,12 +236,13 @@ bool ksm_chunk_idle(const struct ksm_chunk *chunk)
 static unsigned int skip_idle(struct ksm_chunk *chunk, unsigned int nr)
 {
 	const bool check = chunk->find_written || (KSM_YOUNG_SPAN > 1 && chunk->young_end);
+	pte_t *const table = chunk->pte;
 	struct ksm_record *record = chunk->record;
 	const unsigned int to = chunk->at + nr;
 	unsigned int at = chunk->at;
 
 	for (; at < to && record->offset == at; record++, at++) {
-		pte_t pte = ptep_get(chunk->pte + at);
+		pte_t pte = ptep_get(table + at);
 
 		if (record->state == KSM_SHARED || !record->skips || !pte_idle(pte))
 			break;
@@ -251,13 +260,15 @@ static unsigned int skip_idle(struct ksm_chunk *chunk, unsigned int nr)
 static unsigned int skip_merged(struct ksm_chunk *chunk, unsigned int nr)
 {
 	const struct ksm_domain *domain = chunk->walk->domain;
+	const bool elsewhere = may_be_elsewhere(domain);
+	pte_t *const table = chunk->pte;
 	struct ksm_record *record = chunk->record;
 	const unsigned int to = chunk->at + nr;
 	unsigned int at = chunk->at;
 
 	for (; at < to && record->offset == at; record++, at++)
 		if (record->state != KSM_SHARED ||
-		    !pte_maps_shared(domain, ptep_get(chunk->pte + at), record))
+		    !pte_maps_shared(domain, ptep_get(table + at), record, elsewhere))
 			break;
 	nr = at - chunk->at;
 	chunk->at = at;
@@ -286,15 +297,18 @@ static void skip_unchanged(struct ksm_chunk *chunk)
 	}
 }
 
+static bool has_record(const struct ksm_chunk *chunk)
+{
+	return chunk->record < chunk->end_record && chunk->record->offset == chunk->at;
+}
+
 /* Whether the next page may be one that skip_unchanged() steps over. */
 static bool may_be_unchanged(const struct ksm_chunk *chunk)
 {
 	const struct ksm_record *record = chunk->record;
 
-	if (record == chunk->end_record || record->offset != chunk->at)
-		return false;
-	return record->state == KSM_SHARED ||
-	       (record->skips && chunk->smart && !chunk->young);
+	return has_record(chunk) && (record->state == KSM_SHARED ||
+				     (record->skips && chunk->smart && !chunk->young));
 }
 
 /* The next page that is mapped, or that was mapped when its record was made. */
@@ -302,9 +316,11 @@ static unsigned int next_page(const struct ksm_chunk *chunk)
 {
 	unsigned int to = chunk->end;
 
+	if (has_record(chunk))
+		return chunk->at;
 	if (chunk->record < chunk->end_record)
 		to = min(chunk->record->offset, to);
-	return chunk->at < to ? ksm_first_used_pte(chunk->pte, chunk->at, to) : chunk->at;
+	return ksm_first_used_pte(chunk->pte, chunk->at, to);
 }
 
 /* No page is mapped any more that could be merged. */
@@ -432,8 +448,7 @@ static enum ksm_chunk_result scan_pages(struct ksm_chunk *chunk)
 		}
 		if (!budget->pages || !budget->skips)
 			return KSM_CHUNK_NO_BUDGET;
-		if (chunk->record < chunk->end_record &&
-		    chunk->record->offset == chunk->at) {
+		if (has_record(chunk)) {
 			if (!chunk->nr_whole)
 				return KSM_CHUNK_RELOCK;
 			visit_page(chunk, chunk->record++);

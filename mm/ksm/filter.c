@@ -8,7 +8,7 @@
  * clear, a search is in vain: no page in the stable tree has the tag, and no page
  * in the index except the one that is scanned.
  *
- * Ambiguous: pages that differ were found to have the sample.  While one of its two
+ * Ambiguous: pages that differ were found to have the sample.  While one of its three
  * bits is clear, the sample is enough to find a duplicate.
  *
  * Different tags may have the same bit.  A bit that is set without need costs a
@@ -32,7 +32,7 @@
 /* A tag has no more bits to choose the word by. */
 #define KSM_FILTER_MAX_WORDS	BIT(25)
 /* The filter grows and shrinks when a word has more tags, or less, than these. */
-#define KSM_FILTER_MOST_TAGS	6UL
+#define KSM_FILTER_MOST_TAGS	7UL
 #define KSM_FILTER_LEAST_TAGS	1UL
 /* Words that are added or removed in one step. */
 #define KSM_FILTER_STEP		128UL
@@ -149,16 +149,19 @@ bool ksm_filter_adjust(struct ksm_filter *filter, unsigned long nr_tags)
 	return ksm_filter_needs_adjust(filter, nr_tags);
 }
 
-static void set_tag(struct ksm_filter_bits *bits, u32 tag)
+static void set_in(struct ksm_filter_bits *bits, u32 tag, unsigned long set)
 {
-	unsigned long i = ksm_array_slot(&bits->words, tag >> KSM_FILTER_WORD_SHIFT);
-	unsigned long *word = ksm_array_at(&bits->words, i);
-	unsigned long bit = BIT(tag % BITS_PER_LONG);
+	unsigned long *word = ksm_filter_word(bits, tag);
 
-	if (*word & bit)
-		return;
-	*word |= bit;
-	bits->nr_set++;
+	bits->nr_set += hweight_long(set & ~*word);
+	*word |= set;
+}
+
+static void set_bits(struct ksm_filter *filter, u32 tag, unsigned long set)
+{
+	set_in(&filter->bits, tag, set);
+	if (filter->rebuild == KSM_REBUILD_FILL)
+		set_in(&filter->spare, tag, set);
 }
 
 /**
@@ -170,9 +173,7 @@ static void set_tag(struct ksm_filter_bits *bits, u32 tag)
  */
 void ksm_filter_set_repeated(struct ksm_filter *filter, u32 tag)
 {
-	set_tag(&filter->bits, tag);
-	if (filter->rebuild == KSM_REBUILD_FILL)
-		set_tag(&filter->spare, tag);
+	set_bits(filter, tag, BIT(tag % BITS_PER_LONG));
 }
 
 /**
@@ -184,9 +185,7 @@ void ksm_filter_set_repeated(struct ksm_filter *filter, u32 tag)
  */
 void ksm_filter_set_ambiguous(struct ksm_filter *filter, u32 tag)
 {
-	ksm_filter_set_repeated(filter, tag);
-	ksm_filter_set_repeated(filter, ~tag);
-	ksm_filter_set_repeated(filter, tag ^ KSM_FILTER_FLIP);
+	set_bits(filter, tag, ksm_filter_ambiguous_bits(tag));
 }
 
 /**

@@ -6,14 +6,13 @@
 #define _MM_KSM_FILTER_H
 
 #include <linux/bits.h>
+#include <linux/hash.h>
 #include <linux/types.h>
 
 #include "array.h"
 
 /* log2 of the bits in a word. */
 #define KSM_FILTER_WORD_SHIFT	(BITS_PER_LONG == 64 ? 6 : 5)
-/* Turns a tag into another one, in another word and at another bit. */
-#define KSM_FILTER_FLIP		0x55555555U
 
 /**
  * enum ksm_rebuild - how far a rebuild of the filter is
@@ -71,11 +70,10 @@ void ksm_filter_use_spare(struct ksm_filter *filter);
 void ksm_filter_free_step(struct ksm_filter *filter);
 unsigned long ksm_filter_bytes(const struct ksm_filter *filter);
 
-static inline bool ksm_filter_bits_test(const struct ksm_filter_bits *bits, u32 tag)
+static inline unsigned long *ksm_filter_word(const struct ksm_filter_bits *bits, u32 tag)
 {
-	unsigned long i = ksm_array_slot(&bits->words, tag >> KSM_FILTER_WORD_SHIFT);
-
-	return *ksm_array_at(&bits->words, i) >> (tag % BITS_PER_LONG) & 1;
+	return ksm_array_at(&bits->words,
+			    ksm_array_slot(&bits->words, tag >> KSM_FILTER_WORD_SHIFT));
 }
 
 /**
@@ -88,7 +86,19 @@ static inline bool ksm_filter_bits_test(const struct ksm_filter_bits *bits, u32 
  */
 static inline bool ksm_filter_repeated(const struct ksm_filter *filter, u32 tag)
 {
-	return ksm_filter_bits_test(&filter->bits, tag);
+	return *ksm_filter_word(&filter->bits, tag) >> (tag % BITS_PER_LONG) & 1;
+}
+
+/*
+ * The bits of an ambiguous sample: its own, and two others of the same word.  With a
+ * single bit, as many unique samples would pass for ambiguous as bits are set.
+ */
+static inline unsigned long ksm_filter_ambiguous_bits(u32 tag)
+{
+	const u32 others = hash_32(tag, 2 * KSM_FILTER_WORD_SHIFT);
+
+	return BIT(tag % BITS_PER_LONG) | BIT(others % BITS_PER_LONG) |
+	       BIT(others / BITS_PER_LONG);
 }
 
 /**
@@ -101,12 +111,7 @@ static inline bool ksm_filter_repeated(const struct ksm_filter *filter, u32 tag)
  */
 static inline bool ksm_filter_ambiguous(const struct ksm_filter *filter, u32 tag)
 {
-	/*
-	 * The bits of two other tags serve as bits of this one.  With one bit, as many
-	 * unique samples would pass for ambiguous as bits of the filter are set.
-	 */
-	return ksm_filter_bits_test(&filter->bits, ~tag) &&
-	       ksm_filter_bits_test(&filter->bits, tag ^ KSM_FILTER_FLIP);
+	return !(ksm_filter_ambiguous_bits(tag) & ~*ksm_filter_word(&filter->bits, tag));
 }
 
 /**

@@ -112,6 +112,18 @@ static u64 finish(const struct ksm_key *key, u64 sum)
 	return sum ^ (sum >> 32);
 }
 
+static __always_inline u64 sum_page(const struct ksm_key *key, const void *addr,
+				    u64 (*sum)(const u64 *text, const u64 *secret))
+{
+	const u64 *text = addr;
+	const u64 *end = addr + PAGE_SIZE;
+	u64 hash = 0;
+
+	for (; text < end; text += KSM_KEY_WORDS)
+		hash = hash * key->fold[0] + sum(text, key->word);
+	return hash;
+}
+
 /**
  * ksm_fingerprint - hash a whole page
  * @key: the secret
@@ -125,15 +137,8 @@ static u64 finish(const struct ksm_key *key, u64 sum)
  */
 u64 ksm_fingerprint(const struct ksm_key *key, const void *addr)
 {
-	const u64 *text = addr;
-	const u64 *end = addr + PAGE_SIZE;
-	bool avx2 = use_avx2();
-	u64 hash = 0;
-
-	for (; text < end; text += KSM_KEY_WORDS)
-		hash = hash * key->fold[0] + (avx2 ? ksm_avx2_sum(text, key->word) :
-						     sum_block(text, key->word));
-	return finish(key, hash);
+	return finish(key, use_avx2() ? sum_page(key, addr, ksm_avx2_sum) :
+					sum_page(key, addr, sum_block));
 }
 
 static u64 sum_lines(const struct ksm_key *key, const void *addr)

@@ -26,7 +26,7 @@
 #define KSM_UNSTABLE_MIN_BUCKETS	16UL
 #define KSM_UNSTABLE_MAX_BUCKETS	BIT(27)
 /* The table grows when it has more records than this in a bucket on average. */
-#define KSM_UNSTABLE_LOAD		2UL
+#define KSM_UNSTABLE_LOAD		3UL
 /* It shrinks when only one bucket in this many would have a record. */
 #define KSM_UNSTABLE_SPARSE		2UL
 /* Buckets that are added or removed in one step, and records moved for that. */

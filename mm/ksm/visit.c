@@ -57,6 +57,16 @@ static enum ksm_visit visit_unchanged(struct ksm_domain *domain, struct ksm_reco
 	return KSM_VISIT_SETTLED;
 }
 
+/*
+ * A rebuild of the filter drops the bits of a sample while the records of its pages
+ * stay.  These bits are set again here, as otherwise no other page would find them.
+ */
+static void keep_ambiguous(struct ksm_filter *filter, u32 tag)
+{
+	if (!ksm_filter_ambiguous(filter, tag))
+		ksm_filter_set_ambiguous(filter, tag);
+}
+
 /* Not inline: the usual case below needs no registers saved. */
 static noinline enum ksm_visit visit_unusual(struct ksm_domain *domain,
 					     struct ksm_record *record, u64 sample, u64 key)
@@ -67,9 +77,8 @@ static noinline enum ksm_visit visit_unusual(struct ksm_domain *domain,
 		visit_changed(domain, record, sample);
 		return KSM_VISIT_DONE;
 	}
-	/* A rebuild of the filter drops this bit while the record stays. */
 	if (record->full)
-		ksm_filter_set_ambiguous(&domain->filter, ksm_tag(sample));
+		keep_ambiguous(&domain->filter, ksm_tag(sample));
 	return visit_unchanged(domain, record);
 }
 
@@ -137,7 +146,7 @@ enum ksm_visit ksm_visit_page_now(struct ksm_domain *domain, struct ksm_record *
 	else if (record->tag != ksm_tag(key))
 		visit_changed(domain, record, sample);
 	else if (record->full)
-		ksm_filter_set_ambiguous(&domain->filter, ksm_tag(sample));
+		keep_ambiguous(&domain->filter, ksm_tag(sample));
 	return visit_unchanged(domain, record);
 }
 
