@@ -308,6 +308,12 @@ void ksm_replace_ptes(const struct ksm_pte_batch *batch)
 			folio_batch_add(&pinned, page_folio(batch->at[i].page));
 	ksm_notifier_range_init(batch, &range);
 	mmu_notifier_invalidate_range_start(&range);
+	/*
+	 * For pages that its guest has used, KVM calls mark_page_accessed(), which may
+	 * put them into a batch of this CPU.  The reference of a batch prevents a merge.
+	 */
+	if (mm_has_notifiers(batch->vma->vm_mm))
+		lru_add_drain();
 	replace_pinned(batch);
 	mmu_notifier_invalidate_range_end(&range);
 	unpin_pages(&pinned);

@@ -253,6 +253,42 @@ static char *map_file(void)
 	return memory;
 }
 
+static void mark_accessed(const char *memory)
+{
+	int fd = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+	uint64_t word;
+	size_t i;
+
+	for (i = 0; i < PAGES; i++)
+		ksm_check(pread(fd, &word, sizeof(word), (uintptr_t)memory + i * psize()) > 0,
+			  "reading /proc/self/mem");
+	close(fd);
+}
+
+/*
+ * When a page that a guest has used is merged, KVM marks it as accessed. If that is the
+ * second mark of an inactive page, it is activated: it gets a reference, which ksmd must
+ * not take for a use by another. ksmd puts inactive pages on their list at the start of
+ * a pass. It records them in one pass, and merges them in the next.
+ */
+static void merges_at_once(void)
+{
+	char *memory = ksm_map_mergeable(PAGES);
+	struct ksm_vm vm;
+	size_t i;
+
+	guest_start(&vm, memory);
+	for (i = 0; i < PAGES; i++) {
+		ksm_fill(memory + i * psize(), SEED + i % KINDS);
+		ksm_check(guest_holds(&vm, i, SEED + i % KINDS), "the guest reads the page");
+	}
+	ksm_check(!madvise(memory, PAGES * psize(), MADV_COLD), "MADV_COLD");
+	ksm_passes(1);
+	mark_accessed(memory);
+	ksm_passes(1);
+	ksm_expect_figures(KINDS, PAGES - KINDS, 0);
+}
+
 /*
  * The accessed bit of a guest's page table is cleared by ksmd, for all pages of a leaf.
  * The first page is a page of the process, so that ksmd has a record in that leaf.
@@ -282,6 +318,7 @@ static void file_pages(void)
 
 static const struct ksm_case cases[] = {
 	{ "memory that a guest filled merges, and it reads it", memory_merges },
+	{ "what a guest has read merges at the first attempt", merges_at_once },
 	{ "what a guest writes is its own again", guest_writes },
 	{ "what its process writes, a guest sees", process_writes },
 	{ "a guest sees its memory when that is unmerged", unmerged_below },
