@@ -34,8 +34,32 @@ mount_root()
 		fail "cannot mount the machine's root over 9p; see the log"
 	mount -t proc proc $ROOT/proc
 	mount --bind /dev $ROOT/dev
+	mount --bind /sys $ROOT/sys
 	mount -t tmpfs tmpfs $ROOT/tmp
 	cp /guest/* $ROOT/tmp/
+}
+
+# As Debian's package starts it; the root is read-only.
+start_ksmtuned()
+{
+	PIDFILE=/tmp/ksmtuned.pid chroot $ROOT /tmp/ksmtuned ||
+		fail "ksmtuned does not start"
+}
+
+# start_merging PAGES_TO_SCAN: unless the kernel command line has another way.
+start_merging()
+{
+	case $(parameter ksm_tuning fixed) in
+	fixed)
+		echo "$1" > $KSM/pages_to_scan
+		echo 20 > $KSM/sleep_millisecs
+		echo 1 > $KSM/run ;;
+	pressure)
+		echo pressure > $KSM/advisor_mode || fail "this kernel has no mode pressure"
+		echo 1 > $KSM/run ;;
+	ksmtuned)
+		start_ksmtuned ;;
+	esac
 }
 
 # prepare_host GUESTS MEMORY PAGES_TO_SCAN: the kernel command line can change
@@ -51,15 +75,14 @@ prepare_host()
 	[ -x $ROOT/usr/bin/qemu-system-x86_64 ] ||
 		fail "QEMU is missing on this machine; install it with: apt-get install qemu-system-x86"
 	ksmd=$(pidof ksmd)
-	echo "$3" > $KSM/pages_to_scan
-	echo 20 > $KSM/sleep_millisecs
-	echo 1 > $KSM/run
+	start_merging "$3"
 }
 
+# ksmtuned counts the memory of processes with such a command line.
 start_guest()
 {
-	chroot $ROOT /usr/bin/qemu-system-x86_64 -nodefaults -no-user-config \
-		-display none -no-reboot -machine microvm -accel kvm -cpu host,-xsave,-svm \
+	PATH=/usr/bin:$PATH chroot $ROOT qemu-system-x86_64 -nodefaults -no-user-config \
+		-display none -no-reboot -machine microvm -enable-kvm -cpu host,-xsave,-svm \
 		-smp 1 -m "${MEMORY}M" -kernel /tmp/kernel -initrd /tmp/initrd \
 		-append "console=ttyS0 panic=-1" \
 		-serial "file:/tmp/guest$1.log" > "/tmp/qemu$1.log" 2>&1 &

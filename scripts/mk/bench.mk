@@ -4,9 +4,9 @@ bench: ## what ksmd costs, base and ours side by side; ONLY=workload for one
 	$(Q)scripts/packages plot
 	$(Q)scripts/bench $(ONLY)
 
-bench-guests: ## 52 KVM guests on a host with room for 16, base and ours
+bench-guests: ## 52 KVM guests on a host with room for 16, base and ours; TUNED=1 with ksmtuned
 	$(Q)scripts/packages plot
-	$(Q)scripts/bench-guests
+	$(Q)scripts/bench-guests $(if $(TUNED),--tuned)
 
 bench-native: ## the fingerprints and the index as an ordinary program
 	$(Q)$(MAKE) --no-print-directory -C tools/testing/ksm bench
