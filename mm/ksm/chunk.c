@@ -165,8 +165,8 @@ static noinline bool pte_has_entry(const struct ksm_stable_node *node, pte_t pte
 	return !pte_none(pte) && ksm_node_has_entry(node, pte_to_swp_entry(pte));
 }
 
-/* Whether a shared page may have to be replaced by one on another NUMA node. */
-static bool may_be_elsewhere(const struct ksm_domain *domain)
+/* Whether a stable node may be parked, or its page be on the wrong NUMA node. */
+static bool nodes_need_check(const struct ksm_domain *domain)
 {
 	return !domain->controls->merge_across_nodes || !list_empty(&domain->parked);
 }
@@ -174,11 +174,11 @@ static bool may_be_elsewhere(const struct ksm_domain *domain)
 /*
  * The usual case of a KSM_SHARED record: the PTE maps a page that points back at
  * the record's node, and the page is on the NUMA node where it belongs.  Memory of the
- * node is read only if @elsewhere.  A record may have lost its node, and so may a shared
+ * node is read only if @check_node.  A record may have lost its node, and so may a shared
  * page that was in swap.
  */
 static bool pte_maps_shared(const struct ksm_domain *domain, pte_t pte,
-			    const struct ksm_record *record, bool elsewhere)
+			    const struct ksm_record *record, bool check_node)
 {
 	const struct ksm_stable_node *node = record->item->node;
 	const struct page *page;
@@ -190,8 +190,8 @@ static bool pte_maps_shared(const struct ksm_domain *domain, pte_t pte,
 	page = pfn_to_page(pte_pfn(pte));
 	if (READ_ONCE(page->mapping) != ksm_node_mapping(node))
 		return false;
-	return !elsewhere || (!node->parked && (domain->controls->merge_across_nodes ||
-						node->nid == page_to_nid(page)));
+	return !check_node || (!node->parked && (domain->controls->merge_across_nodes ||
+						 node->nid == page_to_nid(page)));
 }
 
 static bool pte_idle(pte_t pte)
@@ -260,7 +260,7 @@ static unsigned int skip_idle(struct ksm_chunk *chunk, unsigned int nr)
 static unsigned int skip_merged(struct ksm_chunk *chunk, unsigned int nr)
 {
 	const struct ksm_domain *domain = chunk->walk->domain;
-	const bool elsewhere = may_be_elsewhere(domain);
+	const bool check_node = nodes_need_check(domain);
 	pte_t *const table = chunk->pte;
 	struct ksm_record *record = chunk->record;
 	const unsigned int to = chunk->at + nr;
@@ -268,7 +268,7 @@ static unsigned int skip_merged(struct ksm_chunk *chunk, unsigned int nr)
 
 	for (; at < to && record->offset == at; record++, at++)
 		if (record->state != KSM_SHARED ||
-		    !pte_maps_shared(domain, ptep_get(table + at), record, elsewhere))
+		    !pte_maps_shared(domain, ptep_get(table + at), record, check_node))
 			break;
 	nr = at - chunk->at;
 	chunk->at = at;
