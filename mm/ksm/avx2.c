@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Kernel Samepage Merging: pages summed up and compared 32 bytes at a time, on
- * x86-64 machines that have AVX2.
+ * Kernel Samepage Merging: pages summed up, compared and copied 32 bytes at a time,
+ * on x86-64 machines that have AVX2.
  *
  * Each function has one asm statement, which uses ymm0, ymm1 and ymm2.  The compiler
  * keeps nothing in them, since the kernel is built without vector instructions.
@@ -9,6 +9,8 @@
 
 #include <linux/build_bug.h>
 #include <linux/mm.h>
+#include <asm/asm.h>
+#include <asm/extable_fixup_types.h>
 
 #include "fingerprint.h"
 
@@ -146,4 +148,39 @@ bool ksm_avx2_equal(const void *one, const void *other)
 		       "m" (*(const struct ksm_whole_page *)one),
 		       "m" (*(const struct ksm_whole_page *)other));
 	return equal;
+}
+
+/**
+ * ksm_avx2_copy - copy a page
+ * @to: where to, mapped
+ * @from: the page, mapped; a load from it may fail with a machine check
+ *
+ * Context: between kernel_fpu_begin() and kernel_fpu_end(), with AVX2.
+ * Return: false where a load failed.  Part of @to is written then.
+ */
+bool ksm_avx2_copy(void *to, const void *from)
+{
+	const void *end = from + PAGE_SIZE, *source = from;
+	bool copied = false;
+	void *at = to;
+
+	asm volatile("1:\t"
+		     FOR_EACH_VECTOR
+		     "2:\t"
+		     "vmovdqu \\at(%[from]), %%ymm0\n\t"
+		     _ASM_EXTABLE_TYPE(2b, 3f, EX_TYPE_DEFAULT_MCE_SAFE)
+		     "vmovdqu %%ymm0, \\at(%[to])\n\t"
+		     ".endr\n\t"
+		     "add %[turn], %[from]\n\t"
+		     "add %[turn], %[to]\n\t"
+		     "cmp %[end], %[from]\n\t"
+		     "jne 1b\n\t"
+		     "movb $1, %[copied]\n"
+		     "3:\t"
+		     "vzeroupper"
+		     : [from] "+r" (source), [to] "+r" (at), [copied] "+r" (copied),
+		       "=m" (*(struct ksm_whole_page *)to)
+		     : [end] "r" (end), [turn] "i" (KSM_TURN_BYTES),
+		       "m" (*(const struct ksm_whole_page *)from));
+	return copied;
 }

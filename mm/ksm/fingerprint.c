@@ -197,6 +197,20 @@ bool ksm_equal(const void *one, const void *other)
 }
 
 /**
+ * ksm_copy - copy a page with vector instructions
+ * @to: where to, mapped
+ * @from: the page, mapped
+ *
+ * Context: between ksm_hash_begin() and ksm_hash_end().  The page may change meanwhile.
+ * Return: false where there are no such instructions, or @from has a memory error: use
+ * copy_mc_highpage(), which reports the error.
+ */
+bool ksm_copy(void *to, const void *from)
+{
+	return use_avx2() && ksm_avx2_copy(to, from);
+}
+
+/**
  * ksm_fingerprint_init - find out which instructions there are
  *
  * Context: once, at boot, before the first page is hashed.

@@ -46,12 +46,14 @@ void ksm_key_init(struct ksm_key *key, const void *zeroes);
 u64 ksm_fingerprint(const struct ksm_key *key, const void *addr);
 u64 ksm_sample(const struct ksm_key *key, const void *addr);
 bool ksm_equal(const void *one, const void *other);
+bool ksm_copy(void *to, const void *from);
 void ksm_fingerprint_init(void);
 
 /* avx2.c */
 u64 ksm_avx2_sum(const u64 *text, const u64 *secret);
 u64 ksm_avx2_sum_lines(const struct ksm_key *key, const void *addr);
 bool ksm_avx2_equal(const void *one, const void *other);
+bool ksm_avx2_copy(void *to, const void *from);
 
 /**
  * ksm_tag - the part of a fingerprint that a record keeps

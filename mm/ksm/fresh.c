@@ -17,6 +17,7 @@
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
 
+#include "fingerprint.h"
 #include "fresh.h"
 
 /* For the reserve: only from what is left above the watermarks. */
@@ -82,6 +83,20 @@ static int charge_as(struct folio *folio, struct folio *old)
 	return err;
 }
 
+static bool copy_page_content(struct folio *folio, struct page *page)
+{
+	void *from = kmap_local_page(page);
+	void *to = kmap_local_folio(folio, 0);
+	bool copied;
+
+	ksm_hash_begin();
+	copied = ksm_copy(to, from);
+	ksm_hash_end();
+	kunmap_local(to);
+	kunmap_local(from);
+	return copied || !copy_mc_highpage(folio_page(folio, 0), page);
+}
+
 /**
  * ksm_fresh_copy - copy a page into one that nothing else uses
  * @reserve: where to take a page from if the page allocator has none
@@ -108,7 +123,7 @@ struct folio *ksm_fresh_copy(struct ksm_reserve *reserve, struct page *page, boo
 		folio_put(folio);
 		return ERR_PTR(-ENOMEM);
 	}
-	if (copy_mc_highpage(folio_page(folio, 0), page)) {
+	if (!copy_page_content(folio, page)) {
 		folio_put(folio);
 		return ERR_PTR(-EHWPOISON);
 	}

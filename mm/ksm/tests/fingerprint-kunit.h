@@ -11,6 +11,7 @@
 #define _KSM_FINGERPRINT_KUNIT_H
 
 #include <kunit/test.h>
+#include <linux/vmalloc.h>
 
 #define KSM_TEST_WORDS	(PAGE_SIZE / sizeof(u64))
 
@@ -189,12 +190,40 @@ static void ksm_test_zero_page(struct kunit *test)
 	KUNIT_EXPECT_NE(test, key->zero, 0ULL);
 }
 
+static bool ksm_test_copied(void *to, const void *from)
+{
+	bool copied;
+
+	ksm_hash_begin();
+	copied = ksm_copy(to, from);
+	ksm_hash_end();
+	return copied;
+}
+
+/* The page behind one from vmalloc() is not mapped. */
+static void ksm_test_copy(struct kunit *test)
+{
+	u64 *page = ksm_test_page(test), *other = ksm_test_page(test);
+	u64 *alone = vmalloc(PAGE_SIZE);
+
+	KUNIT_ASSERT_NOT_NULL(test, alone);
+	if (ksm_test_copied(other, page)) {
+		KUNIT_EXPECT_TRUE(test, ksm_test_same(page, other));
+		KUNIT_EXPECT_TRUE(test, ksm_test_copied(alone, page));
+		KUNIT_EXPECT_TRUE(test, ksm_test_same(page, alone));
+	}
+	KUNIT_EXPECT_FALSE(test, ksm_test_copied(other, alone + KSM_TEST_WORDS));
+	KUNIT_EXPECT_FALSE(test, ksm_test_copied(other, alone + KSM_TEST_WORDS / 2));
+	vfree(alone);
+}
+
 static struct kunit_case ksm_fingerprint_cases[] = {
 	KUNIT_CASE(ksm_test_key_init),
 	KUNIT_CASE(ksm_test_equal),
 	KUNIT_CASE(ksm_test_one_bit),
 	KUNIT_CASE(ksm_test_avx2),
 	KUNIT_CASE(ksm_test_sample),
+	KUNIT_CASE(ksm_test_copy),
 	KUNIT_CASE(ksm_test_keys_differ),
 	KUNIT_CASE(ksm_test_zero_page),
 	{ }

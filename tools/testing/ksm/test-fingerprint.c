@@ -189,6 +189,26 @@ static void test_compare(void)
 	CHECK(equal(page, other));
 }
 
+/* Without vector instructions nothing is copied. */
+static void test_copy(void)
+{
+	u64 copy[3 * WORDS];
+	unsigned long i;
+
+	for (i = 0; i < rounds(200); i++) {
+		fill_page(page);
+		memcpy(other, page, PAGE_SIZE);
+		memset(copy, 0xa5, sizeof(copy));
+		if (ksm_copy(copy + WORDS, page))
+			CHECK(!memcmp(copy + WORDS, page, PAGE_SIZE));
+		else
+			CHECK(!memcmp(copy + WORDS, copy, PAGE_SIZE));
+		CHECK(!memcmp(other, page, PAGE_SIZE));
+		CHECK_EQ(copy[WORDS - 1], 0xa5a5a5a5a5a5a5a5ULL);
+		CHECK_EQ(copy[2 * WORDS], 0xa5a5a5a5a5a5a5a5ULL);
+	}
+}
+
 static void test_keys_differ(void)
 {
 	unsigned long i;
@@ -402,6 +422,7 @@ const struct test fingerprint_tests[] = {
 	{ "words and blocks that change places change it", test_swaps },
 	{ "a sample depends on its lines alone", test_sample },
 	{ "a comparison sees any one changed byte", test_compare },
+	{ "a copy is equal, and changes nothing else", test_copy },
 	{ "another key gives other fingerprints", test_keys_differ },
 	{ "structured pages don't collide", test_collisions },
 	{ "structured pages don't bunch", test_spread },
