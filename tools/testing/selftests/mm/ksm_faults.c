@@ -13,18 +13,15 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "ksm_inject.h"
 
-#define STARVED		"/sys/fs/cgroup/ksm_faults/"
 /* As the witness has them. */
 #define PAGES		INJECT_PAGES
 #define SEED		INJECT_SEED
-#define SWAPPED		40
 /* More than two batches of copies. */
 #define BATCHES		40
 /* Under this name the program runs itself again. */
@@ -32,9 +29,6 @@
 
 #ifndef MPOL_LOCAL
 #define MPOL_LOCAL	4
-#endif
-#ifndef MADV_POPULATE_READ
-#define MADV_POPULATE_READ	22
 #endif
 
 static int set_merge(unsigned long on)
@@ -447,133 +441,6 @@ static void run_2_in_batches(void)
 	expect_batches_refused(run_2_error, ENOMEM);
 }
 
-/*
- * Swap: a copy of what others had shared. An unmerge makes an ordinary page of one that
- * is in swap, and the first that reads it gets it.
- */
-
-static char *swapped_area(void)
-{
-	char *area;
-
-	ksm_need_reclaim();
-	area = ksm_merged_area(SWAPPED, SEED);
-	ksm_check(ksm_reclaim(area, SWAPPED), "all shared pages are swapped out");
-	ksm_unmerge_all();
-	/* The first to come gets the page itself, all others copies. */
-	ksm_check_same(area, 1, SEED);
-	shared_area = area;
-	return area;
-}
-
-/* The kernel looks for the page, and has to say that there is no memory. */
-static enum outcome try_populate(unsigned int nth)
-{
-	char *page = shared_area + nth * psize();
-	enum outcome outcome;
-	int error;
-
-	ksm_check(nth < SWAPPED, "a fault allocates less often");
-	inject(nth);
-	error = madvise(page, psize(), MADV_POPULATE_READ) ? errno : 0;
-	outcome = inject_judge("MADV_POPULATE_READ", error, ENOMEM);
-	ksm_check_same(page, 1, SEED);
-	return outcome;
-}
-
-/* A fault of its own is repeated until there is memory. */
-static enum outcome try_read(unsigned int nth)
-{
-	char *page = shared_area + nth * psize();
-	bool holds;
-
-	ksm_check(nth < SWAPPED, "a fault allocates less often");
-	inject(nth);
-	holds = ksm_holds(page, SEED);
-	ksm_check(holds, "what comes from swap is what was written");
-	return inject_judge("a page fault", 0, 0);
-}
-
-static void after_swap_in(const char *area)
-{
-	ksm_check_same(area, SWAPPED, SEED);
-	ksm_settle();
-	ksm_expect_figures(1, SWAPPED - 1, 0);
-	ksm_check_same(area, SWAPPED, SEED);
-	ksm_unmerge_all();
-	ksm_expect_nothing();
-}
-
-static void populate_from_swap(void)
-{
-	char *area;
-
-	inject_nothing();
-	area = swapped_area();
-	inject_each(try_populate);
-	ksm_check(outcomes[REFUSED], "a copy fails without memory");
-	after_swap_in(area);
-}
-
-static void read_from_swap(void)
-{
-	char *area;
-
-	inject_nothing();
-	area = swapped_area();
-	inject_each(try_read);
-	ksm_check(outcomes[WENT_ON], "a copy fails without memory");
-	after_swap_in(area);
-}
-
-/* There is a page for the copy, but its memory cgroup may not have it. */
-static void starved_child(struct ksm_child *self, void *arg)
-{
-	char *area = ksm_map_mergeable(SWAPPED), pid[16];
-
-	(void)arg;
-	ksm_fill_same(area, SWAPPED, SEED);
-	ksm_child_pause(self);
-	ksm_check(ksm_reclaim(area, SWAPPED), "the child's pages are swapped out");
-	ksm_child_pause(self);
-	snprintf(pid, sizeof(pid), "%d", getpid());
-	ksm_check(!ksm_write_file(STARVED "cgroup.procs", pid), "a child changes its cgroup");
-	ksm_holds(area, SEED);
-	ksm_fail("a child went on without memory for its page");
-}
-
-static void starve(struct ksm_child *child)
-{
-	int status;
-
-	if (mkdir(STARVED, 0755) || ksm_write_file(STARVED "memory.max", "0"))
-		ksm_skip("no memory cgroup can be made");
-	ksm_child_go(child);
-	ksm_check(waitpid(child->pid, &status, 0) == child->pid, "waitpid");
-	rmdir(STARVED);
-	ksm_check(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL,
-		  "a child without memory is killed");
-}
-
-static void charge_from_swap(void)
-{
-	struct ksm_child child;
-	char *area;
-
-	inject_nothing();
-	ksm_need_reclaim();
-	ksm_child_start(&child, starved_child, NULL);
-	ksm_child_wait(&child);
-	area = ksm_merged_area(SWAPPED, SEED);
-	ksm_child_step(&child);
-	ksm_check(ksm_reclaim(area, SWAPPED), "all shared pages are swapped out");
-	ksm_unmerge_all();
-	/* Now the page is there, and not shared. */
-	ksm_check_same(area, SWAPPED, SEED);
-	starve(&child);
-	after_swap_in(area);
-}
-
 static const struct ksm_case cases[] = {
 	{ "MADV_MERGEABLE", mergeable },
 	{ "prctl on", prctl_on },
@@ -584,9 +451,6 @@ static const struct ksm_case cases[] = {
 	{ "run 2 half-way", run_2 },
 	{ "MADV_UNMERGEABLE between two batches", unmergeable_in_batches },
 	{ "run 2 between two batches", run_2_in_batches },
-	{ "a page from swap that the kernel asks for", populate_from_swap },
-	{ "a page from swap that a process reads", read_from_swap },
-	{ "a page from swap that a cgroup may not have", charge_from_swap },
 };
 
 int main(int argc, char **argv)

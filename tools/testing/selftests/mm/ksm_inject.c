@@ -45,10 +45,11 @@ static const struct {
 	{ "fail_page_alloc/ignore-gfp-highmem", "N" },
 };
 
-/* Those of KSM, and one more that a case wants. */
+/* Those of KSM, and two more that cases want. */
 static const char *const caches[] = {
 	"ksm_mm_slot", "ksm_rmap_item", "ksm_stable_node", "ksm_leaf_1",
 	"ksm_leaf_4", "ksm_leaf_16", "ksm_leaf_64", "ksm_mm_check", "kmalloc-2k",
+	"radix_tree_node",
 };
 
 unsigned int outcomes[OUTCOMES];
