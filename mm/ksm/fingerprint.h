@@ -30,9 +30,15 @@ struct ksm_key {
 };
 
 #ifdef CONFIG_KSM_AVX2
+bool ksm_hash_vectors(void);
 void ksm_hash_begin(void);
 void ksm_hash_end(void);
 #else
+static inline bool ksm_hash_vectors(void)
+{
+	return false;
+}
+
 static inline void ksm_hash_begin(void)
 {
 }

@@ -528,7 +528,7 @@ static void merge_all(struct ksm_domain *domain, const struct ksm_candidate *can
 	while (nr) {
 		unsigned int done;
 
-		done = merge_batch(domain, candidate, min_t(unsigned int, nr, KSM_BATCH_PAGES));
+		done = merge_batch(domain, candidate, min(nr, ksm_batch_pages()));
 		merge_differing(domain, candidate, differing(domain->merge));
 		candidate += done;
 		nr -= done;

@@ -145,6 +145,26 @@ u64 ksm_page_key(const struct ksm_domain *domain, struct page *page, ksm_hash_fn
 }
 
 /**
+ * __ksm_pages_equal - compare the bytes of two pages
+ * @page: a page, with a reference
+ * @kpage: another
+ *
+ * Context: between ksm_hash_begin() and ksm_hash_end().  The answer holds while neither
+ * page changes.
+ * Return: true if all bytes are equal.
+ */
+bool __ksm_pages_equal(struct page *page, struct page *kpage)
+{
+	void *one = kmap_local_page(page);
+	void *other = kmap_local_page(kpage);
+	bool equal = ksm_equal(one, other);
+
+	kunmap_local(other);
+	kunmap_local(one);
+	return equal;
+}
+
+/**
  * ksm_pages_equal - compare the bytes of two pages
  * @page: a page, with a reference
  * @kpage: another
@@ -154,15 +174,10 @@ u64 ksm_page_key(const struct ksm_domain *domain, struct page *page, ksm_hash_fn
  */
 bool ksm_pages_equal(struct page *page, struct page *kpage)
 {
-	void *one = kmap_local_page(page);
-	void *other = kmap_local_page(kpage);
 	bool equal;
 
 	ksm_hash_begin();
-	equal = ksm_equal(one, other);
+	equal = __ksm_pages_equal(page, kpage);
 	ksm_hash_end();
-	kunmap_local(other);
-	kunmap_local(one);
 	return equal;
 }
-

@@ -73,6 +73,7 @@ void ksm_target_put(struct ksm_target *target);
 bool ksm_page_only_mapped(struct page *page);
 u64 ksm_page_fingerprint(const struct ksm_domain *domain, struct page *page);
 u64 ksm_page_key(const struct ksm_domain *domain, struct page *page, ksm_hash_fn *hash);
+bool __ksm_pages_equal(struct page *page, struct page *kpage);
 bool ksm_pages_equal(struct page *page, struct page *kpage);
 
 #endif /* _MM_KSM_PAGE_H */

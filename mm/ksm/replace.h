@@ -13,11 +13,8 @@
 
 struct mmu_notifier_range;
 
-/*
- * Most PTEs that one hold of the page table lock replaces.  Their pages are compared
- * under it: 64 KiB of 4 KiB pages, 256 KiB where pages are larger.
- */
-#define KSM_BATCH_PAGES		MIN(16U, SZ_256K / PAGE_SIZE)
+/* Most PTEs that one hold of the page table lock replaces. */
+#define KSM_BATCH_PAGES		MIN(32U, SZ_256K / PAGE_SIZE)
 
 /**
  * enum ksm_result - how an attempt to merge a page ended
@@ -43,8 +40,8 @@ enum ksm_result {
  * struct ksm_replacement - one PTE and the page that it is to map
  * @address: what the PTE translates, a user address
  * @kpage: the page to map
- * @page: the page that is mapped now
- * @old: the PTE while it is cleared
+ * @page: the page that is mapped now, NULL if it is left alone
+ * @old: the PTE that was cleared; zero until then
  * @result: KSM_MERGED while nothing speaks against it
  */
 struct ksm_replacement {

@@ -26,6 +26,9 @@
 #include "unmerge.h"
 #include "vma.h"
 
+/* PTEs that are unmerged together, which are on the stack. */
+#define KSM_UNMERGE_PAGES	MIN(16U, KSM_BATCH_PAGES)
+
 /**
  * struct ksm_unmerge - a piece of a range
  * @vma: the VMA
@@ -43,9 +46,9 @@ struct ksm_unmerge {
 	unsigned long next;
 	bool migrating;
 	unsigned int nr;
-	struct ksm_replacement at[KSM_BATCH_PAGES];
+	struct ksm_replacement at[KSM_UNMERGE_PAGES];
 	unsigned int nr_spare;
-	struct page *spare[KSM_BATCH_PAGES];
+	struct page *spare[KSM_UNMERGE_PAGES];
 };
 
 /* ksm.lock keeps the node of a page that a PTE maps. */
@@ -112,7 +115,7 @@ static int find_in_table(pmd_t *pmd, unsigned long address, unsigned long end,
 		struct page *page = shared_page(piece, address, pte);
 
 		piece->migrating = is_migrating(piece, pte);
-		if (piece->migrating || piece->nr == KSM_BATCH_PAGES)
+		if (piece->migrating || piece->nr == KSM_UNMERGE_PAGES)
 			break;
 		if (page)
 			add_shared(piece, address, page);

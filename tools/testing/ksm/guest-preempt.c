@@ -36,17 +36,25 @@ static void bench_preempt_tail_thp(const char *name)
 	longest_of_passes(name);
 }
 
-/* Until all is merged. */
-static void bench_preempt_groups(const char *name)
+static void longest_until_merged(const char *name, unsigned long nr, unsigned long group)
 {
-	const unsigned long nr = 20000;
-
-	map_groups(nr, 4);
+	map_groups(nr, group);
+	set_knob("max_page_sharing", 1000000);
 	mark_begin();
 	set_knob("run", 1);
-	wait_for_sharing(nr / 4 * 3);
+	wait_for_sharing(nr - nr / group);
 	mark_end();
 	per(name, 1);
+}
+
+static void bench_preempt_groups(const char *name)
+{
+	longest_until_merged(name, 20000, 4);
+}
+
+static void bench_preempt_same(const char *name)
+{
+	longest_until_merged(name, 20000, 20000);
 }
 
 const struct workload preempt_workloads[] = {
@@ -55,5 +63,7 @@ const struct workload preempt_workloads[] = {
 	{ "preempt-tail", bench_preempt_tail },
 	{ "preempt-tail-thp", bench_preempt_tail_thp },
 	{ "preempt-groups", bench_preempt_groups },
+	{ "preempt-same", bench_preempt_same },
+	{ "preempt-portable", bench_preempt_same },
 	{ }
 };
