@@ -42,6 +42,9 @@ size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *insn);
 const void *qemu_plugin_insn_data(const struct qemu_plugin_insn *insn);
 void qemu_plugin_register_vcpu_tb_exec_inline(struct qemu_plugin_tb *tb, enum qemu_plugin_op op,
 					      void *counter, uint64_t value);
+void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb,
+					  void (*executed)(unsigned int cpu, void *data),
+					  enum qemu_plugin_cb_flags flags, void *data);
 void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn,
 					    void (*executed)(unsigned int cpu, void *data),
 					    enum qemu_plugin_cb_flags flags, void *data);
@@ -50,5 +53,7 @@ void qemu_plugin_register_vcpu_mem_cb(struct qemu_plugin_insn *insn,
 						       uint64_t vaddr, void *data),
 				      enum qemu_plugin_cb_flags flags,
 				      enum qemu_plugin_mem_rw rw, void *data);
+void qemu_plugin_register_atexit_cb(uint64_t id, void (*left)(uint64_t id, void *data),
+				    void *data);
 
 #endif /* _KSM_QEMU_PLUGIN_H */
