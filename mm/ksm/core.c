@@ -34,6 +34,8 @@
 #define KSM_PASS_PAUSE_MSEC	100U
 /* The longest back-off in this mode while memory is short. */
 #define KSM_SHORT_BACK_OFF_MSEC	500U
+/* Time that ksmd has waited for a CPU, and makes up for by shorter pauses, at most. */
+#define KSM_LATE_MSEC		200U
 
 /**
  * struct ksm - the state of KSM
@@ -42,6 +44,7 @@
  * @has_secret: @key has been drawn
  * @scan: the pass under way
  * @domains: the trees
+ * @due: when the batch was to begin, in mode pressure; monotonic time in nanoseconds
  */
 struct ksm {
 	struct ksm_lock lock;	/* see domain.h */
@@ -49,6 +52,7 @@ struct ksm {
 	bool has_secret;
 	struct ksm_scan scan;
 	struct ksm_domains domains;
+	u64 due;
 };
 
 struct ksm_settings ksm_settings = {
@@ -175,6 +179,19 @@ static u64 pressure_pause(u64 busy, bool between_passes)
 	return max_t(u64, pause, max(least, KSM_PASS_PAUSE_MSEC) * (u64)NSEC_PER_MSEC);
 }
 
+/*
+ * The pause after a batch of @busy ns counts from here.  Where many tasks want the CPUs,
+ * ksmd wakes up late and is preempted: that was a pause, too.
+ */
+static u64 pause_begins(u64 busy, bool between_passes)
+{
+	const u64 now = ktime_get_ns();
+
+	if (between_passes)
+		return now;
+	return clamp(ksm.due + busy, now - KSM_LATE_MSEC * NSEC_PER_MSEC, now);
+}
+
 static bool under_pressure_mode(void)
 {
 	return READ_ONCE(ksm_settings.advisor.mode) == KSM_ADVISOR_PRESSURE;
@@ -186,7 +203,8 @@ static bool under_pressure_mode(void)
  */
 static void ksmd_pace(u64 cpu_time, bool between_passes)
 {
-	const u64 began = ktime_get_ns();
+	const u64 began = pause_begins(task_sched_runtime(current) - cpu_time,
+				       between_passes);
 	u64 pause, elapsed;
 
 	while (under_pressure_mode() && ksmd_should_run() && !kthread_should_stop()) {
@@ -197,6 +215,7 @@ static void ksmd_pace(u64 cpu_time, bool between_passes)
 		pause = pressure_pause(task_sched_runtime(current) - cpu_time,
 				       between_passes);
 		elapsed = ktime_get_ns() - began;
+		ksm.due = began + pause;
 		if (elapsed >= pause)
 			return;
 		pause = min_t(u64, pause - elapsed, KSM_DECIDE_MSEC * NSEC_PER_MSEC);
