@@ -164,7 +164,11 @@ static u64 between(u64 least, u64 most, u64 at, u64 from, u64 to)
 	return least + div64_u64((most - least) * (at - from), to - from);
 }
 
-/* Shares grow from the least at start_available to the most at full_available. */
+/*
+ * Shares grow from the least at start_available to the most at full_available, along a
+ * parabola that is flat there: memory gets short fast, and it takes time until merging
+ * begins to show.
+ */
 static unsigned int choose_share(const struct ksm_advisor *advisor,
 				 const struct ksm_memory *memory)
 {
@@ -172,13 +176,16 @@ static unsigned int choose_share(const struct ksm_advisor *advisor,
 	const u64 start = (u64)READ_ONCE(advisor->start_available) * memory->total;
 	const u64 full = min((u64)READ_ONCE(advisor->full_available) * memory->total, start);
 	const unsigned int most = most_share(advisor);
+	u64 left;
 
 	if (memory->cgroup_short || available <= full)
 		return most;
 	if (available >= start)
 		return min(KSM_PLENTIFUL_SHARE, most);
-	return between(min(KSM_PLENTIFUL_SHARE, most), most, start - available, 0,
-		       start - full);
+	left = div64_u64((available - full) * KSM_WHOLE_CPU, start - full);
+	return between(min(KSM_PLENTIFUL_SHARE, most), most,
+		       KSM_WHOLE_CPU * KSM_WHOLE_CPU - left * left, 0,
+		       KSM_WHOLE_CPU * KSM_WHOLE_CPU);
 }
 
 /* Batches grow with the share: short ones keep a slow scan even. */

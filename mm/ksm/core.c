@@ -205,6 +205,7 @@ static void ksmd_pace(u64 cpu_time, bool between_passes)
 {
 	const u64 began = pause_begins(task_sched_runtime(current) - cpu_time,
 				       between_passes);
+	bool slept = false;
 	u64 pause, elapsed;
 
 	while (under_pressure_mode() && ksmd_should_run() && !kthread_should_stop()) {
@@ -216,12 +217,13 @@ static void ksmd_pace(u64 cpu_time, bool between_passes)
 				       between_passes);
 		elapsed = ktime_get_ns() - began;
 		ksm.due = began + pause;
-		if (elapsed >= pause)
+		if (elapsed >= pause && (slept || !ksm.scan.priority.spent))
 			return;
-		pause = min_t(u64, pause - elapsed, KSM_DECIDE_MSEC * NSEC_PER_MSEC);
+		pause = min_t(u64, pause - min(elapsed, pause), KSM_DECIDE_MSEC * NSEC_PER_MSEC);
 		wait_event_freezable_timeout(ksm_slots.wait,
 					     !under_pressure_mode() || !ksmd_should_run(),
 					     max(nsecs_to_jiffies(pause), 1UL));
+		slept = true;
 	}
 }
 

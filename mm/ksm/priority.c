@@ -89,6 +89,16 @@ static bool memory_short(const struct ksm_priority *priority)
 	return si_mem_available() < limit;
 }
 
+/*
+ * At low priority ksmd would wait for a CPU for longer than the allowance takes to grow
+ * again.  If it sleeps between batches anyway, it does that instead.
+ */
+static bool must_sleep(const struct ksm_priority *priority, bool allowed)
+{
+	return priority->paced && !allowed && priority->memory_short &&
+	       priority->nice == KSM_NICE_RAISED && task_nice(current) == KSM_NICE_RAISED;
+}
+
 /**
  * ksm_priority_update - raise or lower the priority of ksmd
  * @priority: the priority
@@ -111,6 +121,9 @@ void ksm_priority_update(struct ksm_priority *priority, u64 time, u64 cpu_time,
 		priority->short_tick = tick;
 		priority->memory_short = memory_short(priority);
 	}
+	priority->spent = must_sleep(priority, allowed);
+	if (priority->spent)
+		return;
 	/* An administrator has handed control back. */
 	if (task_nice(current) == KSM_NICE)
 		priority->nice = KSM_NICE;

@@ -15,6 +15,8 @@
  * @allowance: CPU time in nanoseconds that ksmd may take at raised priority
  * @time: local_clock() of the last update
  * @cpu_time: CPU time of ksmd at the last update, in nanoseconds
+ * @paced: ksmd sleeps after each batch
+ * @spent: @allowance is used up, and ksmd stays at raised priority: it has to sleep
  */
 struct ksm_priority {
 	int nice;
@@ -23,6 +25,8 @@ struct ksm_priority {
 	s64 allowance;
 	u64 time;
 	u64 cpu_time;
+	bool paced;
+	bool spent;
 };
 
 void ksm_priority_init(struct ksm_priority *priority);

@@ -343,6 +343,7 @@ void ksm_scan_decide(struct ksm_scan *scan)
 
 static void update_priority(struct ksm_scan *scan, u64 now)
 {
+	scan->priority.paced = scan->settings->advisor.mode == KSM_ADVISOR_PRESSURE;
 	ksm_priority_update(&scan->priority, now, task_sched_runtime(current),
 			    READ_ONCE(scan->settings->advisor.max_cpu));
 }
@@ -355,7 +356,7 @@ static bool batch_has_run_long(struct ksm_scan *scan, u64 began)
 	if (now - scan->priority.time < KSM_PRIORITY_NSEC)
 		return false;
 	update_priority(scan, now);
-	return scan->priority.cpu_time - began >= KSM_BATCH_NSEC;
+	return scan->priority.spent || scan->priority.cpu_time - began >= KSM_BATCH_NSEC;
 }
 
 static bool batch_is_over(struct ksm_scan *scan)
@@ -371,8 +372,9 @@ static bool batch_is_over(struct ksm_scan *scan)
  * @scan: the pass
  * @nr_pages: pages to scan
  *
- * The batch ends early at the end of the pass, and after KSM_BATCH_NSEC of CPU time.
- * In the latter case the next call continues it, whatever @nr_pages is.
+ * The batch ends early at the end of the pass, after KSM_BATCH_NSEC of CPU time, and if
+ * ksmd has to sleep.  In the last two cases the next call continues it, whatever
+ * @nr_pages is.
  * Pages that are skipped count for less.
  *
  * Context: ksmd; may sleep; under ksm.lock.

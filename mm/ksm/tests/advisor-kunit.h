@@ -124,7 +124,7 @@ static void ksm_test_advisor_pressure(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, ksm_advisor_decide(&advisor, &memory, &advice));
 	memory.available = 12500;
 	KUNIT_EXPECT_TRUE(test, ksm_advisor_decide(&advisor, &memory, &advice));
-	KUNIT_EXPECT_EQ(test, advisor.share, 352);
+	KUNIT_EXPECT_EQ(test, advisor.share, 526);
 	KUNIT_EXPECT_FALSE(test, advisor.plentiful);
 	memory.available = 5000;
 	KUNIT_EXPECT_TRUE(test, ksm_advisor_decide(&advisor, &memory, &advice));

@@ -298,8 +298,8 @@ static void test_pressure(void)
 	CHECK(advisor.plentiful);
 	CHECK_EQ(share_at(&advisor, 20000), 5);
 	CHECK(!advisor.plentiful);
-	/* Half way from 20 to 5 percent: half way from 5 to 700 thousandths. */
-	CHECK_EQ(share_at(&advisor, 12500), 352);
+	/* Half way from 20 to 5 percent: three quarters of the way from 5 to 700. */
+	CHECK_EQ(share_at(&advisor, 12500), 526);
 	CHECK_EQ(share_at(&advisor, 5000), 700);
 	CHECK_EQ(advisor.pages_to_scan, 30000);
 	CHECK_EQ(share_at(&advisor, 0), 700);

@@ -203,6 +203,50 @@ static void test_renice(void)
 	}
 }
 
+/* A ksmd that sleeps after each batch does so at raised priority. */
+static void test_paced(void)
+{
+	u64 used = 0, stretch = 0;
+	unsigned int i;
+
+	begin(10);
+	priority.paced = true;
+	pass_idle();
+	for (i = 0; i < 100000; i++) {
+		CHECK_EQ(current->nice, NICE_RAISED);
+		if (priority.spent) {
+			pass(4 * NSEC_PER_MSEC, 0);
+			CHECK(!priority.spent);
+			stretch = 0;
+			continue;
+		}
+		pass(STEP, STEP);
+		used += STEP;
+		stretch += STEP;
+		CHECK_LE(stretch, 7 * NSEC_PER_MSEC);
+	}
+	CHECK_LE(used * 100, (time - 12345 * NSEC_PER_SEC) * max_cpu);
+	CHECK_GE(used * 100, (time - 12345 * NSEC_PER_SEC) * 50);
+}
+
+/* Nor does it have to sleep where its priority is not raised. */
+static void test_paced_low(void)
+{
+	begin(90);
+	priority.paced = true;
+	pass_idle();
+	pass(NSEC_PER_SEC, NSEC_PER_SEC);
+	CHECK_EQ(current->nice, NICE);
+	CHECK(!priority.spent);
+	begin(10);
+	priority.paced = true;
+	pass_idle();
+	current->nice = 0;
+	pass(NSEC_PER_SEC, NSEC_PER_SEC);
+	CHECK_EQ(current->nice, 0);
+	CHECK(!priority.spent);
+}
+
 const struct test priority_tests[] = {
 	{ "the share of a CPU at raised priority", test_share },
 	{ "no share, and all of a CPU", test_no_share },
@@ -211,6 +255,8 @@ const struct test priority_tests[] = {
 	{ "how much memory is short", test_memory },
 	{ "memory for huge pages", test_hugetlb },
 	{ "memory is checked once in a tick", test_tick },
+	{ "with pauses: raised while it sleeps", test_paced },
+	{ "with pauses: not raised", test_paced_low },
 	{ "a nice value that an administrator has set", test_renice },
 	{ }
 };
