@@ -121,15 +121,26 @@ static void bench_lock_longest_tail(const char *name)
 }
 
 /* From the first pass until all is merged. */
-static void bench_lock_longest_groups(const char *name)
+static void longest_until_merged(const char *name, unsigned long group)
 {
 	const unsigned long nr = 20000;
 
-	map_groups(nr, 4);
+	map_groups(nr, group);
+	set_knob("max_page_sharing", nr);
 	start_trace();
 	set_knob("run", 1);
-	wait_for_sharing(nr / 4 * 3);
+	wait_for_sharing(nr - nr / group);
 	result_of_trace(name, 1);
+}
+
+static void bench_lock_longest_groups(const char *name)
+{
+	longest_until_merged(name, 4);
+}
+
+static void bench_lock_longest_same(const char *name)
+{
+	longest_until_merged(name, 20000);
 }
 
 /* All but the last page goes, so that ksmd finds one large hole before it. */
@@ -179,6 +190,7 @@ const struct workload lock_workloads[] = {
 	{ "lock-longest-thp", bench_lock_longest_thp },
 	{ "lock-longest-tail", bench_lock_longest_tail },
 	{ "lock-longest-groups", bench_lock_longest_groups },
+	{ "lock-longest-same", bench_lock_longest_same },
 	{ "lock-longest-forget", bench_lock_longest_forget },
 	{ "lock-wait", bench_lock_wait },
 	{ }

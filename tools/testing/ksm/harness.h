@@ -23,6 +23,7 @@ extern const struct test array_tests[];
 extern const struct test filter_tests[];
 extern const struct test unstable_tests[];
 extern const struct test record_tests[];
+extern const struct test bytes_tests[];
 extern const struct test cursor_tests[];
 extern const struct test stable_tests[];
 extern const struct test stable_random_tests[];

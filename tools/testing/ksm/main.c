@@ -27,6 +27,7 @@ static const struct {
 	{ "filter", filter_tests },
 	{ "unstable", unstable_tests },
 	{ "record", record_tests },
+	{ "bytes", bytes_tests },
 	{ "cursor", cursor_tests },
 	{ "stable", stable_tests },
 	{ "stable-random", stable_random_tests },

@@ -590,76 +590,10 @@ static void test_charge(void)
 	world_end();
 }
 
-static unsigned long metadata_bytes(void)
-{
-	return domain.counters.leaf_bytes + shim.bytes;
-}
-
-/* A pass over memory of which one page in so many is there, all of them unique. */
-static unsigned long scan(struct owner *owner, unsigned long nr, unsigned long distance)
-{
-	struct ksm_leaf **link = &owner->slot.leaves;
-	unsigned long i, address = 0;
-
-	for (i = 0; i < nr; i++, address += distance * PAGE_SIZE) {
-		u64 offsets = distance > 1 ? 1ULL << (i * distance % NR_PAGES) : ~0ULL;
-		struct ksm_record *record;
-
-		if (*link && !ksm_leaf_covers(*link, address))
-			link = &(*link)->next;
-		if (!*link)
-			CHECK_EQ(ksm_leaf_extend(&domain, &owner->slot, link, address,
-						 offsets), 0);
-		record = &(*link)->record[distance > 1 ? 0 : i % NR_PAGES];
-		ksm_record_seen(&domain, record);
-		record->tag = rnd();
-		ksm_record_insert(&domain, record);
-		while (ksm_domain_adjust_step(&domain))
-			;
-	}
-	return metadata_bytes();
-}
-
-static unsigned long most_bytes(unsigned long distance)
-{
-	unsigned long nr, most = 0;
-
-	/* Right before and after the table has grown, and in between. */
-	for (nr = 500000; nr < 1100000; nr += 150000) {
-		unsigned long bytes;
-
-		world_init();
-		bytes = scan(&owners[0], nr, distance);
-		CHECK_EQ(domain.counters.records, nr);
-		if (bytes * 100 / nr > most)
-			most = bytes * 100 / nr;
-		world_end();
-		shim_destroy_caches();
-	}
-	note("one page in %lu: at most %lu.%02lu bytes a record", distance,
-	     most / 100, most % 100);
-	return most;
-}
-
-static void test_bytes_dense(void)
-{
-	CHECK_LE(most_bytes(1), 2400);
-}
-
-/* One page in 2 MiB, or in each leaf where that is larger. */
-static void test_bytes_sparse(void)
-{
-	unsigned long distance = (2UL << 20) / PAGE_SIZE;
-
-	CHECK_LE(most_bytes(distance < NR_PAGES ? NR_PAGES : distance), 6400);
-}
-
 const struct test record_tests[] = {
 	{ "random operations", test_random },
 	{ "a leaf takes over from a smaller one", test_take_over },
 	{ "allocations that fail", test_no_memory },
 	{ "leaves are charged to the cgroup of their pages", test_charge },
-	{ "bytes a record where memory is dense", test_bytes_dense },
-	{ "bytes a record where memory is sparse", test_bytes_sparse },
 	{ }
 };
