@@ -166,8 +166,8 @@ static u64 between(u64 least, u64 most, u64 at, u64 from, u64 to)
 
 /*
  * Shares grow from the least at start_available to the most at full_available, along a
- * parabola that is flat there: memory gets short fast, and it takes time until merging
- * begins to show.
+ * parabola: fast at first.  Memory may get short within seconds, and ksmd has to visit it
+ * twice before it merges.
  */
 static unsigned int choose_share(const struct ksm_advisor *advisor,
 				 const struct ksm_memory *memory)

@@ -34,7 +34,7 @@
 #define KSM_PASS_PAUSE_MSEC	100U
 /* The longest back-off in this mode while memory is short. */
 #define KSM_SHORT_BACK_OFF_MSEC	500U
-/* Time that ksmd has waited for a CPU, and makes up for by shorter pauses, at most. */
+/* Most time that ksmd makes up for by a shorter pause, after it has waited for a CPU. */
 #define KSM_LATE_MSEC		200U
 
 /**

@@ -164,7 +164,7 @@ static enum ksm_result may_replace(const struct ksm_replacement *at)
 	return __ksm_pages_equal(at->page, at->kpage) ? KSM_MERGED : KSM_DIFFERENT;
 }
 
-/* Taking the vector unit takes a quarter of the time of a comparison: do it once. */
+/* The vector unit is taken once for all pages, since that takes time as well. */
 static void compare_cleared(const struct ksm_pte_batch *batch)
 {
 	unsigned int i;
