@@ -28,6 +28,9 @@
 /* All of a CPU. */
 #define KSM_WHOLE_CPU		1000U
 
+/* Most time that ksmd makes up for by a shorter pause, after it has waited for a CPU. */
+#define KSM_MAX_LATE_NSEC	(200 * (u64)NSEC_PER_MSEC)
+
 /* A rest is so many times as long as the pass before has kept a CPU busy. */
 #define KSM_REST_RATIO		10
 #define KSM_REST_MAX_MILLISECS	10000U
@@ -225,6 +228,22 @@ bool ksm_advisor_decide(struct ksm_advisor *advisor, const struct ksm_memory *me
 	WRITE_ONCE(advisor->plentiful, plentiful);
 	WRITE_ONCE(advisor->pages_to_scan, pages);
 	return differs;
+}
+
+/**
+ * ksm_advisor_pause_begins - from when on the pause after a batch counts
+ * @due: when the batch was to begin
+ * @busy: CPU time that it took, in nanoseconds
+ * @now: monotonic time in nanoseconds, like @due and the result
+ *
+ * If many tasks want the CPUs, ksmd wakes up late and is preempted.  That is a pause, too.
+ *
+ * Context: any.
+ * Return: @now, or up to KSM_MAX_LATE_NSEC before.
+ */
+u64 ksm_advisor_pause_begins(u64 due, u64 busy, u64 now)
+{
+	return clamp(due + busy, now - min(now, KSM_MAX_LATE_NSEC), now);
 }
 
 /**

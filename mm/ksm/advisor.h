@@ -81,6 +81,7 @@ bool ksm_advisor_stop(struct ksm_advisor *advisor, u64 now, u64 cpu_time,
 		      struct ksm_advice *advice);
 bool ksm_advisor_decide(struct ksm_advisor *advisor, const struct ksm_memory *memory,
 			struct ksm_advice *advice);
+u64 ksm_advisor_pause_begins(u64 due, u64 busy, u64 now);
 u64 ksm_advisor_pause(const struct ksm_advisor *advisor, u64 busy);
 unsigned int ksm_back_off_millisecs(u64 busy, unsigned long fresh, unsigned long records);
 

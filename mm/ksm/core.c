@@ -34,8 +34,6 @@
 #define KSM_PASS_PAUSE_MSEC	100U
 /* The longest back-off in this mode while memory is short. */
 #define KSM_SHORT_BACK_OFF_MSEC	500U
-/* Most time that ksmd makes up for by a shorter pause, after it has waited for a CPU. */
-#define KSM_LATE_MSEC		200U
 
 /**
  * struct ksm - the state of KSM
@@ -179,19 +177,6 @@ static u64 pressure_pause(u64 busy, bool between_passes)
 	return max_t(u64, pause, max(least, KSM_PASS_PAUSE_MSEC) * (u64)NSEC_PER_MSEC);
 }
 
-/*
- * The pause after a batch of @busy ns counts from here.  Where many tasks want the CPUs,
- * ksmd wakes up late and is preempted: that was a pause, too.
- */
-static u64 pause_begins(u64 busy, bool between_passes)
-{
-	const u64 now = ktime_get_ns();
-
-	if (between_passes)
-		return now;
-	return clamp(ksm.due + busy, now - KSM_LATE_MSEC * NSEC_PER_MSEC, now);
-}
-
 static bool under_pressure_mode(void)
 {
 	return READ_ONCE(ksm_settings.advisor.mode) == KSM_ADVISOR_PRESSURE;
@@ -203,11 +188,13 @@ static bool under_pressure_mode(void)
  */
 static void ksmd_pace(u64 cpu_time, bool between_passes)
 {
-	const u64 began = pause_begins(task_sched_runtime(current) - cpu_time,
-				       between_passes);
+	u64 began = ktime_get_ns(), pause, elapsed;
 	bool slept = false;
-	u64 pause, elapsed;
 
+	/* Between two passes there is always a pause. */
+	if (!between_passes)
+		began = ksm_advisor_pause_begins(ksm.due, task_sched_runtime(current) - cpu_time,
+						 began);
 	while (under_pressure_mode() && ksmd_should_run() && !kthread_should_stop()) {
 		if (ksm_lock_killable())
 			return;

@@ -46,7 +46,7 @@ static bool use_avx2(void)
  * ksm_hash_vectors - whether this machine has the vector instructions that KSM uses
  *
  * Context: any.
- * Return: true if pages are hashed and compared four times as fast as without them.
+ * Return: true if there are any, and pages are hashed and compared faster by them.
  */
 bool ksm_hash_vectors(void)
 {

@@ -282,8 +282,8 @@ fills()
 		why "only $(merging "$pid") pages of the guest merged"
 }
 
-# keep_holes: khugepaged collapses no range that the balloon has taken pages of. It would
-# map the rest of the range again, up to 2 MiB at a time. Until the test ends.
+# keep_holes: until the test ends, khugepaged collapses only ranges that are mapped
+# completely. Otherwise it would map again what the balloon has taken from a range.
 keep_holes()
 {
 	local file=/sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_none

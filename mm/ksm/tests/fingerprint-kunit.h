@@ -207,7 +207,8 @@ static void ksm_test_copy(struct kunit *test)
 	u64 *alone = vmalloc(PAGE_SIZE);
 
 	KUNIT_ASSERT_NOT_NULL(test, alone);
-	if (ksm_test_copied(other, page)) {
+	KUNIT_EXPECT_EQ(test, ksm_test_copied(other, page), ksm_hash_vectors());
+	if (ksm_hash_vectors()) {
 		KUNIT_EXPECT_TRUE(test, ksm_test_same(page, other));
 		KUNIT_EXPECT_TRUE(test, ksm_test_copied(alone, page));
 		KUNIT_EXPECT_TRUE(test, ksm_test_same(page, alone));

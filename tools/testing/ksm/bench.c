@@ -116,6 +116,42 @@ static double time_portable_equal(const struct field *field)
 	return time_compare(field, portable_equal);
 }
 
+/* What copy_mc_highpage() does on most machines. */
+static bool repeated_copy(void *to, const void *from)
+{
+#ifdef __x86_64__
+	unsigned long left = PAGE_SIZE;
+
+	asm volatile("rep movsb" : "+D" (to), "+S" (from), "+c" (left) : : "memory");
+#else
+	memcpy(to, from, PAGE_SIZE);
+#endif
+	return true;
+}
+
+static double time_copies(const struct field *field, bool (*copy)(void *to, const void *from))
+{
+	double start = now();
+	unsigned long i;
+	u64 sum = 0;
+
+	for (i = 0; i + 1 < field->nr; i += 2)
+		sum += copy(page_at(field, field->order[i] % field->nr),
+			    page_at(field, field->order[i + 1] % field->nr));
+	sink = sum;
+	return (now() - start) / (field->nr / 2);
+}
+
+static double time_copy(const struct field *field)
+{
+	return time_copies(field, ksm_copy);
+}
+
+static double time_repeated_copy(const struct field *field)
+{
+	return time_copies(field, repeated_copy);
+}
+
 /* Memory that is there, touched; NULL where half of what is free does not do. */
 static void *memory(unsigned long bytes)
 {
@@ -168,6 +204,8 @@ static void bench_hashes(void)
 	printf("  %-34s %8.1f\n", "comparison of two equal pages", best_of(time_equal, &field));
 	printf("  %-34s %8.1f\n", "comparison, without AVX2",
 	       best_of(time_portable_equal, &field));
+	printf("  %-34s %8.1f\n", "copy", best_of(time_copy, &field));
+	printf("  %-34s %8.1f\n", "copy, without AVX2", best_of(time_repeated_copy, &field));
 	field_free(&field);
 }
 

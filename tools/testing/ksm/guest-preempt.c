@@ -36,10 +36,11 @@ static void bench_preempt_tail_thp(const char *name)
 	longest_of_passes(name);
 }
 
+/* Until all is merged. */
 static void longest_until_merged(const char *name, unsigned long nr, unsigned long group)
 {
 	map_groups(nr, group);
-	set_knob("max_page_sharing", 1000000);
+	set_knob("max_page_sharing", nr);
 	mark_begin();
 	set_knob("run", 1);
 	wait_for_sharing(nr - nr / group);

@@ -332,6 +332,20 @@ static void test_pressure_differs(void)
 	CHECK(ksm_advisor_decide(&advisor, &memory, &advice));
 }
 
+/* Time that ksmd waits for a CPU counts as a pause, but not all of a long time. */
+static void test_pause_begins(void)
+{
+	const u64 due = 5000 * NSEC_PER_MSEC, busy = 7 * NSEC_PER_MSEC, end = due + busy;
+
+	CHECK_EQ(ksm_advisor_pause_begins(due, busy, end), end);
+	CHECK_EQ(ksm_advisor_pause_begins(due, busy, end + 1), end);
+	CHECK_EQ(ksm_advisor_pause_begins(due, busy, end + 200 * NSEC_PER_MSEC), end);
+	CHECK_EQ(ksm_advisor_pause_begins(due, busy, end + 201 * NSEC_PER_MSEC),
+		 end + NSEC_PER_MSEC);
+	CHECK_EQ(ksm_advisor_pause_begins(due, busy, end - 1), end - 1);
+	CHECK_EQ(ksm_advisor_pause_begins(0, busy, NSEC_PER_MSEC), NSEC_PER_MSEC);
+}
+
 /* The pause makes the CPU time the share of all time. */
 static void test_pressure_pause(void)
 {
@@ -390,6 +404,7 @@ const struct test advisor_tests[] = {
 	{ "a rest is ten times the work, where little is new", test_rest },
 	{ "pressure: the share grows as memory gets short", test_pressure },
 	{ "pressure: a decision is reported when it differs", test_pressure_differs },
+	{ "pressure: waiting for a CPU is a pause", test_pause_begins },
 	{ "pressure: pauses keep to the share", test_pressure_pause },
 	{ "pressure: extreme values", test_pressure_extremes },
 	{ }

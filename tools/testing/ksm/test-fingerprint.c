@@ -189,17 +189,29 @@ static void test_compare(void)
 	CHECK(equal(page, other));
 }
 
+static bool has_vectors(void)
+{
+#ifdef __x86_64__
+	return __builtin_cpu_supports("avx2");
+#else
+	return false;
+#endif
+}
+
 /* Without vector instructions nothing is copied. */
 static void test_copy(void)
 {
 	u64 copy[3 * WORDS];
+	bool copied;
 	unsigned long i;
 
 	for (i = 0; i < rounds(200); i++) {
 		fill_page(page);
 		memcpy(other, page, PAGE_SIZE);
 		memset(copy, 0xa5, sizeof(copy));
-		if (ksm_copy(copy + WORDS, page))
+		copied = ksm_copy(copy + WORDS, page);
+		CHECK_EQ(copied, has_vectors());
+		if (copied)
 			CHECK(!memcmp(copy + WORDS, page, PAGE_SIZE));
 		else
 			CHECK(!memcmp(copy + WORDS, copy, PAGE_SIZE));

@@ -17,7 +17,7 @@
 #define STARVED		"/sys/fs/cgroup/ksm_faults/"
 #define SEED		INJECT_SEED
 #define SWAPPED		40
-/* More than a page table maps: what is before it is scanned before it. */
+/* Pages of two page tables: an area that is so far below another one has its own leaves. */
 #define FAR		(2 * ksm_huge_pages())
 #define ROUNDS		20
 
@@ -159,7 +159,7 @@ static void charge_from_swap(void)
  * stable node is freed when an equal page is looked up.
  */
 
-/* Some of the nodes of the swap cache fail as well, and their pages stay for now. */
+/* Allocations of the swap cache fail as well.  Their pages are swapped out later. */
 static void reclaim_starved(const char *area, size_t pages)
 {
 	bool out;
@@ -171,7 +171,7 @@ static void reclaim_starved(const char *area, size_t pages)
 	ksm_check(out, "all shared pages are swapped out");
 }
 
-/* Returns how many pages are shared no more. */
+/* The pages of the new area are scanned first.  Returns how many are shared no more. */
 static long forget_some(const char *area)
 {
 	char *equal;
@@ -219,7 +219,7 @@ static const struct ksm_case cases[] = {
 	{ "a page that the kernel asks for", populate_from_swap },
 	{ "a page that a process reads", read_from_swap },
 	{ "a page that a cgroup may not have", charge_from_swap },
-	{ "a page whose place in swap cannot be noted", write_to_swap },
+	{ "a page that KSM loses track of in swap", write_to_swap },
 };
 
 int main(void)
