@@ -8,7 +8,7 @@ bench-guests: ## 52 KVM guests on a host with room for 16, base and ours; TUNED=
 	$(Q)scripts/packages plot
 	$(Q)scripts/bench-guests $(if $(TUNED),--tuned)
 
-bench-native: ## the fingerprints and the index as an ordinary program
+bench-native: ## fingerprints, comparisons, copies and the index as an ordinary program
 	$(Q)$(MAKE) --no-print-directory -C tools/testing/ksm bench
 
 .PHONY: bench bench-guests bench-native
