@@ -117,7 +117,15 @@ static void on(void)
 {
 	begin(MEMBERS);
 	inject_each(try_on);
-	ksm_check(outcomes[REFUSED] >= MEMBERS, "a write fails for the slot of each process");
+	ksm_check(outcomes[REFUSED], "a write fails without memory");
+}
+
+static void on_slots(void)
+{
+	begin(MEMBERS);
+	inject_only("ksm_mm_slot");
+	inject_each(try_on);
+	ksm_expect("writes that fail for a slot", outcomes[REFUSED], MEMBERS);
 }
 
 /* All pages are shared, so that each needs a copy. */
@@ -195,6 +203,7 @@ static void unmarked_later(void)
 
 static const struct ksm_case cases[] = {
 	{ "a write of 1 that fails marks no process", on },
+	{ "a write of 1 fails for the slot of each process", on_slots },
 	{ "a write of 0 that fails leaves all processes marked", off },
 	{ "a process that moves is marked although an allocation fails", move },
 	{ "a process that moves is marked when there is memory again", marked_later },

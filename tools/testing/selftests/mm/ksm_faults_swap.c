@@ -164,6 +164,8 @@ static void reclaim_starved(const char *area, size_t pages)
 {
 	bool out;
 
+	/* Opening pagemap takes memory, too. */
+	ksm_pagemap(area);
 	inject_own("radix_tree_node");
 	inject_caches("radix_tree_node", 1, 50);
 	out = ksm_reclaim(area, pages);

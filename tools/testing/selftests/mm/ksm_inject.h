@@ -50,8 +50,11 @@ enum outcome inject_child(attempt_fn *attempt, unsigned int nth, bool may_be_kil
 void inject_call_witness(void);
 void inject_dismiss_witness(void);
 
-/* Many that fail. */
-void inject_caches(const char *only, long interval, long percent);
+/* inject() then counts the objects of these caches, and no other allocations. */
+void inject_only(const char *pattern);
+
+/* Many that fail, of the caches that match the pattern of fnmatch(). */
+void inject_caches(const char *pattern, long interval, long percent);
 void inject_own(const char *cache);
 /* All pages that the caller allocates, after @allowed allocations. */
 int inject_own_pages(unsigned int allowed);

@@ -202,8 +202,10 @@ static void open_page_file(struct page_file *file)
 	if (file->owner)
 		close(file->fd);
 	file->fd = open(file->path, O_RDONLY | O_CLOEXEC);
+	if (file->fd < 0 && (errno == ENOENT || errno == EACCES))
+		ksm_skip("%s cannot be opened: %s", file->path, strerror(errno));
 	if (file->fd < 0)
-		ksm_skip("%s cannot be opened", file->path);
+		ksm_fail("opening %s: %s", file->path, strerror(errno));
 	file->owner = getpid();
 }
 
