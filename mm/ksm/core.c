@@ -182,6 +182,16 @@ static bool under_pressure_mode(void)
 	return READ_ONCE(ksm_settings.advisor.mode) == KSM_ADVISOR_PRESSURE;
 }
 
+/* A tick is too coarse: ksmd would use half of its share. */
+static void ksmd_pause(u64 nsec)
+{
+	wait_event_interruptible_hrtimeout(ksm_slots.wait,
+					   !under_pressure_mode() || !ksmd_should_run() ||
+					   freezing(current),
+					   ns_to_ktime(max(nsec, (u64)NSEC_PER_MSEC)));
+	try_to_freeze();
+}
+
 /*
  * Sleep for as long as the share of a CPU demands that ksmd may take.  Memory can get
  * short meanwhile, so the share is decided on again and again.
@@ -206,10 +216,8 @@ static void ksmd_pace(u64 cpu_time, bool between_passes)
 		ksm.due = began + pause;
 		if (elapsed >= pause && (slept || !ksm.scan.priority.spent))
 			return;
-		pause = min_t(u64, pause - min(elapsed, pause), KSM_DECIDE_MSEC * NSEC_PER_MSEC);
-		wait_event_freezable_timeout(ksm_slots.wait,
-					     !under_pressure_mode() || !ksmd_should_run(),
-					     max(nsecs_to_jiffies(pause), 1UL));
+		ksmd_pause(min_t(u64, pause - min(elapsed, pause),
+				 KSM_DECIDE_MSEC * NSEC_PER_MSEC));
 		slept = true;
 	}
 }

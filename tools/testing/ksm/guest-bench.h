@@ -42,6 +42,7 @@ void seed_rnd(uint64_t seed);
 /* Files in /sys/kernel/mm/ksm. */
 long knob(const char *name);
 void set_knob(const char *name, long value);
+void set_knob_text(const char *name, const char *value);
 void passes(long nr);
 void wait_for_sharing(long pages);
 

@@ -61,7 +61,7 @@ long knob(const char *name)
 	return value;
 }
 
-void set_knob(const char *name, long value)
+void set_knob_text(const char *name, const char *value)
 {
 	char path[100];
 	FILE *file;
@@ -70,9 +70,17 @@ void set_knob(const char *name, long value)
 	file = fopen(path, "w");
 	if (!file)
 		die("cannot open %s: %s", path, strerror(errno));
-	fprintf(file, "%ld", value);
+	fputs(value, file);
 	if (fclose(file))
-		die("cannot write %ld to %s: %s", value, path, strerror(errno));
+		die("cannot write %s to %s: %s", value, path, strerror(errno));
+}
+
+void set_knob(const char *name, long value)
+{
+	char text[24];
+
+	snprintf(text, sizeof(text), "%ld", value);
+	set_knob_text(name, text);
 }
 
 /* Waits until @nr more passes have ended. */

@@ -25,6 +25,9 @@
 #define NR_WAKEUPS		500
 #define WORK_NSEC		1e6
 #define SHARE_NSEC		3e9
+/* Values of advisor_max_cpu. */
+#define DEFAULT_MAX_CPU		70
+#define HALF_A_CPU		50
 
 static unsigned long meminfo_bytes(const char *name)
 {
@@ -128,17 +131,11 @@ static int compare_times(const void *one, const void *other)
 }
 
 /* How late the thread is of which only 1 % are later. */
-static void wakeups(const char *name, long pages_to_scan, long sleep_millisecs)
+static void measure_wakeups(const char *name)
 {
 	static double late[NR_WAKEUPS];
 	unsigned int i;
 
-	start_process(write_pages);
-	take_memory();
-	set_knob("smart_scan", 1);
-	set_knob("pages_to_scan", pages_to_scan);
-	set_knob("sleep_millisecs", sleep_millisecs);
-	set_knob("run", !!pages_to_scan);
 	for (i = 0; i < NR_WAKEUPS / 10; i++)
 		sleep_some();
 	for (i = 0; i < NR_WAKEUPS; i++)
@@ -146,6 +143,17 @@ static void wakeups(const char *name, long pages_to_scan, long sleep_millisecs)
 	check_short();
 	qsort(late, NR_WAKEUPS, sizeof(*late), compare_times);
 	result(name, late[NR_WAKEUPS * 99 / 100 - 1]);
+}
+
+static void wakeups(const char *name, long pages_to_scan, long sleep_millisecs)
+{
+	start_process(write_pages);
+	take_memory();
+	set_knob("smart_scan", 1);
+	set_knob("pages_to_scan", pages_to_scan);
+	set_knob("sleep_millisecs", sleep_millisecs);
+	set_knob("run", !!pages_to_scan);
+	measure_wakeups(name);
 }
 
 static void bench_wakeup_off(const char *name)
@@ -168,6 +176,24 @@ static void bench_wakeup_50000(const char *name)
 	wakeups(name, 50000, 1);
 }
 
+/* ksmd takes as much as it may, whatever is available. */
+static void run_under_pressure(long max_cpu)
+{
+	set_knob_text("advisor_mode", "pressure");
+	set_knob("advisor_max_cpu", max_cpu);
+	set_knob("advisor_start_available", 100);
+	set_knob("advisor_full_available", 100);
+	set_knob("run", 1);
+}
+
+static void bench_wakeup_pressure(const char *name)
+{
+	start_process(write_pages);
+	take_memory();
+	run_under_pressure(DEFAULT_MAX_CPU);
+	measure_wakeups(name);
+}
+
 static double seconds(struct timeval tv)
 {
 	return tv.tv_sec + tv.tv_usec / 1e6;
@@ -185,16 +211,15 @@ static double family_work(void)
 }
 
 /*
- * The share of the CPU that neither the program gets, although it never sleeps, nor
+ * The percentage of the CPU that neither the program gets, although it never sleeps, nor
  * the process that notes its CPU time in @other.  The program rewrites its pages, if
  * there are any, so that no pass finds all of them unchanged.
  */
-static void missing_share(const char *name, char *addr, const uint64_t *other)
+static double missing_share(char *addr, const uint64_t *other)
 {
 	double began, work;
 	unsigned long i;
 
-	set_knob("pages_to_scan", 1000000);
 	set_knob("run", 1);
 	usleep(500000);
 	began = now();
@@ -204,16 +229,59 @@ static void missing_share(const char *name, char *addr, const uint64_t *other)
 			write_word(addr, i);
 	work = own_work() + __atomic_load_n(other, __ATOMIC_RELAXED) - work;
 	check_short();
-	result(name, 100 - work * 100 / (now() - began));
+	return 100 - work * 100 / (now() - began);
 }
+
+static const uint64_t nobody;
 
 static void bench_share_scan(const char *name)
 {
-	const uint64_t none = 0;
 	char *addr = fill_pages();
 
 	take_memory();
-	missing_share(name, addr, &none);
+	set_knob("pages_to_scan", 1000000);
+	result(name, missing_share(addr, &nobody));
+}
+
+/* So few that memory is still short when they have merged. */
+#define NR_GROUPED		16384UL
+#define GROUP			4
+
+static void fill_groups(void)
+{
+	char *addr = map(NR_GROUPED * PAGE);
+	unsigned long i;
+
+	for (i = 0; i < NR_GROUPED; i++)
+		if (i % GROUP)
+			memcpy(addr + i * PAGE, addr + (i - 1) * PAGE, PAGE);
+		else
+			fill_random(addr + i * PAGE);
+	mergeable(addr, NR_GROUPED * PAGE);
+}
+
+static void work_until_shared(long pages)
+{
+	while (knob("pages_sharing") < pages)
+		work_for(WORK_NSEC);
+}
+
+/* In mode pressure, while pages merge: what ksmd gets, and what it may get but does not. */
+static void bench_share_pressure(const char *name)
+{
+	double began, work, share;
+
+	fill_groups();
+	take_memory();
+	run_under_pressure(HALF_A_CPU);
+	work_until_shared(1);
+	began = now();
+	work = own_work();
+	work_until_shared(NR_GROUPED / GROUP * (GROUP - 1));
+	share = 100 - (own_work() - work) * 100 / (now() - began);
+	check_short();
+	result("share-pressure/ksmd", share);
+	result("share-pressure/unused", share > HALF_A_CPU ? 0 : HALF_A_CPU - share);
 }
 
 /* Shared with the process that forks: its CPU time. */
@@ -253,7 +321,8 @@ static void bench_share_tables(const char *name)
 		die("mmap: %s", strerror(errno));
 	start_process(fork_tables);
 	take_memory();
-	missing_share(name, NULL, forks_work);
+	set_knob("pages_to_scan", 1000000);
+	result(name, missing_share(NULL, forks_work));
 }
 
 const struct workload share_workloads[] = {
@@ -261,7 +330,9 @@ const struct workload share_workloads[] = {
 	{ "wakeup-5000", bench_wakeup_5000 },
 	{ "wakeup-20000", bench_wakeup_20000 },
 	{ "wakeup-50000", bench_wakeup_50000 },
+	{ "wakeup-pressure", bench_wakeup_pressure },
 	{ "share-scan", bench_share_scan },
 	{ "share-tables", bench_share_tables },
+	{ "share-pressure", bench_share_pressure },
 	{ }
 };
