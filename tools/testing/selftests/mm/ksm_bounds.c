@@ -18,7 +18,7 @@
 /* Writes that may take longer, because other programs run on the machine. */
 #define LATE		(WRITES / 10)
 
-/* Where suspend freezes all tasks and then lets them go on, and after how many seconds. */
+/* Where suspend freezes all tasks and then lets them go on, after so many seconds. */
 #define PM_TEST		"/sys/power/pm_test"
 #define PM_TEST_DELAY	"/sys/module/suspend/parameters/pm_test_delay"
 #define SUSPENDS	7
@@ -146,65 +146,80 @@ static void end_suspend_test(void)
 	ksm_write_file(PM_TEST_DELAY, "5");
 }
 
+/* Tasks go on at once. A delay is a busy loop, which takes longer on a busy machine. */
 static void begin_suspend_test(void)
 {
 	if (access(PM_TEST, W_OK))
 		ksm_skip("it takes CONFIG_PM_DEBUG and CONFIG_SUSPEND");
 	atexit(end_suspend_test);
 	ksm_check(!ksm_write_file(PM_TEST, "freezer"), "suspend can be tested");
-	ksm_check(!ksm_write_file(PM_TEST_DELAY, "1"), "the time until tasks go on can be set");
+	ksm_check(!ksm_write_file(PM_TEST_DELAY, "0"), "the time until tasks go on can be set");
 }
 
-/* Returns how long it takes to freeze all tasks, in ms. They go on after a second. */
-static long freeze_tasks(void)
+static void freeze_tasks(void)
 {
-	const long began = ksm_now_ms();
-
 	ksm_check(!ksm_write_file("/sys/power/state", "freeze"), "tasks can be frozen");
-	return ksm_now_ms() - began - 1000;
 }
 
 /* ksmd may be one of many tasks that want the CPU, so its CPU time counts. */
+static bool late_in_batch(void)
+{
+	long us;
+
+	ksm_check(ksm_poll(ksmd_works, NULL), "ksmd works");
+	us = ksmd_us();
+	freeze_tasks();
+	us = ksmd_us() - us;
+	ksft_print_msg("ksmd worked for %ld us\n", us);
+	return us > BATCH_US;
+}
+
+static bool late_in_pause(void)
+{
+	long ms;
+
+	ksm_wait_asleep();
+	ms = ksm_now_ms();
+	freeze_tasks();
+	ms = ksm_now_ms() - ms;
+	ksft_print_msg("all tasks were frozen and went on within %ld ms\n", ms);
+	return ms > SOON_MS;
+}
+
+/* Other programs on the machine delay a suspend, too, but not each. */
+static void expect_quick_suspends(bool (*late)(void))
+{
+	unsigned int i, nr, tries = 3;
+
+	do {
+		if (!tries--)
+			ksm_fail("most suspends are delayed by ksmd");
+		for (i = 0, nr = 0; i < SUSPENDS; i++)
+			nr += late();
+	} while (nr > SUSPENDS / 2);
+}
+
 static void suspend_during_batch(void)
 {
 	size_t pages = quarter_of_memory(131072);
-	unsigned int i, late = 0;
-	long us;
 
 	begin_suspend_test();
 	ksm_fill_unique(ksm_map_mergeable(pages), pages, SEED);
 	ksm_set("pages_to_scan", 4294967295);
 	ksm_set("run", 1);
-	for (i = 0; i < SUSPENDS; i++) {
-		ksm_check(ksm_poll(ksmd_works, NULL), "ksmd works");
-		us = ksmd_us();
-		freeze_tasks();
-		us = ksmd_us() - us;
-		ksft_print_msg("ksmd worked for %ld us\n", us);
-		late += us > BATCH_US;
-	}
-	ksm_check(late < SUSPENDS / 2, "suspend waits for less than a batch");
+	expect_quick_suspends(late_in_batch);
 }
 
 /* ksmd sleeps half a second at a time. */
 static void suspend_during_pause(void)
 {
-	unsigned int i, late = 0;
-	long ms;
-
 	begin_suspend_test();
 	ksm_fill(ksm_map_mergeable(1), SEED);
 	ksm_set("advisor_full_available", 1);
 	ksm_set("advisor_start_available", 1);
 	ksm_check(!ksm_try("advisor_mode", "pressure"), "advisor_mode accepts pressure");
 	ksm_set("run", 1);
-	for (i = 0; i < SUSPENDS; i++) {
-		ksm_wait_asleep();
-		ms = freeze_tasks();
-		ksft_print_msg("tasks were frozen after %ld ms\n", ms);
-		late += ms > SOON_MS;
-	}
-	ksm_check(late < SUSPENDS / 2, "suspend does not wait for the end of a pause");
+	expect_quick_suspends(late_in_pause);
 }
 
 static const struct ksm_case cases[] = {
