@@ -210,11 +210,13 @@ static void suspend_during_batch(void)
 	expect_quick_suspends(late_in_batch);
 }
 
-/* ksmd sleeps half a second at a time. */
+/* New memory is scanned with half a percent of a CPU: ksmd sleeps half a second at a time. */
 static void suspend_during_pause(void)
 {
+	size_t pages = quarter_of_memory(32768);
+
 	begin_suspend_test();
-	ksm_fill(ksm_map_mergeable(1), SEED);
+	ksm_fill_unique(ksm_map_mergeable(pages), pages, SEED);
 	ksm_set("advisor_full_available", 1);
 	ksm_set("advisor_start_available", 1);
 	ksm_check(!ksm_try("advisor_mode", "pressure"), "advisor_mode accepts pressure");
