@@ -7,12 +7,11 @@
  * mm is moved to the domain that it belongs to by now.  Then the domain is freed, unless
  * its pages are still in use.
  *
- * All of this is done in pieces.  Each piece takes ksm.lock for as long as a batch of
- * ksmd may take.  If ksmd begins to scan, the rest is left to it.
+ * All of this is done in pieces.  Each piece takes ksm.lock for at most as long as a
+ * batch of ksmd may take.  If ksmd begins to scan, the rest is left to it.
  */
 
 #include <linux/sched.h>
-#include <linux/sched/clock.h>
 #include <linux/sched/mm.h>
 
 #include "domains.h"
@@ -65,19 +64,15 @@ static void move_mms(struct ksm_scan *scan)
 }
 
 /*
- * Returns the lowest number of the domains that are left to do: that of @domain if the
- * time did not suffice.
+ * Free a domain, or do a step towards it.  Returns the lowest number of the domains that
+ * are left to do: that of @domain if more of its nodes are to be visited.
  */
 static unsigned int free_domain(struct ksm_scan *scan, struct ksm_domain *domain)
 {
-	const u64 end = local_clock() + KSM_BATCH_NSEC;
 	const unsigned int id = domain->id;
 
-	while (ksm_stable_reap_step(domain)) {
-		if (local_clock() >= end)
-			return id;
-		cond_resched();
-	}
+	if (ksm_stable_reap_step(domain))
+		return id;
 	ksm_scan_abort(scan);
 	ksm_scan_free_unused(scan, domain);
 	return id + 1;
