@@ -16,11 +16,13 @@
 struct cgroup_subsys_state;
 
 /*
- * Flags of an mm, between those of sched/coredump.h.  fork copies them, exec does not.
+ * Flags of an mm, in bits that sched/coredump.h leaves free.  exec does not copy them;
+ * __ksm_execve() sets MMF_VM_MERGE_CGROUP if the mark goes on.
  *
+ * MMF_VM_MERGE_CHECK:	it will be checked whether its cgroup marks it; fork does not copy
+ *			this flag
  * MMF_VM_MERGE_OUT:	its cgroup does not mark it
  * MMF_VM_MERGE_CGROUP:	MMF_VM_MERGE_ANY is set, and it is the mark of its cgroup
- * MMF_VM_MERGE_CHECK:	it will be checked whether its cgroup marks it; not copied
  */
 #define MMF_VM_MERGE_CHECK	13
 #define MMF_VM_MERGE_OUT	14
@@ -90,10 +92,10 @@ static inline u64 ksm_process_domain(struct mm_struct *mm)
 extern atomic_long_t ksm_zero_pages;
 
 /**
- * is_ksm_zero_pte - whether a present entry maps the zero page for KSM
- * @pte: the entry
+ * is_ksm_zero_pte - whether a present PTE maps the zero page for KSM
+ * @pte: the PTE
  *
- * Nobody else makes an entry for the zero page dirty.
+ * Only KSM makes a PTE of the zero page dirty.
  *
  * Return: true where merging put the zero page there.
  */
@@ -103,7 +105,7 @@ static inline bool is_ksm_zero_pte(pte_t pte)
 }
 
 /**
- * ksm_map_zero_page - count an entry that maps the zero page for KSM
+ * ksm_map_zero_page - count a PTE that maps the zero page for KSM
  * @mm: where it is
  *
  * Context: page table lock held.
@@ -115,7 +117,7 @@ static inline void ksm_map_zero_page(struct mm_struct *mm)
 }
 
 /**
- * ksm_might_unmap_zero_page - an entry without a struct page to it goes
+ * ksm_might_unmap_zero_page - a PTE without a normal page is cleared
  * @mm: where it is
  * @pte: what it was, present
  *
@@ -130,9 +132,9 @@ static inline void ksm_might_unmap_zero_page(struct mm_struct *mm, pte_t pte)
 }
 
 /**
- * ksm_might_copy_zero_page - fork copies an entry without a struct page to it
+ * ksm_might_copy_zero_page - fork copies a PTE without a normal page
  * @mm: the child
- * @pte: the entry, present
+ * @pte: the PTE, present
  *
  * Context: page table locks held.
  */
@@ -143,7 +145,7 @@ static inline void ksm_might_copy_zero_page(struct mm_struct *mm, pte_t pte)
 }
 
 /**
- * mm_ksm_zero_pages - entries of an mm that map the zero page for KSM
+ * mm_ksm_zero_pages - PTEs of an mm that map the zero page for KSM
  * @mm: the mm
  *
  * Return: their number.
@@ -157,7 +159,7 @@ static inline long mm_ksm_zero_pages(struct mm_struct *mm)
  * ksm_mm_init - start the figures of an mm at zero
  * @mm: the mm, which may be a copy of another's
  *
- * Context: @mm not in use yet; before entries are copied to it.
+ * Context: @mm not in use yet; before PTEs are copied to it.
  */
 static inline void ksm_mm_init(struct mm_struct *mm)
 {
@@ -167,13 +169,13 @@ static inline void ksm_mm_init(struct mm_struct *mm)
 }
 
 /**
- * ksm_fork - have a child scanned where its parent is
+ * ksm_fork - have KSM scan a child if it scans the parent
  * @mm: the child
  * @oldmm: the parent
  *
- * What the child has of shared pages and zero pages could not be taken back from
- * it if it were not scanned.  All VMAs are copied, so their marks are those that the
- * parent has now, which may have changed since the flags of @mm were copied.
+ * Without a slot, shared pages and zero pages of the child could not be unmerged.  Its VMAs
+ * have the marks that the parent has now, which may be newer than the flags in @mm.  So
+ * these flags are copied again.
  *
  * Context: may sleep; mmap_lock of @mm and @oldmm held for writing.
  * Return: 0, or -ENOMEM.
@@ -188,7 +190,7 @@ static inline int ksm_fork(struct mm_struct *mm, struct mm_struct *oldmm)
 }
 
 /**
- * ksm_execve - have the mm of a new program scanned where the old one asked so
+ * ksm_execve - have KSM scan a new program if its process is marked
  * @mm: the new mm
  *
  * Context: may sleep; mmap_lock held for writing.

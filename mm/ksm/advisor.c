@@ -31,11 +31,11 @@
 /* Most time that ksmd makes up for by a shorter pause, after it has waited for a CPU. */
 #define KSM_MAX_LATE_NSEC	(200 * (u64)NSEC_PER_MSEC)
 
-/* A rest is so many times as long as the pass before has kept a CPU busy. */
-#define KSM_REST_RATIO		10
-#define KSM_REST_MAX_MILLISECS	10000U
-/* One page in so many is few. */
-#define KSM_REST_FEW		64
+/* ksmd backs off for this many times the CPU time of the pass ... */
+#define KSM_BACK_OFF_RATIO	10
+#define KSM_BACK_OFF_MAX_MSEC	10000U
+/* ... if at most one page in this many was new, had changed, or was merged. */
+#define KSM_BACK_OFF_FEW	64
 
 /**
  * ksm_advisor_init - set the defaults
@@ -57,7 +57,7 @@ void ksm_advisor_init(struct ksm_advisor *advisor)
 }
 
 /**
- * ksm_advisor_set_mode - change who decides on the batch size
+ * ksm_advisor_set_mode - change how the batch size is chosen
  * @advisor: the advisor
  * @mode: the new mode; nothing changes where it is the present one
  *
@@ -262,21 +262,21 @@ u64 ksm_advisor_pause(const struct ksm_advisor *advisor, u64 busy)
 }
 
 /**
- * ksm_back_off_millisecs - how long to leave memory alone after a pass
+ * ksm_back_off_millisecs - how long to back off after a pass
  * @busy: CPU time that the pass took, in nanoseconds
- * @fresh: pages that were new, had changed, or were merged in it
+ * @changed: pages that were new, had changed, or were merged in it
  * @records: pages that are known
  *
- * Where these are few, the next pass has little to gain.
+ * If few pages changed, the next pass would find little.
  *
  * Return: milliseconds; 0 where the next pass is wanted at once.
  */
-unsigned int ksm_back_off_millisecs(u64 busy, unsigned long fresh, unsigned long records)
+unsigned int ksm_back_off_millisecs(u64 busy, unsigned long changed, unsigned long records)
 {
-	if (fresh > records / KSM_REST_FEW)
+	if (changed > records / KSM_BACK_OFF_FEW)
 		return 0;
-	return min_t(u64, div_u64(busy, NSEC_PER_MSEC / KSM_REST_RATIO),
-		     KSM_REST_MAX_MILLISECS);
+	return min_t(u64, div_u64(busy, NSEC_PER_MSEC / KSM_BACK_OFF_RATIO),
+		     KSM_BACK_OFF_MAX_MSEC);
 }
 
 #include "tests/advisor-kunit.h"

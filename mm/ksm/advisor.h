@@ -15,13 +15,13 @@ enum ksm_advisor_mode {
 
 /**
  * struct ksm_advisor - how much to scan in a batch
- * @mode: who decides on @pages_to_scan
+ * @mode: how @pages_to_scan is chosen
  * @pages_to_scan: pages in a batch
  * @max_cpu: percent of a CPU that ksmd may use
- * @min_pages_to_scan: where the advisor starts
+ * @min_pages_to_scan: the first @pages_to_scan of a mode; in mode pressure, also the least
  * @max_pages_to_scan: the most it may ask for
  * @target_scan_time: seconds that a pass should take
- * @start: in nanoseconds, when the pass began; 0 where the advisor did not see
+ * @start: in nanoseconds, when the pass began; 0 if the advisor was off then
  * @scan_time: seconds that the previous pass took, 0 if there was none
  * @change: in percent, moving average of how the scan time changes
  * @cpu_time: in nanoseconds, CPU time of ksmd when the pass began
@@ -83,6 +83,6 @@ bool ksm_advisor_decide(struct ksm_advisor *advisor, const struct ksm_memory *me
 			struct ksm_advice *advice);
 u64 ksm_advisor_pause_begins(u64 due, u64 busy, u64 now);
 u64 ksm_advisor_pause(const struct ksm_advisor *advisor, u64 busy);
-unsigned int ksm_back_off_millisecs(u64 busy, unsigned long fresh, unsigned long records);
+unsigned int ksm_back_off_millisecs(u64 busy, unsigned long changed, unsigned long records);
 
 #endif /* _MM_KSM_ADVISOR_H */

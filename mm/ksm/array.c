@@ -5,9 +5,9 @@
  * The index and the filter are hash tables that follow the number of pages, from
  * a hundred to billions.  They use linear hashing (W. Litwin, "Linear hashing: a
  * new tool for file and table addressing", 1980): a table grows by one bucket at
- * its end at a time, and only one other bucket is split for that.  This file is
- * the array below: three levels, as of a page table, so that nothing is ever
- * copied as a whole.
+ * its end at a time, and only one other bucket is split for that.  This file is the array
+ * that they use.  It has three levels, like a page table, so a change of its length copies
+ * one segment or directory at most.
  *
  * Each level starts with one slot and doubles until it has KSM_SEGMENT_WORDS.
  */

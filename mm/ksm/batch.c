@@ -279,7 +279,7 @@ static void release_fresh(struct ksm_domain *domain, struct folio *folio)
 	folio_put(folio);
 }
 
-/* A page that differs from the shared page with its sample is tried again. */
+/* A page that differs from the shared page with its sample is tried again: not reported. */
 static void note_result(struct ksm_merge *merge, const struct ksm_request *request)
 {
 	const enum ksm_result result = request->result;
@@ -312,7 +312,7 @@ static void finish(struct ksm_domain *domain)
  * ksm_batch_run - carry out all requests of a batch
  * @domain: the domain of the batch
  *
- * Context: ksmd; may sleep; under ksm.lock, with no mmap_lock held.
+ * Context: a task; may sleep; under ksm.lock, with no mmap_lock held.
  */
 void ksm_batch_run(struct ksm_domain *domain)
 {

@@ -145,17 +145,17 @@ bool ksm_cgroup_marks_all(struct task_struct *task)
 static bool may_mark(struct task_struct *owner, const struct cred *writer)
 {
 	const struct cred *old;
-	bool may;
+	bool allowed;
 
 	if (writer == &init_cred)
 		return true;
 	if (!get_cred_rcu(writer))
 		return false;
 	old = override_creds(writer);
-	may = ptrace_may_access(owner, PTRACE_MODE_READ_FSCREDS | PTRACE_MODE_NOAUDIT);
+	allowed = ptrace_may_access(owner, PTRACE_MODE_READ_FSCREDS | PTRACE_MODE_NOAUDIT);
 	revert_creds(old);
 	put_cred(writer);
-	return may;
+	return allowed;
 }
 
 static bool is_marked(struct task_struct *owner)
@@ -290,13 +290,13 @@ static void add_check(struct mm_struct *mm)
 static bool is_owner(const struct mm_struct *mm, struct task_struct *task)
 {
 	struct task_struct *owner;
-	bool is;
+	bool owns;
 
 	rcu_read_lock();
 	owner = rcu_dereference(mm->owner);
-	is = owner && same_thread_group(owner, task);
+	owns = owner && same_thread_group(owner, task);
 	rcu_read_unlock();
-	return is;
+	return owns;
 }
 
 /* Whether a visit may change anything, from what is known without mmap_lock. */
@@ -368,8 +368,8 @@ static struct task_struct *next_process(int *nr)
 }
 
 /*
- * A process that starts behind the iteration checks its cgroup itself.  A process that
- * has left the last cgroup with a file that was written may still be marked.
+ * If the loop has passed the PID of a new process, its fork checks it.  The loop runs even
+ * if no cgroup has a mark: a process that has left the last such cgroup may still be marked.
  */
 static void check_all(struct work_struct *work)
 {

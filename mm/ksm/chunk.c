@@ -159,7 +159,7 @@ static struct ksm_candidate *add_candidate(struct ksm_walk *walk,
 	return candidate;
 }
 
-/* The page is in swap: it is shared when it is back.  Not inline, since it is rare. */
+/* Whether a shared page is in swap, where it stays shared.  Not inline, since it is rare. */
 static noinline bool pte_has_entry(const struct ksm_stable_node *node, pte_t pte)
 {
 	return !pte_none(pte) && ksm_node_has_entry(node, pte_to_swp_entry(pte));
@@ -332,7 +332,7 @@ static void visit_missing(struct ksm_walk *walk, struct ksm_record *record)
 		ksm_record_forget(walk->domain, record);
 }
 
-/* A private copy that a write made, and not swap-in. */
+/* Whether a write made the private copy, and not swap-in. */
 static bool written_to(const struct ksm_chunk *chunk, unsigned int offset)
 {
 	return !chunk->pte || pte_dirty(ptep_get(chunk->pte + offset));
@@ -391,7 +391,7 @@ static bool skip_page(struct ksm_chunk *chunk, struct ksm_record *record, enum k
 		most = 0;
 	else if (use == KSM_USE_YOUNG)
 		most = KSM_MAX_SKIPS_YOUNG;
-	/* A page that is written to whenever it has merged waits although it is used. */
+	/* A page that was rewritten after it had merged waits, even if it is used. */
 	if (use == KSM_USE_SWAPPED)
 		record->skips = 0;
 	else if (!record->rewrites)

@@ -89,6 +89,13 @@ u64 ksm_chunk_present(const struct ksm_chunk *chunk);
 unsigned int ksm_first_used_pte(const pte_t *table, unsigned int from, unsigned int to);
 unsigned int ksm_first_used_pmd(const pmd_t *table, unsigned int from, unsigned int to);
 
+/**
+ * ksm_chunk_address - the address of a page of a chunk
+ * @chunk: the chunk
+ * @offset: which page of the leaf's range
+ *
+ * Return: its user address.
+ */
 static inline unsigned long ksm_chunk_address(const struct ksm_chunk *chunk,
 					      unsigned int offset)
 {

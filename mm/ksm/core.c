@@ -28,7 +28,7 @@
 #include "stable.h"
 #include "stats.h"
 
-/* In mode pressure, ksmd checks memory so often while it sleeps. */
+/* In mode pressure, ksmd reads the available memory at this interval while it sleeps. */
 #define KSM_DECIDE_MSEC		500U
 /* The shortest pause between two passes in this mode. */
 #define KSM_PASS_PAUSE_MSEC	100U
@@ -115,7 +115,7 @@ static void ksmd_sleep(bool between_passes)
 
 	if (between_passes && !pause)
 		pause = 1;
-	/* The batch had more to do: leave the CPU for as long as it has had it. */
+	/* The batch was cut short by time: pause only for as long as it ran. */
 	if (ksm.scan.cut_short)
 		pause = min(pause, msecs_to_jiffies(KSM_BATCH_MSEC));
 	wait_event_freezable_timeout(ksm_slots.wait,
@@ -327,12 +327,12 @@ int ksm_merge_now(struct mm_struct *mm)
 }
 
 /**
- * ksm_nothing_shared - whether a control that reshapes the trees may change
+ * ksm_nothing_shared - whether a control that the trees depend on may change
  *
- * No page may be shared, and no page that was shared may be in the swap cache.
+ * If no page is shared, stable nodes whose page nothing maps are freed.
  *
  * Context: may sleep; under ksm.lock.
- * Return: true if nothing is shared.
+ * Return: true if there is no stable node any more.
  */
 bool ksm_nothing_shared(void)
 {
@@ -413,7 +413,7 @@ bool ksm_reap_removed(void)
 
 #ifdef CONFIG_MEMORY_FAILURE
 /**
- * ksm_recover - let no process lose a shared page of which there is an equal one
+ * ksm_recover - replace a poisoned shared page by a copy of an equal one
  * @folio: a page that has just been poisoned, with a reference, not locked
  *
  * While memory goes offline, nothing is done: that may take long.

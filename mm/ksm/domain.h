@@ -4,13 +4,15 @@
  *
  * Locks, outermost first:
  *
- *   ksm.lock            mutex; ksmd holds it for a batch, sysfs for an unmerge and
- *                       for a change of a control that reshapes the trees.  It
- *                       guards the records, both trees and every counter.
+ *   ksm.lock            mutex; guards the records, both trees and every counter.  ksmd
+ *                       holds it for a batch, a write to /proc/PID/ksm_merge for a
+ *                       piece, sysfs for an unmerge and for a change of some controls;
+ *                       a memory error and the work item of reap.c take it as well
  *     mmap_lock         of one mm at a time, for reading
- *       folio lock      ksmd uses trylock while it holds another lock
+ *       folio lock      trylock while a page table lock or another folio lock is held
  *         page table lock
- *     ksm_slots.lock    spinlock; the list and hash of mm_slots and the cursor
+ *         ksm_slots.lock    spinlock; the list and hash of mm_slots, and the cursor
+ *     ksm_domains.lock  spinlock; keeps domains for readers without ksm.lock
  *
  *     ksm_swap_lock()   spinlock, taken with interrupts off; which nodes are in swap
  *
@@ -137,6 +139,10 @@ bool ksm_domain_filter_rebuild_step(struct ksm_domain *domain);
 void ksm_domain_filter_rebuild(struct ksm_domain *domain);
 void ksm_domain_reset(struct ksm_domain *domain);
 
+/**
+ * ksm_domain_assert_locked - warn if ksm.lock is not held
+ * @domain: any domain
+ */
 static inline void ksm_domain_assert_locked(const struct ksm_domain *domain)
 {
 	lockdep_assert_held(domain->lock);

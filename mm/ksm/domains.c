@@ -4,10 +4,10 @@
  *
  * While merge_across_cgroups is 1, every mm is in the common domain.  While it is 0,
  * an mm is in the domain of a memory cgroup, see ksm_mm_memcg().  Such a domain is
- * made when the scan comes to the first mm in it, and is freed when it has neither
- * mm_slots nor shared pages.  Only the holder of ksm.lock makes and frees domains: ksmd
- * while it scans; or else, for a cgroup that has been removed, a work item, so that the
- * domain does not keep the cgroup (see reap.c).
+ * made when ksmd, a write to /proc/PID/ksm_merge or the work item of reap.c visits the
+ * first mm in it.  It is freed when it has neither mm_slots nor shared pages: by ksmd, by
+ * a write of 2 to run, or by the work item if its cgroup was removed and ksmd does not
+ * scan.  Domains are made and freed under ksm.lock.
  *
  * A stable node has the number of its domain, which is that of the cgroup among
  * memory cgroups.  The reference to the cgroup keeps the number from being reused.
@@ -211,7 +211,7 @@ bool ksm_domain_unused(const struct ksm_domain *domain)
 	       RB_EMPTY_ROOT(&domain->stable) && list_empty(&domain->parked);
 }
 
-/* Figures that only go up are sums over all domains that have ever been. */
+/* Counters that only rise include those of freed domains. */
 static void keep_counters(struct ksm_counters *to, const struct ksm_counters *from)
 {
 	VM_WARN_ON_ONCE(from->records || from->shared || from->sharing || from->leaf_bytes);

@@ -40,8 +40,10 @@ void ksm_domains_free(struct ksm_domains *domains, struct ksm_domain *domain);
 void ksm_domains_sum(struct ksm_domains *domains, struct ksm_counters *sum);
 size_t ksm_domain_size(const struct ksm_domain *domain);
 
-/* memcg.c */
-
+/**
+ * ksm_domains_assert_locked - warn if ksm.lock is not held
+ * @domains: all domains
+ */
 static inline void ksm_domains_assert_locked(const struct ksm_domains *domains)
 {
 	ksm_domain_assert_locked(&domains->common);

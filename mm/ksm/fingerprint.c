@@ -4,10 +4,10 @@
  *
  * The hash is NH (Black, Halevi, Krawczyk, Krovetz, Rogaway: "UMAC: Fast and
  * Secure Message Authentication", CRYPTO '99): words are added to secret words,
- * and the products of their halves summed up.  Two pages that differ collide with
- * a chance that depends on the secret alone, so nobody who does not know it can
- * make pages that collide.  A CRC, although no faster where a multiplication
- * takes one cycle, would allow that whatever its seed: it is linear.
+ * and the products of their halves summed up.  Two different pages collide with a
+ * probability that depends on the secret alone, so a process that does not know the
+ * secret cannot make pages that collide.  With a CRC it could, whatever the seed, since
+ * a CRC is linear.  Nor is a CRC faster where a multiplication takes one cycle.
  */
 
 #include <linux/build_bug.h>

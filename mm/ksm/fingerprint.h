@@ -14,7 +14,7 @@
 #define KSM_SAMPLE_WORDS	8
 
 /**
- * struct ksm_key - the secret of this boot that fingerprints depend on
+ * struct ksm_key - the secret of a domain, on which its fingerprints depend
  * @word: addends of the hash
  * @fold: odd multipliers: one chains blocks, one spreads the result
  * @line: byte offset in a page of each sampled line

@@ -9,7 +9,7 @@
 
 #include "replace.h"
 
-/* One page for each PTE of a batch: 64 KiB, 256 KiB with pages of 64 KiB. */
+/* One page for each PTE of a batch: 128 KiB, and 256 KiB with pages of 64 KiB. */
 #define KSM_RESERVE_PAGES	KSM_BATCH_PAGES
 
 /**

@@ -131,7 +131,7 @@ static enum ksm_result match_key(struct ksm_domain *domain, struct page *page, u
 		return KSM_DIFFERENT;
 	if (IS_ERR(folio))
 		return KSM_BUSY;
-	/* One of them was moved; the shared page gets its new key in this pass. */
+	/* One of the pages was migrated.  The shared page gets its new key in this pass. */
 	if (ksm_page_nid(domain, page) != ksm_page_nid(domain, &folio->page))
 		result = KSM_BUSY;
 	else if ((compare || !has_room) && !ksm_pages_equal(page, &folio->page))
@@ -252,8 +252,8 @@ static enum ksm_result find_other(struct ksm_domain *domain, struct page *page,
 }
 
 /*
- * A record is in the unstable index by the sample of its page, which another content
- * has as well: let it be there by the whole page.
+ * The record is in the index by the sample of its page, and another content has the same
+ * sample.  Insert it by the fingerprint of the whole page instead.
  */
 static void convert(struct ksm_domain *domain, struct ksm_record *record)
 {

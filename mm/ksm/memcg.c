@@ -79,12 +79,12 @@ static bool in_domain(const struct ksm_mm_slot *slot, const void *memcg)
 
 static bool is_below(const struct ksm_mm_slot *slot, const void *memcg)
 {
-	struct mem_cgroup *its;
+	struct mem_cgroup *of_mm;
 	bool below;
 
 	rcu_read_lock();
-	its = mem_cgroup_from_task(rcu_dereference(slot->slot.mm->owner));
-	below = its && mem_cgroup_is_descendant(its, (struct mem_cgroup *)memcg);
+	of_mm = mem_cgroup_from_task(rcu_dereference(slot->slot.mm->owner));
+	below = of_mm && mem_cgroup_is_descendant(of_mm, (struct mem_cgroup *)memcg);
 	rcu_read_unlock();
 	return below;
 }
@@ -100,7 +100,7 @@ static void show_domain(struct seq_file *m, const struct ksm_figures *figures)
 	seq_printf(m, "profit_bytes %ld\n", figures->general_profit);
 }
 
-/* Of some of the processes of a domain it is not known which pages are unshared. */
+/* A cgroup that is no domain has no shared pages of its own, so they are not counted. */
 static void show_processes(struct seq_file *m, const struct ksm_slots_sum *sum)
 {
 	const unsigned long metadata = sum->leaf_bytes +

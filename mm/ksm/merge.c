@@ -13,8 +13,6 @@
  * carried out, those of one page table together.  One mmap_lock is held at a time.
  */
 
-#include <linux/memcontrol.h>
-#include <linux/sched/mm.h>
 #include <linux/slab.h>
 
 #include "batch.h"
@@ -34,16 +32,14 @@
 /* The memory cgroup of the candidates is active already. */
 static struct ksm_rmap_item *item_alloc(const struct ksm_merge *merge, struct mm_struct *mm)
 {
-	struct mem_cgroup *memcg, *active;
 	struct ksm_rmap_item *item;
+	struct mem_cgroup *old;
 
 	if (mm == merge->mm)
 		return ksm_item_alloc();
-	memcg = get_mem_cgroup_from_mm(mm);
-	active = set_active_memcg(memcg);
+	old = ksm_charge_begin(mm);
 	item = ksm_item_alloc();
-	set_active_memcg(active);
-	mem_cgroup_put(memcg);
+	ksm_charge_end(old);
 	return item;
 }
 
@@ -75,7 +71,7 @@ static void rekey_shared(struct ksm_domain *domain, struct ksm_stable_node *node
 	}
 	if (node->nid != ksm_page_nid(domain, &folio->page) && node->key == node->sample)
 		ksm_set_ambiguous(domain, node->sample);
-	/* That failed if a page with its sample is poisoned. */
+	/* If a page with the sample is poisoned, the sample is still the key: keep it. */
 	if (node->key != node->sample)
 		ksm_stable_rekey(domain, node, folio);
 }
@@ -306,9 +302,9 @@ static enum ksm_result request_two(struct ksm_domain *domain, struct ksm_record 
 }
 
 /*
- * Merge with a page that is not shared yet.  Where no duplicate can be merged with
- * now, the record stays out of the index: the duplicate's is enough for the next page
- * to be found.
+ * Merge with a page that is not shared yet.  If there is a duplicate that cannot be merged
+ * now, the record stays out of the index: the next page with this content finds the record
+ * of the duplicate.
  */
 static enum ksm_result request_unstable(struct ksm_domain *domain,
 					struct ksm_record *record, struct page *page,
@@ -422,7 +418,7 @@ static void cmp_and_merge_page(struct ksm_domain *domain,
 {
 	struct ksm_content content = { .sample = candidate->sample };
 	struct ksm_record *record = candidate->record;
-	/* A shared page has none: that is the number of a pass. */
+	/* In state KSM_SHARED, skips is the number of a pass. */
 	const u8 skips = record->state == KSM_SHARED ? 0 : record->skips;
 	enum ksm_result result;
 	unsigned int tries;
@@ -550,7 +546,7 @@ static void merge_all(struct ksm_domain *domain, const struct ksm_candidate *can
 unsigned int ksm_merge_candidates(struct ksm_domain *domain,
 				  const struct ksm_candidate *candidate, unsigned int nr)
 {
-	struct mem_cgroup *memcg, *active;
+	struct mem_cgroup *old;
 	struct mm_struct *mm;
 
 	ksm_domain_assert_locked(domain);
@@ -565,12 +561,10 @@ unsigned int ksm_merge_candidates(struct ksm_domain *domain,
 	domain->merge->mm = mm;
 	domain->merge->pass = candidate->pass;
 	domain->merge->keep_large = candidate->keep_large;
-	memcg = get_mem_cgroup_from_mm(mm);
-	active = set_active_memcg(memcg);
+	old = ksm_charge_begin(mm);
 	ksm_reserve_fill(&domain->merge->reserve, numa_mem_id());
 	merge_all(domain, candidate, nr);
-	set_active_memcg(active);
-	mem_cgroup_put(memcg);
+	ksm_charge_end(old);
 	return domain->merge->outcomes;
 }
 

@@ -15,7 +15,7 @@ struct ksm_record;
  * @record: its record
  * @sample: key of its sample, 0 where that was not read
  * @settled: the sample is what it was a pass ago
- * @rewritten: if the page is no longer shared, it has to wait with the next merge
+ * @rewritten: the page was written to; if it is a private copy now, its next merge waits
  * @keep_large: no large folio is to be split for it
  * @pass: the low bits of the number of the pass
  */

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Kernel Samepage Merging: which mms hold mergeable areas.
+ * Kernel Samepage Merging: which mms have mergeable VMAs.
  *
- * An mm_slot holds a reference to the mm_struct, not to the address space: exit
- * need not wait for ksmd.  What keeps page tables in place under ksmd is
- * mmap_lock, which is taken before mm_users is read.  ksm_exit() runs after mm_users
- * fell to zero.  If ksmd may be at work on the mm, ksm_exit() takes mmap_lock once.
- * After that, ksmd sees no users and does not touch the page tables.
+ * An mm_slot holds a reference to the mm_struct, not to the address space.  ksmd takes
+ * mmap_lock, which keeps the page tables in place, and then reads mm_users.  ksm_exit()
+ * runs after mm_users fell to zero, and takes mmap_lock once if ksmd may be at work on
+ * the mm.  After that, ksmd sees no users and does not touch the page tables.
  */
 
 #include <linux/hashtable.h>
@@ -88,15 +87,15 @@ struct ksm_mm_slot *ksm_slots_find(struct ksm_slots *slots, struct mm_struct *mm
 }
 
 /**
- * ksm_slots_any - whether something is true of one of some mms
+ * ksm_slots_any - whether a condition holds for one of the next mms
  * @slots: the slots
- * @match: tells whether it is true of an mm; called with a spinlock held
+ * @match: the condition; called with a spinlock held
  * @bucket: where to begin; moved to where the next call is to begin
  *
- * A call visits some 256 mms, so that it is short.
+ * A call visits about KSM_ANY_SLOTS mms, which bounds its time.
  *
  * Context: ksmd; takes ksm_slots.lock.
- * Return: true if @match is true of one of those that were visited.
+ * Return: true if @match was true for an mm that was visited.
  */
 bool ksm_slots_any(struct ksm_slots *slots, bool (*match)(struct mm_struct *mm),
 		   unsigned int *bucket)
@@ -200,7 +199,7 @@ static void slot_unlink(struct ksm_slots *slots, struct ksm_mm_slot *slot)
 	lockdep_assert_held(&slots->lock);
 	hash_del(&slot->slot.hash);
 	list_del(&slot->slot.mm_node);
-	/* Nobody but ksmd frees a domain, and ksmd adds slots to it. */
+	/* The domain exists while it counts this slot: see ksm_domain_unused(). */
 	if (slot->domain)
 		WRITE_ONCE(slot->domain->nr_slots, slot->domain->nr_slots - 1);
 }

@@ -100,7 +100,7 @@ enum ksm_stage ksm_move_begin(struct ksm_slots *slots, struct ksm_walk *walk,
 		ksm_slots_set_moving(slots, slot, true);
 		return KSM_STAGE_BREAK;
 	}
-	/* Nothing was shared when the common domain got all mms. */
+	/* merge_across_cgroups changes only while nothing is shared: nothing to unmerge. */
 	return slot->domain ? KSM_STAGE_FORGET : finish(slots, walk, target);
 }
 

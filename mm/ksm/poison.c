@@ -21,7 +21,7 @@
 #include "replace.h"
 #include "stable.h"
 
-/* A page in swap is in no ring.  A look-up may free @other, and no other node. */
+/* A parked node has no ring.  ksm_stable_folio() may free @other, and no other node. */
 static struct folio *copy_of_equal(struct ksm_domain *domain, struct ksm_stable_node *node)
 {
 	struct ksm_stable_node *other, *next;

@@ -20,13 +20,13 @@
 #include "pressure.h"
 #include "slots.h"
 
-/* A cgroup is at memory.high if it uses all but one part in so many of it. */
+/* A cgroup is at memory.high if at most one part in this many of it is left. */
 #define KSM_HIGH_MARGIN		32
 /* A cgroup that is short counts as short for a while. */
 #define KSM_CGROUP_SHORT_TICKS	(2 * HZ)
 /* Percent of the last 10 s that a process of the cgroup waits for memory. */
 #define KSM_STALLED_PERCENT	1
-/* Averages that are so late belong to a cgroup that has become idle. */
+/* Averages that are overdue by more than this belong to a cgroup that has become idle. */
 #define KSM_STALE_NSEC		(2 * NSEC_PER_SEC)
 
 #ifdef CONFIG_MEMCG

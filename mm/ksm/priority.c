@@ -20,18 +20,18 @@
 #include "priority.h"
 
 /*
- * Not 5, the value of 6.12, nor -20: an administrator who sets one of these is not
- * to be taken for ksmd itself.
+ * Not 5, the value of 6.12, nor -20: an administrator is likely to set one of these, and
+ * ksmd has to tell such a value from its own.
  */
 #define KSM_NICE		6
 #define KSM_NICE_RAISED		(-19)
-/* Memory is short if less than one part in so many is available ... */
+/* Memory becomes short when less than one part in this many is available ... */
 #define KSM_LOW_MEMORY_DIVISOR	4
-/* ... and until an eighth more than that is. */
+/* ... and stays short until one part in this many more than that is available. */
 #define KSM_LOW_MEMORY_MARGIN	8
 /*
  * The longest stretch at raised priority is this much CPU time and the allowance
- * that grows during it: at 70 percent of a CPU, a third of 10 ms.
+ * that grows during it: at 70 percent of a CPU, two thirds of 10 ms.
  */
 #define KSM_MAX_ALLOWANCE	(2 * (s64)NSEC_PER_MSEC)
 /* CPU time beyond the allowance that is remembered. */
@@ -78,7 +78,7 @@ bool ksm_priority_charge(struct ksm_priority *priority, u64 time, u64 cpu_time,
 	return priority->allowance == KSM_MAX_ALLOWANCE;
 }
 
-/* Memory set aside for huge pages is neither available nor ours to save. */
+/* The hugetlb pool is not available, and KSM cannot save any of it. */
 static bool memory_short(const struct ksm_priority *priority)
 {
 	unsigned long limit = (totalram_pages() - hugetlb_total_pages()) /

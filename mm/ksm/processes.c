@@ -66,7 +66,7 @@ static void processes_stop(struct seq_file *m, void *v)
 }
 
 /*
- * The reason of most of the @rest, the volatile pages, and of those without a record.
+ * The most frequent reason among the @rest, the volatile pages, and those without a record.
  * Volatile pages for which nothing else is noted have changed.
  */
 static enum ksm_skip most_frequent(const struct ksm_slot_figures *figures,

@@ -424,11 +424,6 @@ static unsigned long leaf_last(const struct ksm_leaf *leaf)
 	return ksm_leaf_start(leaf) + KSM_LEAF_BYTES - 1;
 }
 
-static unsigned int leaf_offset(unsigned long address)
-{
-	return (address >> PAGE_SHIFT) & (KSM_LEAF_PAGES - 1);
-}
-
 /*
  * Forget the records of the pages from offset @from to offset @to.  To free their
  * rmap_items together takes fewer instructions, since many are of one slab.
@@ -485,7 +480,7 @@ static void cursor_advance(struct ksm_domain *domain, struct ksm_leaf_cursor *cu
 		return;
 	if (leaf->may_shrink)
 		leaf_shrink(domain, cursor->link);
-	/* Otherwise the leaf has been freed, and the link leads to the next one. */
+	/* If the leaf was freed, the link leads to the next one already. */
 	leaf = *cursor->link;
 	if (leaf && leaf_last(leaf) < done)
 		cursor->link = &leaf->next;
@@ -534,7 +529,7 @@ bool ksm_leaf_cursor_forget(struct ksm_domain *domain, struct ksm_leaf_cursor *c
 		*budget -= min_t(unsigned int, *budget, leaf->nr);
 		start = max(cursor->done, ksm_leaf_start(leaf));
 		last = min(address - 1, leaf_last(leaf));
-		leaf_forget(domain, leaf, leaf_offset(start), leaf_offset(last));
+		leaf_forget(domain, leaf, ksm_leaf_offset(start), ksm_leaf_offset(last));
 		cursor_advance(domain, cursor, last + 1);
 	}
 	return true;

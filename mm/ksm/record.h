@@ -128,4 +128,15 @@ struct ksm_leaf *ksm_leaf_cursor_leaf(const struct ksm_leaf_cursor *cursor,
 				      unsigned long address);
 unsigned long ksm_leaf_cursor_next_start(const struct ksm_leaf_cursor *cursor);
 
+/**
+ * ksm_leaf_offset - where a page is in the range of its leaf
+ * @address: its user address
+ *
+ * Return: in pages, below KSM_LEAF_PAGES.
+ */
+static inline unsigned int ksm_leaf_offset(unsigned long address)
+{
+	return (address >> PAGE_SHIFT) & (KSM_LEAF_PAGES - 1);
+}
+
 #endif /* _MM_KSM_RECORD_H */

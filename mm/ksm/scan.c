@@ -516,8 +516,8 @@ int ksm_scan_unmerge(struct ksm_scan *scan)
 	if (err)
 		return err;
 	/*
-	 * Pages of processes that exit may still be mapped.  But a page that was
-	 * read from swap meanwhile may be mapped where the walk had passed.
+	 * A page of a process that exits may still be mapped, and is left.  But a page that
+	 * was read from swap meanwhile may be mapped where the walk had passed: walk again.
 	 */
 	if (!clear_all(scan)) {
 		err = unmerge_all(scan);

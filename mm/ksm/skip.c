@@ -2,8 +2,9 @@
 /*
  * Kernel Samepage Merging: why pages were not merged.
  *
- * The reason is determined after the attempt, so that merging need not carry it along.
- * By then a lock or a reference may have gone.  Callers check that the event is on.
+ * The reason is derived from the page after the attempt, when a lock or a reference may
+ * be gone.  ksm_note_*() store it in the record, too.  ksm_trace_*() only report it, and
+ * their callers check that the event is on.
  */
 
 #include <linux/mm.h>

@@ -14,7 +14,7 @@
 struct ksm_domain;
 struct ksm_leaf;
 
-/* Values of enum ksm_skip. */
+/* Number of values of enum ksm_skip. */
 #define KSM_NR_SKIPS	10
 
 /**
@@ -23,7 +23,7 @@ struct ksm_leaf;
  * @leaves: its leaves, in the order of addresses
  * @leaf_bytes: memory in @leaves
  * @nr_unshared: its records in the unstable index
- * @nr_sharing: its pages in place of which others are mapped
+ * @nr_sharing: its rmap_items beyond the first one of each stable node
  * @nr_skipped: its records of %KSM_SEEN pages by the reason why they are not merged,
  *	an enum ksm_skip; 0 is not counted
  * @nr_missed: its pages for which there was no memory for records, in the last pass
@@ -31,7 +31,7 @@ struct ksm_leaf;
  * @moving: it is about to change its domain
  * @claimed: a write to /proc/PID/ksm_merge visits the mm, or a work item moves it to
  *	another domain, and no pass visits it
- * @rewound: @leaves were freed behind the back of those, which start over
+ * @rewound: @leaves were freed, or the claim is new: the holder of the claim starts over
  */
 struct ksm_mm_slot {
 	struct mm_slot slot;
@@ -56,7 +56,7 @@ struct ksm_mm_slot {
  * @unmerging: every slot is being unmerged, and so has to be each new one
  * @changed: there is something new to scan; set without a lock
  * @wait: where ksmd waits for @changed
- * @released: where a second write to /proc/PID/ksm_merge waits for the first
+ * @released: where a write to /proc/PID/ksm_merge waits until a claim has ended
  */
 struct ksm_slots {
 	spinlock_t lock;	/* see above */
@@ -72,7 +72,7 @@ struct ksm_slots {
  * struct ksm_slot_figures - what is known of the pages of one mm
  * @leaf_bytes: memory in leaves
  * @unshared: pages in the unstable index
- * @sharing: pages in place of which others are mapped
+ * @sharing: rmap_items beyond the first one of each stable node
  * @skipped: pages by the reason why they are not merged, an enum ksm_skip; 0 is not
  *	counted
  * @missed: pages for which there was no memory for records

@@ -133,7 +133,7 @@ static void node_park(struct ksm_domain *domain, struct ksm_stable_node *node)
 }
 
 /**
- * ksm_node_note_keys - let the filter lead pages to a stable node
+ * ksm_node_note_keys - add the keys of a stable node to the filter
  * @filter: the filter
  * @node: the node
  *
@@ -195,7 +195,7 @@ void ksm_stable_relink(struct ksm_domain *domain, struct ksm_stable_node *node,
 }
 
 /**
- * ksm_stable_rekey - let a page that has moved meet those of its NUMA node
+ * ksm_stable_rekey - give a migrated page the keys of its NUMA node
  * @domain: the trees
  * @node: a stable node in the tree
  * @folio: its page
@@ -311,11 +311,11 @@ static struct folio *folio_get_of_node(struct folio *folio, const void *mapping)
 			return NULL;
 		}
 		/*
-		 * Nobody has a reference to a page that is being freed.  But
-		 * migration freezes the references of one in the swap cache,
-		 * which is still ours, or whose successor is.  Pairs with the
-		 * barrier of folio_ref_freeze(): taking no reference orders
-		 * nothing, and it may have been put into the swap cache lately.
+		 * A page that is being freed has no references.  But migration
+		 * also freezes those of a page in the swap cache, and that page or
+		 * its new copy still belongs to the node.  Pairs with the barrier
+		 * of folio_ref_freeze(): a failed folio_try_get() orders nothing,
+		 * and the page may just have entered the swap cache.
 		 */
 		smp_rmb();
 		if (!folio_test_swapcache(folio))

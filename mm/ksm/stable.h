@@ -39,15 +39,14 @@ struct ksm_rmap_item {
 /**
  * struct ksm_stable_node - a write-protected page that mappings share
  * @rb: in the stable tree, for the first node of a content
- * @dups: the other nodes of that content; also where they hang; in ksm_domain.parked
- *        while @parked
+ * @dups: ring of all nodes with that content; in ksm_domain.parked while @parked
  * @items: the rmap_items; the first one stands for the page, each other one saves one
  * @unmapped: in ksm_domain.unmapped or to_reap while there is no rmap_item
  * @key: fingerprint of the content, for the pages of NUMA node @nid; or @sample
  * @sample: likewise, of the sample of the content
  * @kpfn: where the page is, or KSM_NO_PFN
- * @swap: while the page is in swap and in no folio, its swap entry; changes under
- *        ksm_swap_lock()
+ * @swap: the swap entry, from swap-out until a folio with it is about to be mapped;
+ *        else 0; changes under ksm_swap_lock()
  * @pruned: in jiffies, when the dups were last looked through
  * @nr_items: length of @items
  * @nid: NUMA node whose pages may share this one, 0 for all

@@ -14,7 +14,7 @@
 #include "stats.h"
 #include "vma.h"
 
-/* Zero pages that merging put in place of zeroed ones, on the whole machine. */
+/* PTEs in which merging put the zero page, on the whole machine. */
 atomic_long_t ksm_zero_pages = ATOMIC_LONG_INIT(0);
 
 static unsigned long metadata_bytes(const struct ksm_domain *domain)
@@ -128,7 +128,7 @@ long ksm_process_profit(struct mm_struct *mm)
 }
 
 /**
- * ksm_process_sharing - in place of how many pages of a process others are mapped
+ * ksm_process_sharing - how many pages a process saves
  * @mm: its mm
  *
  * One mapping of each shared page counts for the page itself.  The sum over all
@@ -146,7 +146,7 @@ unsigned long ksm_process_sharing(struct mm_struct *mm)
 }
 
 /**
- * ksm_process_mergeable - whether a process has an area that may be merged
+ * ksm_process_mergeable - whether a process has a mergeable VMA
  * @mm: its mm
  *
  * Context: may sleep; takes mmap_lock.

@@ -86,7 +86,7 @@ void ksm_swap_drop(struct ksm_stable_node *node)
 }
 
 /**
- * ksm_node_in_swap - whether a shared page is in swap, and in no folio
+ * ksm_node_in_swap - whether a stable node is kept under a swap entry
  * @node: its node
  *
  * Context: under ksm.lock.  The page may come back at any moment.
@@ -168,11 +168,11 @@ static void give_page(struct ksm_stable_node *node, struct folio *folio)
 }
 
 /**
- * ksm_swap_in - make a page that was read from swap the shared page that it was
+ * ksm_swap_in - make a page that was read from swap a shared page again
  * @folio: the page, locked; about to be mapped
  *
- * Does nothing to a page that was not shared.  A page that is not shared any more
- * from here on may be written to, so its node must not be found by the entry again.
+ * Does nothing to a page that was not shared.  The node is dropped from the entry in any
+ * case: if the page does not become shared, it may be written to.
  *
  * Context: a page fault or swapoff; takes no sleeping lock.
  */

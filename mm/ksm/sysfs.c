@@ -334,7 +334,7 @@ static ssize_t max_page_sharing_show(struct kobject *kobj,
 	return sysfs_emit(buf, "%u\n", READ_ONCE(ksm_settings.controls.max_page_sharing));
 }
 
-/* A KSM page has at least two mappings when it is made. */
+/* A shared page is allocated for two PTEs. */
 static ssize_t max_page_sharing_store(struct kobject *kobj,
 				      struct kobj_attribute *attr,
 				      const char *buf, size_t count)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Kernel Samepage Merging: shared pages of a range get copies of their own.
+ * Kernel Samepage Merging: a range gets copies in place of its shared pages.
  */
 #ifndef _MM_KSM_UNMERGE_H
 #define _MM_KSM_UNMERGE_H

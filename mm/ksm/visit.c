@@ -17,7 +17,7 @@
 /* Visits that every page gets before any is skipped. */
 #define KSM_VISITS_BEFORE_SKIP	3
 #define KSM_MAX_AGE		31
-/* A write so many passes after a merge, or less, came soon. */
+/* A write at most this many passes after a merge counts as soon. */
 #define KSM_SOON		64
 
 static enum ksm_visit visit_new(struct ksm_domain *domain, struct ksm_record *record,
@@ -47,7 +47,7 @@ static enum ksm_visit visit_unchanged(struct ksm_domain *domain, struct ksm_reco
 {
 	if (!ksm_filter_repeated(&domain->filter, record->tag)) {
 		if (record->state == KSM_UNSHARED)
-			return KSM_VISIT_DONE;	/* by the whole page */
+			return KSM_VISIT_DONE;	/* it is in the index already */
 		if (!ksm_unstable_find(&domain->unstable, record->tag, record->full)) {
 			ksm_record_insert(domain, record);
 			return KSM_VISIT_DONE;

@@ -12,7 +12,10 @@
  * ksm_mm_exiting - whether an address space is being torn down
  * @mm: the mm
  *
- * Context: any.  The answer false holds while mmap_lock is held.
+ * If mmap_lock is held and the answer is false, the page tables stay until mmap_lock is
+ * released, since ksm_exit() takes it.
+ *
+ * Context: any.
  * Return: true if its page tables must not be used any more.
  */
 bool ksm_mm_exiting(const struct mm_struct *mm)

@@ -32,11 +32,6 @@ static bool smart_scan(const struct ksm_walk *walk)
 	return READ_ONCE(walk->domain->controls->smart_scan) && !walk->now;
 }
 
-static unsigned int leaf_offset(unsigned long address)
-{
-	return (address >> PAGE_SHIFT) & (KSM_LEAF_PAGES - 1);
-}
-
 /**
  * ksm_walk_begin - begin with an mm
  * @walk: the walk
@@ -94,7 +89,7 @@ bool ksm_walk_should_pause(const struct ksm_walk *walk, const struct mm_struct *
 	       ksm_domain_needs_adjust(walk->domain) || freezing(current);
 }
 
-/* No page is left between the last one scanned and @address.  Returns false at a pause. */
+/* Forget the pages behind the last one scanned up to @address.  Returns false at a pause. */
 static bool walk_forget(struct ksm_walk *walk, unsigned long address)
 {
 	unsigned int records;
@@ -151,7 +146,7 @@ static void skip_by_page(struct ksm_leaf *leaf)
 	leaf->skips = 0;
 }
 
-/* @nr pages of the leaf are to be scanned. */
+/* Whether a leaf may be skipped as a whole; @nr of its pages are to be scanned. */
 static bool may_skip_leaf(const struct ksm_walk *walk, const struct ksm_leaf *leaf,
 			  unsigned long nr)
 {
@@ -177,8 +172,9 @@ static enum ksm_chunk_lock lock_chunk(struct ksm_chunk *chunk, pmd_t *pmd)
 }
 
 /*
- * Without memory for a leaf, its pages wait for the next pass.  They count as scanned,
- * so that such a pass does not run ahead.  A cgroup at its limit does not stop ksmd.
+ * Without memory for a leaf, its pages wait for the next pass.  They use up the budget, so
+ * that a pass without memory is not faster than others, but pages_scanned does not count
+ * them.  A cgroup at its limit does not stop ksmd.
  */
 static void skip_chunk(struct ksm_walk *walk, struct ksm_chunk *chunk)
 {
@@ -246,8 +242,8 @@ static unsigned long scan_leaf(struct ksm_walk *walk, struct vm_area_struct *vma
 		.walk = walk,
 		.vma = vma,
 		.base = ALIGN_DOWN(address, KSM_LEAF_BYTES),
-		.at = leaf_offset(address),
-		.end = leaf_offset(end - 1) + 1,
+		.at = ksm_leaf_offset(address),
+		.end = ksm_leaf_offset(end - 1) + 1,
 		.smart = smart_scan(walk),
 		.find_written = ksm_young_find_written(walk->seqnr),
 	};

@@ -54,7 +54,8 @@ struct ksm_unit {
  * @now: the pages are visited for /proc/PID/ksm_merge: none is skipped, and each
  *	counts as settled
  * @skipped: not all pages were visited, since page tables changed
- * @no_memory: not all pages were visited, since there was no memory for records
+ * @no_memory: not all pages were visited, since there was no memory for records, for a
+ *	domain or for copies
  * @nr_missed: pages that were not visited since there was no memory for records
  * @nr_candidates: elements of @candidate in use
  * @candidate: pages of one leaf that may be merged

@@ -25,7 +25,7 @@ enum ksm_use {
 	KSM_USE_KERNEL,
 };
 
-/* Every so many passes, idle pages are checked for writes by the kernel. */
+/* One pass in this many checks idle pages for writes by the kernel. */
 #define KSM_FIND_WRITTEN_PASSES	4
 
 #ifdef CONFIG_ARM64_CONTPTE

@@ -257,16 +257,16 @@ static void test_extremes(void)
 	}
 }
 
-static void test_rest(void)
+static void test_back_off(void)
 {
 	unsigned int i;
 
 	for (i = 0; i < 100000; i++) {
 		u64 busy = rnd_below(2 * NSEC_PER_SEC), millisecs = busy / 100000;
-		unsigned long records = rnd_below(1U << 30), fresh = rnd_below(records + 1);
+		unsigned long records = rnd_below(1U << 30), changed = rnd_below(records + 1);
 
-		CHECK_EQ(ksm_back_off_millisecs(busy, fresh, records),
-			 fresh > records / 64 ? 0 : millisecs < 10000 ? millisecs : 10000);
+		CHECK_EQ(ksm_back_off_millisecs(busy, changed, records),
+			 changed > records / 64 ? 0 : millisecs < 10000 ? millisecs : 10000);
 	}
 }
 
@@ -401,7 +401,7 @@ const struct test advisor_tests[] = {
 	{ "a pass shorter than the clock can tell", test_short_pass },
 	{ "settles near the target time or at a bound", test_settles },
 	{ "extreme values", test_extremes },
-	{ "a rest is ten times the work, where little is new", test_rest },
+	{ "ksmd backs off for ten times the CPU time if little has changed", test_back_off },
 	{ "pressure: the share grows as memory gets short", test_pressure },
 	{ "pressure: a decision is reported when it differs", test_pressure_differs },
 	{ "pressure: waiting for a CPU is a pause", test_pause_begins },
