@@ -125,7 +125,7 @@ bool ksm_vmflag(const void *addr, const char *flag)
 	return false;
 }
 
-/* The prctl. */
+/* PR_SET_MEMORY_MERGE and PR_GET_MEMORY_MERGE, with their results and errno. */
 
 int ksm_set_merge(unsigned long on)
 {
