@@ -193,6 +193,7 @@ void ksm_record_remove(struct ksm_domain *domain, struct ksm_record *record)
 {
 	ksm_unstable_remove(&domain->unstable, record);
 	ksm_leaf_of(record)->owner->nr_unshared--;
+	ksm_leaf_of(record)->skips = 0;
 }
 
 /**

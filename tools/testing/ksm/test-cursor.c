@@ -264,6 +264,10 @@ static void test_leaf_skips(void)
 	slot.leaves->skips = 60;
 	ksm_record_changed(&domain, record, 1);
 	CHECK_EQ(slot.leaves->skips, 0);
+	ksm_record_insert(&domain, record);
+	slot.leaves->skips = 60;
+	ksm_record_remove(&domain, record);
+	CHECK_EQ(slot.leaves->skips, 0);
 	slot.leaves->skips = 60;
 	ksm_record_unshare(&domain, record);
 	CHECK_EQ(slot.leaves->skips, 0);
