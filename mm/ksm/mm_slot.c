@@ -128,23 +128,30 @@ bool ksm_slots_any(struct ksm_slots *slots, bool (*match)(struct mm_struct *mm),
  * @arg: for @match
  * @sum: filled in
  *
- * Context: any; takes ksm_slots.lock.
+ * There may be tens of thousands of mms, so the lock is released between the buckets of
+ * the hash table.
+ *
+ * Context: may sleep; takes ksm_slots.lock.
  */
 void ksm_slots_add_up(struct ksm_slots *slots, ksm_slot_match *match, const void *arg,
 		      struct ksm_slots_sum *sum)
 {
 	const struct ksm_mm_slot *slot;
+	unsigned int bucket;
 
 	*sum = (struct ksm_slots_sum){};
-	spin_lock(&slots->lock);
-	list_for_each_entry(slot, &slots->list, slot.mm_node) {
-		if (!match(slot, arg))
-			continue;
-		sum->zero_pages += mm_ksm_zero_pages(slot->slot.mm);
-		sum->merging += READ_ONCE(slot->slot.mm->ksm_merging_pages);
-		sum->leaf_bytes += READ_ONCE(slot->leaf_bytes);
+	for (bucket = 0; bucket < HASH_SIZE(slot_hash); bucket++) {
+		spin_lock(&slots->lock);
+		hlist_for_each_entry(slot, &slot_hash[bucket], slot.hash) {
+			if (!match(slot, arg))
+				continue;
+			sum->zero_pages += mm_ksm_zero_pages(slot->slot.mm);
+			sum->merging += READ_ONCE(slot->slot.mm->ksm_merging_pages);
+			sum->leaf_bytes += READ_ONCE(slot->leaf_bytes);
+		}
+		spin_unlock(&slots->lock);
+		cond_resched();
 	}
-	spin_unlock(&slots->lock);
 }
 
 static struct ksm_mm_slot *slot_after(struct ksm_slots *slots, struct list_head *at)
