@@ -325,6 +325,17 @@ static struct ksm_mm_slot *slot_detach(struct ksm_slots *slots, struct ksm_mm_sl
 }
 
 /*
+ * The owner of an mm whose exec has failed is the task that wanted to execute.  It never
+ * used the mm, so nothing clears the owner when it exits.
+ */
+static void forget_owner(struct mm_struct *mm)
+{
+#ifdef CONFIG_MEMCG
+	WRITE_ONCE(mm->owner, NULL);
+#endif
+}
+
+/*
  * The mm of an exec that failed before it had a VMA.  Its mmap_lock is held, and it
  * is dropped without being put, so __ksm_exit() is not called for it again.  If the
  * cursor is on the slot, ksmd uses the mm and frees the slot at the end of its
@@ -336,6 +347,8 @@ static void slot_abandon(struct mm_struct *mm, struct ksm_mm_slot *detached)
 	clear_bit(MMF_VM_MERGE_ANY, &mm->flags);
 	if (detached)
 		slot_free(detached);
+	else
+		forget_owner(mm);
 }
 
 /* Wait until ksmd is done with the page tables; it frees a slot that is left. */
@@ -345,6 +358,7 @@ static void slot_exit(struct mm_struct *mm, struct ksm_mm_slot *detached)
 		slot_free(detached);
 		return;
 	}
+	forget_owner(mm);
 	mmap_write_lock(mm);
 	mmap_write_unlock(mm);
 }

@@ -5,21 +5,27 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <glob.h>
+#include <linux/userfaultfd.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "ksm_cgroup.h"
 #include "ksm_common.h"
 
 #define SEED		0x4000
 #define PAGES		50
+/* Time in which a task gets as far as it can. */
+#define STEP_USEC	300000
 
 /* Arguments with which this program runs itself. */
 #define EXEC_ASK	"--tell-memory-merge"
@@ -334,6 +340,58 @@ static void exec_fails_scanned(void)
 	ksm_check_same(area, PAGES, SEED);
 }
 
+/* An exec that fails while ksmd is at the new mm */
+
+/* The argument is in a page that nobody provides, so the exec waits for it. */
+static void exec_that_waits(struct ksm_child *self, void *arg)
+{
+	struct uffdio_register missing = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	char *page = ksm_map(1), *const argv[] = { page, NULL };
+	struct uffdio_api api = { .api = UFFD_API };
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	(void)arg;
+	ksm_set_merge(1);
+	missing.range.start = (uintptr_t)page;
+	missing.range.len = psize();
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &missing))
+		ksm_skip("there is no userfaultfd here");
+	ksm_child_pause(self);
+	execv("/proc/self/exe", argv);
+}
+
+/* ksmd begins a pass, stays at the first mm, and scans nothing. */
+static void begin_pass(void)
+{
+	ksm_set("run", 2);
+	ksm_set("pages_to_scan", 0);
+	ksm_set("sleep_millisecs", 100000);
+	ksm_set("run", 1);
+	usleep(STEP_USEC);
+}
+
+/*
+ * An mm has an owner, which is asked for its memory cgroup. The owner of the mm of an
+ * exec that has failed may not exist any more. On the debug kernel, KASAN tells.
+ */
+static void exec_fails_while_visited(void)
+{
+	struct ksm_child child;
+
+	cgroup_begin();
+	cgroup_make("a");
+	ksm_child_start(&child, exec_that_waits, NULL);
+	ksm_child_wait(&child);
+	/* The new mm comes before the one at which ksmd is, and so first in the next pass. */
+	begin_pass();
+	ksm_child_go(&child);
+	usleep(STEP_USEC);
+	begin_pass();
+	ksm_child_kill(&child);
+	usleep(STEP_USEC);
+	ksm_expect("zero pages of a cgroup", cgroup_stat("a", "ksm_zero_pages"), 0);
+}
+
 static const struct ksm_case cases[] = {
 	{ "exec keeps the prctl", exec_keeps_prctl },
 	{ "exec drops advice", exec_drops_advice },
@@ -344,6 +402,7 @@ static const struct ksm_case cases[] = {
 	{ "a CLONE_VM clone sets the prctl of the common memory", clone_vm },
 	{ "an exec that fails leaves no mm behind while ksmd is stopped", exec_fails_stopped },
 	{ "an exec that fails leaves no mm behind while ksmd runs", exec_fails_scanned },
+	{ "an exec that fails leaves an mm without owner", exec_fails_while_visited },
 };
 
 int main(int argc, char **argv)
