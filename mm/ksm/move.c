@@ -112,9 +112,9 @@ static enum ksm_stage break_vmas(struct ksm_walk *walk, const struct ksm_domain 
 
 	VMA_ITERATOR(vmi, walk->slot->slot.mm, *address);
 
-	while ((vma = ksm_next_vma(&vmi))) {
+	while ((vma = vma_next(&vmi))) {
 		*address = max(*address, vma->vm_start);
-		if (vma->anon_vma) {
+		if (vma->anon_vma && (vma->vm_flags & VM_MERGEABLE)) {
 			if (ksm_break_foreign(vma, address, target, deadline))
 				return KSM_STAGE_SKIP;
 			if (*address < vma->vm_end)

@@ -387,9 +387,16 @@ bool ksm_walk_mm(struct ksm_walk *walk, struct mm_struct *mm, bool *found_vma)
 
 	VMA_ITERATOR(vmi, mm, walk->address);
 
-	while ((vma = ksm_next_vma(&vmi))) {
-		*found_vma = true;
-		if (!ksm_walk_vma(walk, vma))
+	/* A process may have a million VMAs of which none is mergeable. */
+	while ((vma = vma_next(&vmi))) {
+		if (vma->vm_flags & VM_MERGEABLE) {
+			*found_vma = true;
+			if (!ksm_walk_vma(walk, vma))
+				return false;
+			continue;
+		}
+		walk->address = vma->vm_end;
+		if (ksm_walk_should_pause(walk, mm))
 			return false;
 	}
 	return true;

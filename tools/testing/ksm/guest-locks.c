@@ -143,6 +143,23 @@ static void bench_lock_longest_same(const char *name)
 	longest_until_merged(name, 20000);
 }
 
+/* Most of the VMAs that a process may have by default are not mergeable. */
+static void bench_lock_longest_vmas(const char *name)
+{
+	const unsigned long nr = 60000;
+	unsigned long i;
+	char *addr;
+
+	addr = mmap(NULL, nr * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (addr == MAP_FAILED)
+		die("mmap: %s", strerror(errno));
+	for (i = 0; i < nr; i += 2)
+		if (mprotect(addr + i * PAGE, PAGE, PROT_READ))
+			die("mprotect: %s", strerror(errno));
+	map_groups(1000, 1);
+	scanning(name, 1);
+}
+
 /* All but the last page goes, so that ksmd finds one large hole before it. */
 static void bench_lock_longest_forget(const char *name)
 {
@@ -191,6 +208,7 @@ const struct workload lock_workloads[] = {
 	{ "lock-longest-tail", bench_lock_longest_tail },
 	{ "lock-longest-groups", bench_lock_longest_groups },
 	{ "lock-longest-same", bench_lock_longest_same },
+	{ "lock-longest-vmas", bench_lock_longest_vmas },
 	{ "lock-longest-forget", bench_lock_longest_forget },
 	{ "lock-wait", bench_lock_wait },
 	{ }
