@@ -416,7 +416,8 @@ bool ksm_reap_removed(void)
  * ksm_recover - replace a poisoned shared page by a copy of an equal one
  * @folio: a page that has just been poisoned, with a reference, not locked
  *
- * While memory goes offline, nothing is done: that may take long.
+ * Memory errors are handled one after the other, so if ksm.lock is held for long, nothing
+ * is done.
  *
  * Context: may sleep; takes ksm.lock, with no mmap_lock held.
  */
@@ -424,7 +425,7 @@ void ksm_recover(struct folio *folio)
 {
 	struct ksm_stable_node *node;
 
-	if (!folio_test_ksm(folio) || !ksm_lock_unless_offlining(&ksm.lock))
+	if (!folio_test_ksm(folio) || !ksm_lock_soon(&ksm.lock))
 		return;
 	node = ksm_folio_node(folio);
 	if (node)

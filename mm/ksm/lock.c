@@ -3,13 +3,18 @@
  * Kernel Samepage Merging: the lock of the trees.
  *
  * While memory goes offline, nobody may use the trees.  That lasts from one call of a
- * notifier to another, so a flag keeps others out, and not the mutex.
+ * notifier to another, so a flag keeps others out, and not the mutex.  A memory error
+ * takes precedence over others and does not wait for long.
  */
 
+#include <linux/delay.h>
 #include <linux/errno.h>
 #include <linux/sched/signal.h>
 
 #include "lock.h"
+
+/* How often ksm_lock_soon() tries: once in a millisecond or two. */
+#define KSM_SOON_TRIES	100
 
 /**
  * ksm_lock_init - make a lock that is not held
@@ -18,7 +23,12 @@
 void ksm_lock_init(struct ksm_lock *lock)
 {
 	mutex_init(&lock->mutex);
-	init_waitqueue_head(&lock->offline_wait);
+	init_waitqueue_head(&lock->wait);
+}
+
+static bool is_free_for_all(struct ksm_lock *lock)
+{
+	return !READ_ONCE(lock->offlining) && !atomic_read(&lock->urgent);
 }
 
 /**
@@ -33,28 +43,43 @@ int ksm_lock_take(struct ksm_lock *lock)
 	for (;;) {
 		if (mutex_lock_killable(&lock->mutex))
 			return -EINTR;
-		if (!lock->offlining)
+		if (is_free_for_all(lock))
 			return 0;
 		mutex_unlock(&lock->mutex);
-		if (wait_event_killable(lock->offline_wait, !READ_ONCE(lock->offlining)))
+		if (wait_event_killable(lock->wait, is_free_for_all(lock)))
 			return -EINTR;
 	}
 }
 
 /**
- * ksm_lock_unless_offlining - take the lock, but do not wait for memory to go offline
+ * ksm_lock_soon - take the lock if that is possible within 200 ms
  * @lock: the lock
+ *
+ * The lock may be held for long: while memory goes offline, while everything is
+ * unmerged, and while a process does not release its mmap_lock.
  *
  * Context: may sleep.
  * Return: true with the lock.
  */
-bool ksm_lock_unless_offlining(struct ksm_lock *lock)
+bool ksm_lock_soon(struct ksm_lock *lock)
 {
-	mutex_lock(&lock->mutex);
-	if (!lock->offlining)
-		return true;
-	mutex_unlock(&lock->mutex);
-	return false;
+	bool locked = false;
+	unsigned int i;
+
+	atomic_inc(&lock->urgent);
+	for (i = 0; i < KSM_SOON_TRIES && !READ_ONCE(lock->offlining); i++) {
+		locked = mutex_trylock(&lock->mutex);
+		if (locked)
+			break;
+		usleep_range(USEC_PER_MSEC, 2 * USEC_PER_MSEC);
+	}
+	atomic_dec(&lock->urgent);
+	wake_up_all(&lock->wait);
+	if (locked && lock->offlining) {
+		mutex_unlock(&lock->mutex);
+		locked = false;
+	}
+	return locked;
 }
 
 /**
@@ -89,5 +114,5 @@ void ksm_lock_end_offline(struct ksm_lock *lock)
 {
 	WRITE_ONCE(lock->offlining, false);
 	mutex_unlock(&lock->mutex);
-	wake_up_all(&lock->offline_wait);
+	wake_up_all(&lock->wait);
 }

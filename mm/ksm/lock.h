@@ -12,17 +12,19 @@
  * struct ksm_lock - ksm.lock, see domain.h
  * @mutex: held to use the trees
  * @offlining: memory is going offline, and the trees must not be used
- * @offline_wait: where to wait for that to end
+ * @urgent: callers of ksm_lock_soon(), which go first
+ * @wait: where to wait for the end of both
  */
 struct ksm_lock {
 	struct mutex mutex;	/* see above */
 	bool offlining;
-	wait_queue_head_t offline_wait;
+	atomic_t urgent;
+	wait_queue_head_t wait;
 };
 
 void ksm_lock_init(struct ksm_lock *lock);
 int ksm_lock_take(struct ksm_lock *lock);
-bool ksm_lock_unless_offlining(struct ksm_lock *lock);
+bool ksm_lock_soon(struct ksm_lock *lock);
 void ksm_lock_release(struct ksm_lock *lock);
 void ksm_lock_begin_offline(struct ksm_lock *lock);
 void ksm_lock_end_offline(struct ksm_lock *lock);

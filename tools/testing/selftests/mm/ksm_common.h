@@ -161,6 +161,13 @@ void ksm_need_cgroup(void);
 void ksm_enter_cgroup(void);
 void ksm_need_reclaim(void);
 void ksm_stay_on_cpu(void);
+/* Has a process run on the last CPU only. */
+void ksm_use_last_cpu(pid_t pid);
+/*
+ * Starts a child of real-time priority that never leaves the last CPU. Other tasks there
+ * get a few percent of it, also while they hold a lock. Skips the case with one CPU.
+ */
+pid_t ksm_hog_last_cpu(void);
 bool ksm_reclaim(const char *area, size_t pages);
 void ksm_need_nodes(int nodes[2]);
 char *ksm_map_on_node(size_t pages, int node);

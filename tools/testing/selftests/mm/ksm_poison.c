@@ -18,6 +18,9 @@
 
 #define PAGES	8
 #define SEED	0x120000
+/* Pages whose unmerge takes many seconds, and the time that a memory error may take. */
+#define MANY_PAGES 20000
+#define WAIT_MS	1500
 #define UNPOISON "/sys/kernel/debug/hwpoison/unpoison-pfn"
 
 #ifndef MADV_SOFT_OFFLINE
@@ -95,6 +98,15 @@ static void poison(char *page)
 	if (madvise(page, psize(), MADV_HWPOISON))
 		ksm_skip("memory cannot be poisoned here: %s", strerror(errno));
 	ksm_fail("the caller gets no signal for its own page");
+}
+
+/* Poisons a page of the caller, and returns its page frame. */
+static unsigned long poisoned(char *page)
+{
+	const unsigned long pfn = ksm_pfn(page);
+
+	poison(page);
+	return pfn;
 }
 
 static void need_unpoison(void)
@@ -489,6 +501,38 @@ static char *merged_zeros(void)
 	return area;
 }
 
+static void unmerge_slowly(struct ksm_child *self, void *arg)
+{
+	(void)self;
+	(void)arg;
+	ksm_use_last_cpu(0);
+	ksm_set("run", 2);
+}
+
+/* Unmerging everything takes many seconds on a CPU that another task has. */
+static void does_not_wait(void)
+{
+	char *area = ksm_merged_area(MANY_PAGES, SEED), *last = area + (MANY_PAGES - 1) * psize();
+	struct ksm_child child;
+	pid_t hog;
+	long began;
+
+	need_unpoison();
+	hog = ksm_hog_last_cpu();
+	ksm_child_start(&child, unmerge_slowly, NULL);
+	while (ksm_is_merged(area))
+		usleep(1000);
+	ksm_check(ksm_is_merged(last), "pages are unmerged from the first to the last one");
+	began = ksm_now_ms();
+	unpoison(poisoned(last));
+	began = ksm_now_ms() - began;
+	ksm_check(ksm_get("pages_sharing") > 0, "everything was being unmerged meanwhile");
+	kill(hog, SIGKILL);
+	ksm_child_end(&child);
+	if (began > WAIT_MS)
+		ksm_fail("the memory error was handled after %ld ms", began);
+}
+
 /*
  * The kernel cannot do without the zero page: it only sets the flag. No process gets a
  * signal, and every page of zeros is as it was.
@@ -535,6 +579,7 @@ static const struct ksm_case cases[] = {
 	{ "a process that wrote to a page before gets no signal", left_before_lost },
 	{ "a page that is not shared is lost to its owner", lost_before_shared },
 	{ "a page that is not shared is taken out of use", taken_out_before_shared },
+	{ "a memory error does not wait while everything is unmerged", does_not_wait },
 	{ "the zero page is not taken out of use", zero_page_taken_out },
 	{ "the zero page is lost to nobody", zero_page_lost },
 };

@@ -457,6 +457,36 @@ void ksm_stay_on_cpu(void)
 	ksm_check(!sched_setaffinity(0, sizeof(cpus), &cpus), "sched_setaffinity");
 }
 
+void ksm_use_last_cpu(pid_t pid)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(sysconf(_SC_NPROCESSORS_ONLN) - 1, &cpus);
+	ksm_check(!sched_setaffinity(pid, sizeof(cpus), &cpus), "sched_setaffinity");
+}
+
+pid_t ksm_hog_last_cpu(void)
+{
+	const struct sched_param param = { .sched_priority = 1 };
+	pid_t pid;
+
+	if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+		ksm_skip("this needs two CPUs");
+	pid = fork();
+	if (!pid) {
+		ksm_use_last_cpu(0);
+		for (;;)
+			;
+	}
+	ksm_check(pid > 0, "fork");
+	if (sched_setscheduler(pid, SCHED_FIFO, &param)) {
+		kill(pid, SIGKILL);
+		ksm_skip("there is no real-time priority: %s", strerror(errno));
+	}
+	return pid;
+}
+
 static void parse_nodes(const char *text, int nodes[2])
 {
 	char *end;
