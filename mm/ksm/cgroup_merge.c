@@ -44,6 +44,8 @@
 
 /* Pause before another visit to an mm after an allocation has failed. */
 #define KSM_RETRY_MSEC		100U
+/* Ticks for which a writer waits for the mmap_locks of processes. */
+#define KSM_PATIENCE		HZ
 
 /**
  * struct ksm_cgroup_mark - the file of a memory cgroup
@@ -208,7 +210,38 @@ static int ask_cgroups(struct mm_struct *mm, struct task_struct *owner)
 	return err;
 }
 
-static int set_mark(struct mm_struct *mm, struct task_struct *owner)
+/* What mmap_write_lock() does without waiting: 6.12 has no mmap_write_trylock(). */
+static bool try_write_lock(struct mm_struct *mm)
+{
+	if (!down_write_trylock(&mm->mmap_lock))
+		return false;
+	mm_lock_seqcount_begin(mm);
+	return true;
+}
+
+/*
+ * A task that holds mmap_lock may wait for a file system of a user.  The removal of a cgroup
+ * waits for the end of a write to its file, with the locks of cgroups held.  So a writer
+ * waits for no longer than *@patience ticks.  A work item has no @patience, and waits.
+ */
+static int lock_mm(struct mm_struct *mm, unsigned long *patience)
+{
+	if (!patience)
+		return mmap_write_lock_killable(mm);
+	while (!try_write_lock(mm)) {
+		const unsigned long began = jiffies;
+
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		if (!*patience)
+			return -EAGAIN;
+		schedule_timeout_killable(1);
+		*patience -= min(*patience, jiffies - began);
+	}
+	return 0;
+}
+
+static int set_mark(struct mm_struct *mm, struct task_struct *owner, unsigned long *patience)
 {
 	int marked, writes, err;
 
@@ -217,7 +250,7 @@ static int set_mark(struct mm_struct *mm, struct task_struct *owner)
 		marked = ask_cgroups(mm, owner);
 		if (marked < 0)
 			return marked;
-		err = mmap_write_lock_killable(mm);
+		err = lock_mm(mm, patience);
 		if (err)
 			return err;
 		if (writes == atomic_read(&marks.writes))
@@ -233,14 +266,14 @@ static int set_mark(struct mm_struct *mm, struct task_struct *owner)
  * Returns -EAGAIN if the mm has to be visited later, by another task; -ENOMEM, -EINTR or
  * -ERESTARTSYS if the mm is as it was.
  */
-static int visit_mm(struct mm_struct *mm)
+static int visit_mm(struct mm_struct *mm, unsigned long *patience)
 {
 	struct task_struct *owner = get_owner(mm);
 	int err;
 
 	if (!owner)
 		return 0;
-	err = set_mark(mm, owner);
+	err = set_mark(mm, owner, patience);
 	put_task_struct(owner);
 	return err;
 }
@@ -255,7 +288,7 @@ static void visit_check(struct work_struct *work)
 	/* A change from here on sets the bit again. */
 	smp_mb__after_atomic();
 	if (mmget_not_zero(mm)) {
-		err = visit_mm(mm);
+		err = visit_mm(mm, NULL);
 		mmput(mm);
 	}
 	if (err && !test_and_set_bit(MMF_VM_MERGE_CHECK, &mm->flags)) {
@@ -385,11 +418,13 @@ static void check_all(struct work_struct *work)
 
 /**
  * struct ksm_subtree - a visit to all mms of a cgroup and its descendants
- * @undo: leave an mm for later where there is an error, instead of stopping
+ * @undo: after an error, leave the mm for later instead of stopping
+ * @patience: ticks for which it may still wait for mmap_locks
  * @err: the error that has stopped it
  */
 struct ksm_subtree {
 	bool undo;
+	unsigned long patience;
 	int err;
 };
 
@@ -414,7 +449,10 @@ static int visit_task(struct task_struct *leader, void *arg)
 
 	if (!mm)
 		return 0;
-	err = !subtree->undo && signal_pending(current) ? -EINTR : visit_mm(mm);
+	if (!subtree->undo && signal_pending(current))
+		err = -EINTR;
+	else
+		err = visit_mm(mm, &subtree->patience);
 	if (err == -EAGAIN || (err && subtree->undo))
 		add_check(mm);
 	else
@@ -425,7 +463,7 @@ static int visit_task(struct task_struct *leader, void *arg)
 
 static int visit_subtree(struct mem_cgroup *memcg, bool undo)
 {
-	struct ksm_subtree subtree = { .undo = undo };
+	struct ksm_subtree subtree = { .undo = undo, .patience = KSM_PATIENCE };
 
 	mem_cgroup_scan_tasks(memcg, visit_task, &subtree);
 	return subtree.err == -ERESTARTSYS ? -EINTR : subtree.err;

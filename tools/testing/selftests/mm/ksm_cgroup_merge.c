@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,6 +16,9 @@
 #include "ksm_merge_member.h"
 
 #define RACE_MS		5000
+/* What a process maps at once, and the longest time that a write may take beside it. */
+#define BUSY_BYTES	(256UL * 1024 * 1024)
+#define WAIT_MS		2500
 
 static int try_merge(const char *text)
 {
@@ -318,6 +323,50 @@ static void races(void)
 	expect_unmarked_now(member);
 }
 
+/* The mmap_lock is held for most of the time. */
+static void map_again_and_again(struct ksm_child *self, void *arg)
+{
+	(void)self;
+	(void)arg;
+	ksm_use_last_cpu(0);
+	for (;;) {
+		char *area = mmap(NULL, BUSY_BYTES, PROT_READ | PROT_WRITE,
+				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+
+		if (area != MAP_FAILED)
+			munmap(area, BUSY_BYTES);
+	}
+}
+
+static bool is_merge_any(void *pid)
+{
+	char text[KSM_TEXT];
+
+	return ksm_stat_text(*(pid_t *)pid, "ksm_merge_any", text, sizeof(text)) &&
+	       !strcmp(text, "yes");
+}
+
+/* A process that does not release its mmap_lock for seconds is marked after the write. */
+static void busy_process(void)
+{
+	struct ksm_child child;
+	pid_t hog;
+	long began;
+
+	merge_begin();
+	ksm_child_start(&child, map_again_and_again, NULL);
+	cgroup_move(child.pid, "a");
+	hog = ksm_hog_last_cpu();
+	began = ksm_now_ms();
+	merge_set("a", "1");
+	began = ksm_now_ms() - began;
+	kill(hog, SIGKILL);
+	if (began > WAIT_MS)
+		ksm_fail("the write returned after %ld ms", began);
+	ksm_check(ksm_poll(is_merge_any, &child.pid), "the process is marked later");
+	ksm_child_kill(&child);
+}
+
 static const struct ksm_case cases[] = {
 	{ "memory.ksm.merge takes 0 and 1", values },
 	{ "processes of the cgroup are merged", present },
@@ -328,6 +377,7 @@ static const struct ksm_case cases[] = {
 	{ "0 leaves alone what a process has asked for", asked_themselves },
 	{ "a process leaves by prctl until its next exec", opted_out },
 	{ "a write that is interrupted changes nothing", signals },
+	{ "a write does not wait for a process that is busy for long", busy_process },
 	{ "fork, exec, attach, exit and writes at once", races },
 };
 
