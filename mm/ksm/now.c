@@ -293,11 +293,13 @@ int ksm_merge_mm(struct ksm_scan *scan, struct mm_struct *mm)
 				     GFP_KERNEL_ACCOUNT);
 	if (!now.walk.candidate)
 		return -ENOMEM;
-	lru_add_drain_all();
 	err = claim(&now);
 	if (!err && now.slot) {
+		lru_add_drain_all();
 		err = merge_pieces(&now);
 		ksm_slots_release(scan->slots, now.slot);
+	} else if (!err) {
+		now.exited = ksm_mm_exiting(mm);
 	}
 	kfree(now.walk.candidate);
 	return err ?: outcome(&now);
