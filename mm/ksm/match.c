@@ -109,13 +109,15 @@ void ksm_set_ambiguous(struct ksm_domain *domain, u64 sample)
 {
 	struct ksm_stable_node *node;
 	struct folio *kfolio = shared_folio(domain, sample, &node);
-	u64 fingerprint;
+	u64 key;
 
 	ksm_filter_set_ambiguous(&domain->filter, ksm_tag(sample));
 	if (IS_ERR_OR_NULL(kfolio))
 		return;
-	fingerprint = ksm_page_fingerprint(domain, &kfolio->page);
-	ksm_stable_set_key(domain, sample, ksm_key_on_node(fingerprint, node->nid));
+	key = ksm_key_on_node(ksm_page_fingerprint(domain, &kfolio->page), node->nid);
+	/* The pages of a ring are equal, whatever their fingerprints: see poison.c. */
+	if (!ksm_differs_from_shared(domain, &kfolio->page, key))
+		ksm_stable_set_key(domain, sample, key);
 	folio_put(kfolio);
 }
 

@@ -44,8 +44,8 @@ static struct ksm_rmap_item *item_alloc(const struct ksm_merge *merge, struct mm
 }
 
 /*
- * A page is back from swap.  Meanwhile its sample may have become ambiguous, and other
- * pages with its content may have been merged.
+ * A page is back from swap, or was migrated to another NUMA node.  Its sample may be
+ * ambiguous there and now, and other pages with its content may have been merged.
  */
 static void link_again(struct ksm_domain *domain, struct ksm_stable_node *node,
 		       struct folio *folio)
@@ -61,19 +61,12 @@ static void link_again(struct ksm_domain *domain, struct ksm_stable_node *node,
 		ksm_set_ambiguous(domain, content.sample);
 }
 
-/* On another NUMA node the sample may be that of another content. */
+/* The keys of a page depend on its NUMA node. */
 static void rekey_shared(struct ksm_domain *domain, struct ksm_stable_node *node,
 			 struct folio *folio)
 {
-	if (node->parked) {
+	if (node->parked || node->nid != ksm_page_nid(domain, &folio->page))
 		link_again(domain, node, folio);
-		return;
-	}
-	if (node->nid != ksm_page_nid(domain, &folio->page) && node->key == node->sample)
-		ksm_set_ambiguous(domain, node->sample);
-	/* If a page with the sample is poisoned, the sample is still the key: keep it. */
-	if (node->key != node->sample)
-		ksm_stable_rekey(domain, node, folio);
 }
 
 /*

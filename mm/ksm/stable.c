@@ -28,6 +28,9 @@
 #include "stable.h"
 #include "swap.h"
 
+/* Most dups that a search looks through for pages that have gone. */
+#define KSM_PRUNE_NODES		256
+
 /**
  * ksm_stable_find - look for a content
  * @domain: the trees
@@ -192,26 +195,6 @@ void ksm_stable_relink(struct ksm_domain *domain, struct ksm_stable_node *node,
 	node->sample = sample;
 	node_link(domain, node);
 	ksm_node_note_keys(&domain->filter, node);
-}
-
-/**
- * ksm_stable_rekey - give a migrated page the keys of its NUMA node
- * @domain: the trees
- * @node: a stable node in the tree
- * @folio: its page
- *
- * Context: under ksm.lock.
- */
-void ksm_stable_rekey(struct ksm_domain *domain, struct ksm_stable_node *node,
-		      const struct folio *folio)
-{
-	int nid = ksm_page_nid(domain, &folio->page);
-	u64 offset;
-
-	if (nid == node->nid)
-		return;
-	offset = ksm_key_on_node(0, nid) - ksm_key_on_node(0, node->nid);
-	ksm_stable_relink(domain, node, folio, node->key + offset, node->sample + offset);
 }
 
 /**
@@ -396,6 +379,7 @@ struct folio *ksm_stable_folio(struct ksm_domain *domain,
 static void chain_prune(struct ksm_domain *domain, struct ksm_stable_node *first)
 {
 	struct ksm_stable_node *node, *next;
+	unsigned int visited = 0;
 
 	if (list_empty(&first->dups) ||
 	    time_before(jiffies, first->pruned +
@@ -408,6 +392,8 @@ static void chain_prune(struct ksm_domain *domain, struct ksm_stable_node *first
 		if (folio)
 			folio_put(folio);
 		cond_resched();
+		if (++visited == KSM_PRUNE_NODES)
+			break;
 	}
 }
 

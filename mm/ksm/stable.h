@@ -94,8 +94,6 @@ void ksm_stable_insert(struct ksm_domain *domain, struct ksm_stable_node *node,
 		       struct folio *folio, u64 key, u64 sample);
 void ksm_stable_relink(struct ksm_domain *domain, struct ksm_stable_node *node,
 		       const struct folio *folio, u64 key, u64 sample);
-void ksm_stable_rekey(struct ksm_domain *domain, struct ksm_stable_node *node,
-		      const struct folio *folio);
 struct folio *ksm_stable_folio(struct ksm_domain *domain,
 			       struct ksm_stable_node *node,
 			       enum ksm_folio_lock lock);

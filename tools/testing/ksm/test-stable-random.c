@@ -86,14 +86,15 @@ static void op_rekey(void)
 {
 	struct model_node *model = random_node();
 	struct folio *folio;
+	u64 offset;
 
 	memory_settle();
 	folio = model ? page_of(model->node) : NULL;
-	if (!folio)
+	if (!folio || model->nid == nid_of(folio))
 		return;
-	ksm_stable_rekey(&world.domain, model->node, folio);
-	if (model->nid == nid_of(folio))
-		return;
+	offset = ksm_key_on_node(0, nid_of(folio)) - ksm_key_on_node(0, model->nid);
+	ksm_stable_relink(&world.domain, model->node, folio, model->node->key + offset,
+			  model->node->sample + offset);
 	model->nid = nid_of(folio);
 	CHECK(ksm_filter_repeated(&world.domain.filter, ksm_tag(model->node->sample)));
 }
