@@ -291,6 +291,21 @@ static void soft_dirty_not_made(void)
 	ksm_expect("marks made by unmerging", ksm_count_soft_dirty(area, PAGES), 0);
 }
 
+/* On some architectures, a dirty PTE has a soft-dirty mark, and KSM sets dirty ones. */
+static void soft_dirty_not_made_by_zeros(void)
+{
+	char *area = ksm_map_mergeable(PAGES);
+
+	ksm_fill_same(area, PAGES, SEED);
+	ksm_fill_same(area, PAGES, 0);
+	need_soft_dirty(area);
+	ksm_clear_soft_dirty();
+	ksm_set("use_zero_pages", 1);
+	ksm_settle();
+	ksm_expect("ksm_zero_pages", ksm_get("ksm_zero_pages"), PAGES);
+	ksm_expect("marks made by merging", ksm_count_soft_dirty(area, PAGES), 0);
+}
+
 static void soft_dirty_on_write(void)
 {
 	char *area = ksm_merged_area(PAGES, SEED);
@@ -426,6 +441,7 @@ static const struct ksm_case cases[] = {
 	{ "userfaultfd reports a write to a merged page", uffd_wp_reports_write },
 	{ "merging keeps soft-dirty marks", soft_dirty_kept_by_merging },
 	{ "merging and unmerging make no soft-dirty marks", soft_dirty_not_made },
+	{ "merging with the zero page makes no soft-dirty marks", soft_dirty_not_made_by_zeros },
 	{ "a write to a merged page makes a soft-dirty mark", soft_dirty_on_write },
 	{ "MADV_DONTNEED", dontneed },
 	{ "MADV_FREE", free_advice },
