@@ -41,7 +41,38 @@ fi
 usage()
 {
 	sed -n '3,/^[^#]/s/^# \{0,1\}//p' "$0"
-	exit "${1:-0}"
+	exit 0
+}
+
+# bad_usage MESSAGE: ends the script, whose arguments are wrong.
+bad_usage()
+{
+	printf '%s: %s; for help: %s --help\n' "${0##*/}" "$*" "${0#"$TOP"/}" >&2
+	exit 2
+}
+
+# bad_option ARGUMENT: ends the script, which does not take this argument.
+bad_option()
+{
+	local kind=argument
+
+	[[ $1 != -* ]] || kind=option
+	bad_usage "unknown $kind \"$1\""
+}
+
+# need_value OPTION [VALUE ...]: ends the script if no value follows the option.
+need_value()
+{
+	[ $# -gt 1 ] || bad_usage "the option $1 needs a value"
+}
+
+# not_built KERNEL: the message for a kernel that is not in build/out.
+not_built()
+{
+	local how="scripts/build $1"
+
+	[[ $1 != stock-* ]] || how="scripts/build --stock ${1#stock-}"
+	printf 'the kernel %s is not built; build it with: %s' "$1" "$how"
 }
 
 base_version()

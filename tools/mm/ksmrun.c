@@ -77,7 +77,7 @@ static const char usage_text[] =
 static int print(const char *text)
 {
 	if (fputs(text, stdout) == EOF || fflush(stdout)) {
-		fprintf(stderr, "ksmrun: cannot write: %s\n", strerror(errno));
+		fprintf(stderr, "ksmrun: cannot write to standard output: %s\n", strerror(errno));
 		return EXIT_OURS;
 	}
 	return EXIT_SUCCESS;
@@ -102,7 +102,7 @@ static const char *reason(int error)
 	case EINVAL:
 		return "this kernel was built without CONFIG_KSM or is older than Linux 6.4";
 	case EPERM:
-		return "turning merging on requires CAP_SYS_RESOURCE";
+		return "turning merging on requires CAP_SYS_RESOURCE; run ksmrun as root";
 	default:
 		return strerror(error);
 	}
@@ -161,18 +161,28 @@ static int run_command(char **command)
 	return error == ENOENT ? EXIT_NO_COMMAND : EXIT_NO_EXEC;
 }
 
-static const char *now_reason(int error)
+static int exists(const char *pid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%s", pid);
+	return !access(path, F_OK);
+}
+
+static const char *now_reason(const char *pid, int error)
 {
 	switch (error) {
 	case ENOENT:
-		return "there is no such process, or this kernel has no ksm_merge";
+		if (!exists(pid))
+			return "there is no such process; check the process ID";
+		return "this kernel has no /proc/PID/ksm_merge; boot one that has it";
 	case EACCES:
 	case EPERM:
-		return "merging the memory of this process requires CAP_SYS_NICE";
+		return "merging its memory requires CAP_SYS_NICE; run ksmrun as root";
 	case EAGAIN:
-		return "some pages are in use, and were not merged";
+		return "some pages were in use and were not merged; try again later";
 	case EBUSY:
-		return "KSM unmerges: " RUN_FILE " is 2";
+		return RUN_FILE " is 2, which forbids merging; write 1 to it first";
 	case ESRCH:
 		return "the process has exited";
 	default:
@@ -226,7 +236,8 @@ static int merge_pids(char **pid)
 		}
 		error = merge_pid(*pid);
 		if (error) {
-			fprintf(stderr, "ksmrun: process %s: %s\n", *pid, now_reason(error));
+			fprintf(stderr, "ksmrun: process %s: %s\n", *pid,
+				now_reason(*pid, error));
 			status = EXIT_FAILURE;
 		}
 	}
@@ -259,7 +270,7 @@ static int merge_while_running(pid_t command, const sigset_t *exits)
 			return exit_status(status);
 		error = write_merge(pid);
 		if (error && error != EAGAIN && error != ESRCH && error != EINTR && error != last)
-			fprintf(stderr, "ksmrun: process %s: %s\n", pid, now_reason(error));
+			fprintf(stderr, "ksmrun: process %s: %s\n", pid, now_reason(pid, error));
 		last = error;
 	}
 }
@@ -303,7 +314,7 @@ static const char *cgroup_reason(int directory, int error)
 		return "this kernel has no memory.ksm.merge";
 	case EACCES:
 	case EPERM:
-		return "only the owner of the cgroup and root may write its memory.ksm.merge";
+		return "only the owner and root may write its memory.ksm.merge; run ksmrun as root";
 	case EINTR:
 		return "interrupted, nothing has changed";
 	case ENOMEM:
@@ -349,7 +360,8 @@ static int merge_cgroup(char **argument)
 		return turn_cgroup(argument[0], "1");
 	if (!strcmp(argument[1], "off"))
 		return turn_cgroup(argument[0], "0");
-	return bad_usage("a cgroup is turned on or off");
+	fprintf(stderr, "ksmrun: --cgroup DIRECTORY takes on or off, not \"%s\"\n", argument[1]);
+	return bad_usage(NULL);
 }
 
 int main(int argc, char **argv)

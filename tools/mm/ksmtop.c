@@ -180,7 +180,8 @@ static void require_pids(const struct options *options)
 	for (i = 0; i < options->nr_pids; i++) {
 		snprintf(path, sizeof(path), "%s/proc/%d", options->root, options->pids[i]);
 		if (access(path, F_OK))
-			die(EXIT_FAILURE, "process %d does not exist", options->pids[i]);
+			die(EXIT_FAILURE, "process %d does not exist; check --pid",
+			    options->pids[i]);
 	}
 }
 
@@ -208,7 +209,8 @@ static void begin(struct monitor *monitor, const struct options *options)
 	if (options->record)
 		monitor->record = begin_record(options->record);
 	if (!next_sample(monitor, options))
-		die(EXIT_FAILURE, "%s has no complete sample", options->replay);
+		die(EXIT_FAILURE, "%s has no complete sample; record a new one with --record",
+		    options->replay);
 	require_cgroups(&monitor->now, options);
 }
 

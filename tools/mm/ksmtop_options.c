@@ -183,7 +183,8 @@ static void check_options(const struct options *options)
 	if (options->by_cgroup && options->replay)
 		bad_usage("--cgroup and --replay exclude each other: a record has no cgroups");
 	if (strlen(options->root) > PATH_MAX / 2)
-		bad_usage("the path of --root is too long");
+		bad_usage("the path of --root has more than %d characters; choose a shorter one",
+			  PATH_MAX / 2);
 }
 
 /**

@@ -96,7 +96,9 @@ void plot(struct monitor *monitor, const struct options *options)
 	int status;
 
 	if (snprintf(path, sizeof(path), "%s.new", options->plot) >= (int)sizeof(path))
-		die(EXIT_FAILURE, "the name of the picture is too long");
+		die(EXIT_FAILURE,
+		    "the path of the picture has more than %d characters; choose a shorter one",
+		    PATH_MAX - (int)sizeof(".new"));
 	file = start_gnuplot(path);
 	fputs("$samples << END\n", file);
 	do {
@@ -107,6 +109,6 @@ void plot(struct monitor *monitor, const struct options *options)
 	if (status || rename(path, options->plot)) {
 		unlink(path);
 		die(EXIT_FAILURE, "cannot draw %s: %s", options->plot,
-		    status ? "gnuplot failed" : strerror(errno));
+		    status ? "gnuplot failed; its messages are above" : strerror(errno));
 	}
 }

@@ -98,7 +98,8 @@ FILE *open_record(const char *path)
 	if (!fgets(line, sizeof(line), file) || strncmp(line, "ksmtop-record ", 14))
 		die(EXIT_FAILURE, "%s is not a record; ksmtop --record makes one", path);
 	if (strcmp(line, FORMAT))
-		die(EXIT_FAILURE, "%s was written by another version of ksmtop, as format %.10s",
+		die(EXIT_FAILURE,
+		    "%s was written by another version of ksmtop, as format %.10s; use that one",
 		    path, strtok(line + 14, "\n"));
 	return file;
 }
@@ -228,14 +229,16 @@ static bool replay_sample(struct sample *sample, FILE *file, const struct option
 		return false;
 	line[strcspn(line, "\n")] = '\0';
 	if (strncmp(line, "sample ", 7) || !take_machine(&sample->machine, line + 7))
-		die(EXIT_FAILURE, "%s is damaged: \"%.40s\" begins no sample", options->replay,
-		    line);
+		die(EXIT_FAILURE,
+		    "%s is damaged: no sample begins with \"%.40s\"; record a new one",
+		    options->replay, line);
 	while (fgets(line, sizeof(line), file) && line[strcspn(line, "\n")]) {
 		line[strcspn(line, "\n")] = '\0';
 		if (!strcmp(line, "end"))
 			return true;
 		if (!take_line(sample, options, line))
-			die(EXIT_FAILURE, "%s is damaged: \"%.40s\"", options->replay, line);
+			die(EXIT_FAILURE, "%s is damaged in the line \"%.40s\"; record a new one",
+			    options->replay, line);
 	}
 	return false;
 }
@@ -257,7 +260,8 @@ bool next_sample(struct monitor *monitor, const struct options *options)
 	if (!monitor->replay) {
 		take_sample(monitor, options);
 		if (monitor->record && !record_sample(monitor->record, &monitor->now))
-			die(EXIT_FAILURE, "cannot write to %s", options->record);
+			die(EXIT_FAILURE, "cannot write to %s: %s", options->record,
+			    strerror(errno));
 		return true;
 	}
 	if (!replay_sample(&next, monitor->replay, options)) {
