@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What looking at a page takes, in nanoseconds, with the caches of this machine:
- * the fingerprints, the index that is keyed by them, and beside it a tree that is
- * ordered by whole pages.
+ * Times in nanoseconds on this machine: to hash, compare and copy a page, to search the
+ * index that is keyed by fingerprints, and, to compare, a tree ordered by whole pages.
  *
- * Every number is the best of several runs over what is too much for the caches,
- * in an order that no prefetcher guesses.
+ * Every figure is the best of several runs. The data do not fit into the caches and are
+ * read in an order that no prefetcher predicts.
  */
 
 #include <stdio.h>
@@ -23,7 +22,7 @@
 #define NR_LOOKUPS	200000UL
 
 static struct ksm_key key;
-/* What is computed has to end up somewhere, or it is not computed. */
+/* Takes the results, or the compiler would leave out the computation. */
 u64 sink;
 
 static double now(void)
@@ -35,8 +34,8 @@ static double now(void)
 }
 
 /**
- * struct field - many pages, and what is looked for
- * @pages: the pages, NULL where there is no room for so many
+ * struct field - many pages, and the order in which to read them
+ * @pages: the pages, NULL if there is not enough memory for them
  * @nr: number of them
  * @order: lookups, as numbers of pages
  */
@@ -152,7 +151,7 @@ static double time_repeated_copy(const struct field *field)
 	return time_copies(field, repeated_copy);
 }
 
-/* Memory that is there, touched; NULL where half of what is free does not do. */
+/* Maps and populates memory. Returns NULL if this needs more than half of what is free. */
 static void *memory(unsigned long bytes)
 {
 	unsigned long free_bytes = sysconf(_SC_AVPHYS_PAGES) * sysconf(_SC_PAGESIZE);

@@ -131,7 +131,7 @@ static bool run_all(bool dry, unsigned int *nr)
 			printf("%s %u %s, pages of %lu KiB\n", passed ? "ok" : "not ok",
 			       *nr, name, PAGE_SIZE / 1024);
 			if (!passed) {
-				/* What it left behind is not the next one's fault. */
+				/* Objects that this test has leaked must not fail the next one. */
 				shim.objects = 0;
 			}
 			good = good && passed;
@@ -144,7 +144,7 @@ static int print_usage(const char *program)
 {
 	fprintf(stderr,
 		"usage: %s [--seed N] [--rounds N] [--test PART-OF-A-NAME]\n"
-		"--seed repeats a run, --rounds says how many random operations to try.\n",
+		"--seed repeats a run, --rounds is the number of random operations.\n",
 		program);
 	return 2;
 }
@@ -182,12 +182,12 @@ int main(int argc, char **argv)
 	printf("KTAP version 1\n1..%u\n", nr);
 	note("seed %llu", seed);
 	if (!nr) {
-		note("there is no such test");
+		note("no test has \"%s\" in its name", only);
 		return 2;
 	}
 	if (run_all(false, &nr))
 		return 0;
-	/* What a failed test leaves behind says nothing. */
+	/* Skip the leak check of ASan at exit: a failed test leaks. */
 	fflush(stdout);
 	_exit(1);
 }

@@ -77,7 +77,7 @@ static void page_begin(struct folio *folio)
 	*life_of(folio) = true;
 }
 
-/* A new page in any free frame, or NULL where there is no frame. */
+/* A new page in any free frame, or NULL if no frame is free. */
 struct folio *page_new(void)
 {
 	struct folio *folio = random_frame(), *start = folio;
@@ -101,7 +101,7 @@ void page_share(struct folio *folio, struct ksm_stable_node *node)
 	folio->mapping = mapping_of(node);
 }
 
-/* The last mapping goes. A reference may keep the page for a while. */
+/* Removes the last mapping. A reference may keep the page for a while. */
 void page_vanish(struct folio *folio)
 {
 	if (!*life_of(folio) || folio == migration.from || folio == migration.to)
@@ -140,7 +140,7 @@ static void migration_begin(struct folio *from)
 {
 	struct folio *to;
 
-	/* Whoever else has a reference keeps it from moving. */
+	/* A reference of another user prevents the migration. */
 	if (from->locked || from->refs != 1 || !ksm_folio_node(from))
 		return;
 	to = page_new();
@@ -179,7 +179,7 @@ static void migration_end(struct folio *from, struct folio *to)
 	migration.to = NULL;
 }
 
-/* As folio_migrate_flags() has it, with a break after each step. */
+/* Takes the next step of a migration. folio_migrate_flags() takes them without a break. */
 static void migration_step(void)
 {
 	struct folio *from = migration.from, *to = migration.to;
@@ -221,7 +221,7 @@ static void let_go(void)
 	folio_put(folio);
 }
 
-/* One thing that may happen to a page, or to any where that is NULL. */
+/* Does something that may happen to this page, or to any page if it is NULL or free. */
 void memory_act(struct folio *folio)
 {
 	if (!folio || !*life_of(folio))
@@ -234,7 +234,7 @@ void memory_act(struct folio *folio)
 		switch (rnd_below(8)) {
 		case 0:
 			page_vanish(folio);
-			/* Somebody else may get the frame at once. */
+			/* Another user may get the frame at once. */
 			if (frame_is_free(folio) && one_in(2))
 				page_begin(folio);
 			break;
@@ -250,7 +250,7 @@ void memory_act(struct folio *folio)
 	}
 }
 
-/* Everything that has begun comes to its end. */
+/* Ends the migration, and releases the page of the other user. */
 void memory_settle(void)
 {
 	while (migration.step != NOT_MIGRATING)

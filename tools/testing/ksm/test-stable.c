@@ -28,7 +28,7 @@ static void test_init_no_memory(void)
 	world_end();
 }
 
-/* As many pages as the bound on sharing asks for, and no more. */
+/* No more pages than max_page_sharing requires. */
 static void test_bound(void)
 {
 	const unsigned int nr = 100, most = 7;
@@ -54,7 +54,7 @@ static void test_bound(void)
 	world_end();
 }
 
-/* Any mapping that goes makes room that the next one finds. */
+/* When a page loses a mapping, the next duplicate finds the room. */
 static void test_room(void)
 {
 	unsigned int i;
@@ -128,7 +128,7 @@ static void test_clear(void)
 		world_append(world_insert(rnd_below(NR_CONTENTS), one_in(3))->node);
 	CHECK(!ksm_stable_clear(&world.domain));
 	world_check();
-	/* Nothing maps them any more, but they live, as in the swap cache. */
+	/* Nothing maps these pages, but they still exist, as in the swap cache. */
 	for (folio = frames; folio < frames + NR_FRAMES; folio += 2)
 		folio->mapcount = 0;
 	CHECK(!ksm_stable_clear(&world.domain));
@@ -170,11 +170,11 @@ static void test_poison(void)
 }
 
 const struct test stable_tests[] = {
-	{ "a bound on sharing makes as many pages as it takes", test_bound },
-	{ "room is found wherever it is", test_room },
-	{ "dups are pruned when it is time", test_prune },
-	{ "clearing takes what nothing maps", test_clear },
-	{ "memory that broke is shared no further", test_poison },
+	{ "max_page_sharing bounds the mappings of a page", test_bound },
+	{ "a page with room is found in any place of the chain", test_room },
+	{ "dups are pruned after prune_millisecs", test_prune },
+	{ "clearing removes the pages that nothing maps", test_clear },
+	{ "a poisoned page gets no more mappings", test_poison },
 	{ "allocations that fail", test_init_no_memory },
 	{ }
 };

@@ -76,17 +76,17 @@ static void new_record(struct ksm_record *record)
 
 #define NR_RECORDS	3000
 
-/* Each record has a twin, where it may move to. */
+/* Each record has another place to which it may move. */
 static struct ksm_record records[2 * NR_RECORDS];
 
-static struct ksm_record *twin_of(struct ksm_record *record)
+static struct ksm_record *other_place(struct ksm_record *record)
 {
 	return record < records + NR_RECORDS ? record + NR_RECORDS : record - NR_RECORDS;
 }
 
 static void move_record(struct ksm_record *from)
 {
-	struct ksm_record *to = twin_of(from), old = *from;
+	struct ksm_record *to = other_place(from), old = *from;
 
 	if (to->state != KSM_NONE)
 		return;

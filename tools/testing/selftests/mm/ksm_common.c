@@ -354,6 +354,15 @@ unsigned long long ksm_ksmd_ns(void)
 	return ns;
 }
 
+/* The same in milliseconds. The case fails if the kernel does not say. */
+long ksm_ksmd_ms(void)
+{
+	unsigned long long ns = ksm_ksmd_ns();
+
+	ksm_check(ns, "the CPU time of ksmd is known");
+	return ns / 1000000;
+}
+
 /* The letter for the state of a process; '?' if there is no such process. */
 char ksm_state(pid_t pid)
 {

@@ -27,7 +27,7 @@ static uint64_t *page_words(char *area, size_t page)
 	return (uint64_t *)(area + page * psize());
 }
 
-/* Group g has g + 2 pages, so that no two groups count alike. */
+/* Group g has g + 2 pages, so that all groups have different sizes. */
 static size_t fill_groups(char *area, unsigned int groups)
 {
 	size_t page = 0;
@@ -175,7 +175,7 @@ static void small_batches(void)
 	ksm_expect_figures(8, grouped - 8, 100 - grouped);
 }
 
-/* All of the memory of the process counts, so what is asked is our area. */
+/* The figures count all memory of the process, so only the area is checked. */
 static void prctl_child(struct ksm_child *self, void *arg)
 {
 	char *area;
@@ -254,7 +254,7 @@ static void differ_walking(void)
 	one_word_apart(256, walking_word);
 }
 
-/* Two of each: page w and its twin have one bit of word w turned over. */
+/* Two of each: page w and its duplicate have one bit of word w flipped. */
 static void one_bit_each_word(void)
 {
 	size_t i, words = WORDS;
@@ -268,7 +268,7 @@ static void one_bit_each_word(void)
 	for (i = 0; i < words; i++)
 		ksm_check(ksm_pfn(area + i * psize()) ==
 			  ksm_pfn(area + (i + words) * psize()),
-			  "each page is merged with its twin");
+			  "each page is merged with its duplicate");
 }
 
 static void differ_last_in_twos(void)
@@ -283,7 +283,7 @@ static void differ_last_in_twos(void)
 	ksm_expect_figures(200, 200, 0);
 }
 
-/* What was true once must not be clung to. */
+/* Pages whose content changes merge by the new content. */
 static void changes_then_settles(void)
 {
 	char *area = ksm_map_mergeable(300);
@@ -341,8 +341,8 @@ static void smart_scan_converges(void)
 	check_groups(area, 20);
 }
 
-/* Pages long known as unique, for which a twin turns up in the end. */
-static void smart_scan_late_twins(void)
+/* Pages that were unique for many passes get duplicates. */
+static void smart_scan_late_duplicates(void)
 {
 	char *area = ksm_map_mergeable(200);
 
@@ -353,7 +353,7 @@ static void smart_scan_late_twins(void)
 	ksm_fill_unique(area + 100 * psize(), 100, SEED_UNIQUE);
 	ksm_set("run", 1);
 	ksm_check(ksm_wait_figure("pages_sharing", 100),
-		  "pages skipped for long merge once they have a twin");
+		  "pages that ksmd skips merge once they have duplicates");
 	ksm_check_unique(area, 100, SEED_UNIQUE);
 	ksm_check_unique(area + 100 * psize(), 100, SEED_UNIQUE);
 }
@@ -378,16 +378,8 @@ static void differ_from_shared(void)
 	ksm_check_same(shared, 2, SEED_GROUP);
 }
 
-static long ksmd_busy_ms(void)
-{
-	unsigned long long ns = ksm_ksmd_ns();
-
-	ksm_check(ns, "the CPU time of ksmd is known");
-	return ns / 1000000;
-}
-
-/* In a tenth of the time at most, and then some for what is not a pass. */
-static void rests(void)
+/* The pause after a pass is ten times as long as the pass. Allow some work besides. */
+static void backs_off(void)
 {
 	char *area = ksm_map_mergeable(8192);
 	long busy, start;
@@ -398,10 +390,10 @@ static void rests(void)
 	ksm_set("sleep_millisecs", 1);
 	ksm_passes(6);
 	ksm_set("run", 1);
-	busy = ksmd_busy_ms();
+	busy = ksm_ksmd_ms();
 	start = ksm_now_ms();
 	usleep(3000000);
-	busy = ksmd_busy_ms() - busy;
+	busy = ksm_ksmd_ms() - busy;
 	ksm_check(busy * 5 < ksm_now_ms() - start, "ksmd takes less than a fifth of a CPU");
 }
 
@@ -421,8 +413,8 @@ static long mem_kib(const char *name)
 }
 
 /*
- * Well below the quarter of memory from which on ksmd is in a hurry. Huge pages
- * make it a matter of seconds on a kernel that checks each page.
+ * Leaves a sixth of memory available. ksmd hurries if it is less than a quarter. Huge
+ * pages save time on a kernel that checks each page.
  */
 static char *take_memory(size_t *length)
 {
@@ -505,11 +497,11 @@ static const struct ksm_case cases[] = {
 	{ "pairs that differ from others in the last word", differ_last_in_twos },
 	{ "late pages that differ in one word from a shared one", differ_from_shared },
 	{ "new content is counted anew", changes_then_settles },
-	{ "pages changed at every pass stay unmerged until they rest", changes_between_passes },
+	{ "pages that change at every pass merge once they stop", changes_between_passes },
 	{ "figures stay exact over many passes", stays_so },
 	{ "smart_scan merges all duplicates too", smart_scan_converges },
-	{ "smart_scan finds late twins of old pages", smart_scan_late_twins },
-	{ "ksmd rests where nothing changes", rests },
+	{ "smart_scan finds late duplicates of old pages", smart_scan_late_duplicates },
+	{ "ksmd backs off while nothing changes", backs_off },
 	{ "ksmd hurries while memory is short, unless reniced", hurries },
 };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory of a device, as drivers of graphics cards have it: CONFIG_TEST_HMM
- * plays the device. What lies there, or is the device's alone for a while,
- * cannot be read by ksmd; and what is shared cannot go there.
+ * Memory of a device, as drivers of graphics cards have it. The driver of CONFIG_TEST_HMM
+ * emulates the device. ksmd cannot read pages that are in the device or that the device
+ * has exclusive access to. Shared pages cannot move to the device.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,19 +19,19 @@
 #define PAGES	40
 #define SEED	0x7000
 
-/* It knows the memory of the process that opened it. */
+/* The device sees the memory of the process that opened it. */
 static int device(void)
 {
 	int fd = open(DEVICE, O_RDWR | O_CLOEXEC);
 
 	if (fd < 0)
-		ksm_skip("there is no %s, which takes CONFIG_TEST_HMM", DEVICE);
+		ksm_skip("there is no %s; it needs CONFIG_TEST_HMM", DEVICE);
 	return fd;
 }
 
 /*
- * Returns 0 or the error. What the device reads is left where it is: to unmap it
- * would take the page behind it from the device too.
+ * Returns 0 or the error. The buffer of the device stays mapped, because unmapping it
+ * would also take the page behind it from the device.
  */
 static int command(int fd, unsigned long request, char *area, size_t pages)
 {
@@ -103,7 +103,7 @@ static void moved_are_left_alone(void)
 	ksm_expect("pages in the device", in_device(fd, area, PAGES), PAGES);
 	ksm_expect_nothing();
 
-	/* Looked at, they come back, and merge. */
+	/* Reading the pages brings them back, and they merge. */
 	ksm_check_same(area, PAGES, SEED);
 	ksm_settle();
 	ksm_expect_figures(1, PAGES - 1, 0);

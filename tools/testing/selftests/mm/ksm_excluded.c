@@ -19,11 +19,6 @@
 #define SEED	0xd0000
 #define PROT_RW	(PROT_READ | PROT_WRITE)
 
-static void expect_merged(const char *area, size_t want)
-{
-	ksm_expect("merged pages", ksm_count_merged(area, PAGES), want);
-}
-
 /* Something else has to merge, so that three passes are known to have been. */
 static void expect_left_alone(char *area)
 {
@@ -31,7 +26,7 @@ static void expect_left_alone(char *area)
 
 	ksm_fill_same(other, 4, SEED + 9);
 	ksm_settle();
-	expect_merged(area, 0);
+	ksm_expect_merged(area, PAGES, 0);
 	ksm_expect_figures(1, 3, 0);
 }
 

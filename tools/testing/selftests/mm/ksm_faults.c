@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Want of memory in what a process asks of KSM. The first allocation of a system
- * call fails, then the second, and so on until there is none left to fail. Who
- * asked is told, or it goes on without; memory holds what was written, and once
- * there is memory again everything merges, to the exact count.
+ * Allocations fail in the system calls of a process that KSM takes part in: the first
+ * allocation of a call, then the second, and so on until none is left to fail. The call
+ * returns an error, or it succeeds without the allocation. Memory keeps its content, and
+ * once allocations succeed again everything merges, to the exact count.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -19,12 +19,12 @@
 
 #include "ksm_inject.h"
 
-/* As the witness has them. */
+/* The same as those of the witness. */
 #define PAGES		INJECT_PAGES
 #define SEED		INJECT_SEED
-/* More than two batches of copies. */
+/* Unmerging these takes more than two batches of copies. */
 #define BATCHES		40
-/* Under this name the program runs itself again. */
+/* The argument with which the program executes itself. */
 #define EXEC_TELL	"--tell-what-is-left"
 
 #ifndef MPOL_LOCAL
@@ -36,14 +36,9 @@ static int set_merge(unsigned long on)
 	return prctl(PR_SET_MEMORY_MERGE, on, 0, 0, 0) ? errno : 0;
 }
 
-static int get_merge(void)
-{
-	return prctl(PR_GET_MEMORY_MERGE, 0, 0, 0, 0);
-}
+/* madvise, prctl, exec and fork allocate a slot. */
 
-/* madvise, prctl, fork, exec: a slot. */
-
-/* Of the middle of an area, so that this is split as well. */
+/* Advises the middle of a VMA, which is then split. */
 static enum outcome try_mergeable(unsigned int nth)
 {
 	char *area = ksm_map(PAGES + 2) + psize();
@@ -56,7 +51,7 @@ static enum outcome try_mergeable(unsigned int nth)
 	outcome = inject_judge("MADV_MERGEABLE", error, EAGAIN);
 	if (outcome == REFUSED)
 		ksm_check(!ksm_vmflag(area, "mg"), "what was refused is not mergeable");
-	/* There may be a slot without an area, which goes in a pass. */
+	/* There may be a slot without a mergeable VMA, which a pass removes. */
 	if (nth & 1)
 		ksm_passes(1);
 	ksm_mergeable(area, PAGES);
@@ -83,7 +78,7 @@ static void mergeable(void)
 	ksm_expect_nothing();
 }
 
-/* A slot, and a VMA for either end of the area. */
+/* A slot, and a VMA for each end of the split VMA. */
 static void mergeable_objects(void)
 {
 	inject_nothing();
@@ -91,7 +86,7 @@ static void mergeable_objects(void)
 	inject_only("ksm_*");
 	inject_only("vm_area_struct");
 	inject_each(mergeable_in_child);
-	ksm_expect("failures that MADV_MERGEABLE tells", outcomes[REFUSED], 3);
+	ksm_expect("failures that MADV_MERGEABLE reports", outcomes[REFUSED], 3);
 	ksm_expect("failures that do not matter", outcomes[WENT_ON], 0);
 	ksm_unmerge_all();
 	ksm_expect_nothing();
@@ -105,7 +100,7 @@ static enum outcome try_prctl(unsigned int nth)
 	ksm_fill_same(area, PAGES, SEED);
 	inject(nth);
 	outcome = inject_judge("PR_SET_MEMORY_MERGE", set_merge(1), ENOMEM);
-	ksm_expect("PR_GET_MEMORY_MERGE", get_merge(), outcome != REFUSED);
+	ksm_expect("PR_GET_MEMORY_MERGE", ksm_get_merge(), outcome != REFUSED);
 	ksm_expect("mergeable", ksm_vmflag(area, "mg"), outcome != REFUSED);
 	ksm_expect("PR_SET_MEMORY_MERGE with memory", set_merge(1), 0);
 	ksm_settle();
@@ -129,7 +124,10 @@ static void prctl_on(void)
 	ksm_expect_figures(1, PAGES - 1, 0);
 }
 
-/* What was executed says what it finds; to open the file may be what fails. */
+/*
+ * Runs after the exec and returns the outcome. If fail-nth cannot be opened, then that
+ * was the allocation to fail.
+ */
 static int tell_what_is_left(void)
 {
 	int fd = open("/proc/self/fail-nth", O_RDWR);
@@ -137,7 +135,7 @@ static int tell_what_is_left(void)
 
 	if (fd >= 0 && (read(fd, text, sizeof(text) - 1) < 0 || pwrite(fd, "0", 1, 0) < 0))
 		return KSFT_FAIL;
-	if (get_merge() != 1)
+	if (ksm_get_merge() != 1)
 		return KSFT_FAIL;
 	return strtoul(text, NULL, 10) ? UNTOUCHED : WENT_ON;
 }
@@ -151,9 +149,9 @@ static enum outcome try_exec(unsigned int nth)
 	ksm_expect("PR_SET_MEMORY_MERGE", set_merge(1), 0);
 	inject(nth);
 	execv("/proc/self/exe", argv);
-	/* That there is no memory has many names here: E2BIG, ENOENT, ENOEXEC. */
+	/* Without memory, exec may also return E2BIG, ENOENT or ENOEXEC. */
 	inject_judge("exec", ENOMEM, ENOMEM);
-	ksm_expect("PR_GET_MEMORY_MERGE", get_merge(), 1);
+	ksm_expect("PR_GET_MEMORY_MERGE", ksm_get_merge(), 1);
 	ksm_check_same(area, PAGES, SEED);
 	return REFUSED;
 }
@@ -176,7 +174,7 @@ static void exec_merged(void)
 	ksm_expect_nothing();
 }
 
-/* A child without a slot would keep for good what is merged. */
+/* The pages of a child without a slot would stay merged for ever. */
 
 static char *forked_area;
 static char *forked_zeros;
@@ -200,7 +198,7 @@ static void expect_forked(unsigned int processes)
 	ksm_expect("ksm_zero_pages", ksm_get("ksm_zero_pages"), processes * PAGES);
 }
 
-/* The child is scanned like its parent, and run 2 finds all that it has. */
+/* The child is scanned like its parent, and run 2 unmerges all of its pages. */
 static void check_forked(pid_t pid)
 {
 	int status;
@@ -216,8 +214,8 @@ static void check_forked(pid_t pid)
 }
 
 /*
- * How many allocations come before the slot is not the same each time: number 0
- * is the slot, whichever it is.
+ * The number of allocations before that of the slot varies. If @nth is 0, the slot is
+ * what cannot be allocated.
  */
 static enum outcome try_fork(unsigned int nth)
 {
@@ -331,7 +329,7 @@ static enum outcome try_prctl_off(unsigned int nth)
 	outcome = inject_judge("PR_SET_MEMORY_MERGE 0", set_merge(0), ENOMEM);
 	ksm_check_same(shared_area, PAGES, SEED);
 	note_half_way();
-	ksm_expect("PR_GET_MEMORY_MERGE", get_merge(), outcome == REFUSED);
+	ksm_expect("PR_GET_MEMORY_MERGE", ksm_get_merge(), outcome == REFUSED);
 	ksm_expect("mergeable", ksm_vmflag(shared_area, "mg"), outcome == REFUSED);
 	if (outcome != REFUSED)
 		ksm_expect("merged pages", ksm_count_merged(shared_area, PAGES), 0);
@@ -357,7 +355,7 @@ static void prctl_off(void)
 	ksm_check_same(shared_area, PAGES, SEED);
 }
 
-/* To open the file and to write to it takes memory, too. */
+/* Opening the file and writing to it also allocate memory. */
 static enum outcome try_run_2(unsigned int nth)
 {
 	enum outcome outcome;
@@ -367,7 +365,7 @@ static enum outcome try_run_2(unsigned int nth)
 	ksm_expect("run", ksm_get("run"), outcome == REFUSED ? 0 : 2);
 	ksm_check_same(shared_area, PAGES, SEED);
 	note_half_way();
-	/* What is left can be unmerged, or be merged with what is not. */
+	/* After a failure, the rest can be unmerged, or everything be merged again. */
 	if (outcome == REFUSED && nth & 1)
 		ksm_unmerge_all();
 	if (ksm_get("run") == 2)

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Want of memory in ksmd. The first allocation of a few passes fails, then the
- * second, and so on until there is none left to fail; or many do, at intervals and
- * by chance. Nobody is told, memory holds what was written, and once there is
- * memory again everything merges, to the exact count. A process that writes to
- * ksm_merge is told.
+ * Allocations of ksmd fail: the first one of a few passes, then the second, and so on
+ * until none is left to fail; or many of them, at intervals and at random. No process
+ * gets an error. Memory keeps its content, and once allocations succeed again everything
+ * merges, to the exact count. A write to ksm_merge returns the error.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -21,7 +20,7 @@
 
 /* ksmd: leaves, stable nodes, rmap_items, tables. */
 
-/* Pages in each of four leaves, of as many sizes; the last have no like. */
+/* Pages in four leaves of different sizes. The last WORK_ALONE have no duplicate. */
 static const unsigned int leaf_pages[] = { 1, 3, 10, 20 };
 
 #define LEAF		64
@@ -81,7 +80,7 @@ static void expect_work_merged(void)
 	expect_work_figures();
 }
 
-/* What passes without memory have left can be unmerged, or be gone on with. */
+/* Passes with failures leave a state that can be unmerged, or merged further. */
 static void after_passes(unsigned int nth)
 {
 	check_work();
@@ -92,7 +91,7 @@ static void after_passes(unsigned int nth)
 	expect_work_merged();
 }
 
-/* All of it is new to ksmd. */
+/* All pages are new to ksmd. */
 static enum outcome try_new_pages(unsigned int nth)
 {
 	enum outcome outcome;
@@ -116,7 +115,7 @@ static void new_pages(void)
 		  WORK_PAGES - WORK_ALONE, "each allocation of ksmd fails");
 }
 
-/* Some are known: their leaves have to make way for larger ones. */
+/* Every other page is known, so leaves have to be replaced by larger ones. */
 static enum outcome try_more_pages(unsigned int nth)
 {
 	enum outcome outcome;
@@ -145,7 +144,7 @@ static void more_pages(void)
 		  "each allocation of ksmd fails");
 }
 
-/* Shared already, as a fork has them: an rmap_item for each. */
+/* Merged pages that a child has inherited: each needs an rmap_item. */
 
 static char *forked_area;
 
@@ -184,13 +183,16 @@ static void forked_pages(void)
 	ksm_check(outcomes[WENT_ON] > PAGES, "each allocation of ksmd fails");
 }
 
-/* More records than fit into the first table, and than into one that has failed once. */
+/* More records than the first table holds, and more for a table that could not grow. */
 #define TABLE_PAGES	4200
 #define MORE_PAGES	5000
 
 static char *table_area;
 
-/* One pass sees the pages, one has them in the table, one finds this too small. */
+/*
+ * An earlier pass has seen the pages. The first of these has them in the table, and the
+ * second finds the table too small.
+ */
 static void two_passes(void)
 {
 	ksm_one_pass();
@@ -228,7 +230,7 @@ static void larger_table(void)
 	ksm_check(outcomes[WENT_ON] >= 2, "the table and its filter fail");
 }
 
-/* Then chains get longer, and nothing is lost. */
+/* Without a larger table, chains get longer, and no record is lost. */
 static void no_larger_table(void)
 {
 	inject_nothing();
@@ -248,7 +250,7 @@ static void no_larger_table(void)
 	ksm_expect_nothing();
 }
 
-/* An index without records gives its memory back. */
+/* An index without records frees its memory. */
 static enum outcome try_smaller_table(unsigned int nth)
 {
 	enum outcome outcome;
@@ -276,12 +278,12 @@ static void smaller_table(void)
 	ksm_expect("general_profit", ksm_get("general_profit"), 0);
 }
 
-/* Many that fail, at intervals and by chance. */
+/* Many allocations fail, at intervals or at random. */
 
-/* So often that chance alone does not explain a fork that is refused each time. */
+/* If a fork is refused this often, it is not by chance. */
 #define MOST_FORKS	100
 
-/* A life that may lack a slot at each turn. */
+/* A process in which each allocation of a slot may fail. */
 static enum outcome live_shortly(unsigned int round)
 {
 	char *area = ksm_map(PAGES);
@@ -322,7 +324,7 @@ static unsigned int live_through(unsigned int rounds)
 		inject_child_end(start_life(round, &refused), false);
 		ksm_passes(1);
 		check_work();
-		/* A page is written to, and becomes what it was. */
+		/* The page changes, or gets its first content back. */
 		write_work(i, work_seed[i] == first_seed(i) ? SEED + 1000 : first_seed(i));
 		if (round % 8 == 7)
 			ksm_unmerge_all();
@@ -378,7 +380,7 @@ static int merge_now(void)
 	return -ksm_write_file("/proc/self/ksm_merge", "1");
 }
 
-/* The writer merges in place of ksmd, and is told. */
+/* The writer merges in place of ksmd, and gets the error. */
 static enum outcome try_merge_now(unsigned int nth)
 {
 	enum outcome outcome;
@@ -401,19 +403,19 @@ static void merged_now(void)
 	map_work();
 	inject_each(try_merge_now);
 	ksm_check(outcomes[REFUSED] > 0 && outcomes[WENT_ON] > 0,
-		  "some failures are told, and some do not matter");
+		  "some failures are reported, and some do not matter");
 	ksm_unmerge_all();
 	ksm_expect_nothing();
 }
 
-/* Leaves, nodes, rmap_items: a failure of any of these is told. */
+/* Leaves, nodes, rmap_items: a failure of any of these is reported. */
 static void merged_now_objects(void)
 {
 	inject_nothing();
 	map_work();
 	inject_only("ksm_*");
 	inject_each(try_merge_now);
-	ksm_expect("failures that the writer is told", outcomes[REFUSED],
+	ksm_expect("failures that the write reports", outcomes[REFUSED],
 		   ARRAY_SIZE(leaf_pages) + WORK_CONTENTS + WORK_PAGES - WORK_ALONE);
 	ksm_expect("failures that do not matter", outcomes[WENT_ON], 0);
 	inject_nothing();
@@ -429,7 +431,7 @@ static const struct ksm_case cases[] = {
 	{ "a larger table, no memory at all", no_larger_table },
 	{ "a smaller table", smaller_table },
 	{ "one in three of the objects of KSM", one_in_three },
-	{ "objects of KSM by chance", by_chance },
+	{ "objects of KSM at random", by_chance },
 	{ "all that ksmd allocates", all_of_ksmd },
 	{ "a write to ksm_merge, one failure at a time", merged_now },
 	{ "a write to ksm_merge, one object of KSM at a time", merged_now_objects },

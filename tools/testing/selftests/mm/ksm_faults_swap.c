@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Want of memory when shared pages go to swap and come back. Memory holds what was
- * written, and once there is memory again everything merges, to the exact count.
+ * Allocations fail when shared pages go to swap and come back. Memory keeps its content,
+ * and once allocations succeed again everything merges, to the exact count.
  */
 #include <errno.h>
 #include <signal.h>

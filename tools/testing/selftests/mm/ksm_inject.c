@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Allocations that fail when they are told to; ksm_inject.h says how.
+ * Makes allocations fail. See ksm_inject.h.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,14 +17,14 @@
 
 #define DEBUGFS		"/sys/kernel/debug/"
 #define MAKE_IT_FAIL	"/proc/self/make-it-fail"
-/* What allocates more often does not come to an end. */
+/* An operation that allocates more often counts as endless. */
 #define MOST_ATTEMPTS	2000
-/* From here "times" counts down. */
+/* "times" counts down from here. */
 #define MOST_FAULTS	1000000L
-/* The page allocator has no block as large. */
+/* The page allocator has no block of this order. */
 #define NO_ORDER	64
 
-/* The files in debugfs as the cases want them: nothing fails but what is told to. */
+/* The files in debugfs at the start of a case: no allocation fails. */
 static const struct {
 	const char *name;
 	const char *value;
@@ -48,7 +48,7 @@ static const struct {
 	{ "fail_page_alloc/ignore-gfp-highmem", "N" },
 };
 
-/* Those of KSM, and others that cases want. */
+/* The caches of KSM, and others that cases use. */
 static const char *const caches[] = {
 	"ksm_mm_slot", "ksm_rmap_item", "ksm_stable_node", "ksm_leaf_1",
 	"ksm_leaf_4", "ksm_leaf_16", "ksm_leaf_64", "ksm_mm_check", "kmalloc-2k",
@@ -152,15 +152,15 @@ int inject_run_cases(const struct ksm_case *cases, unsigned int count)
 {
 	if (!save_settings()) {
 		ksft_print_header();
-		ksft_exit_skip("it takes FAILSLAB, FAIL_PAGE_ALLOC, FAULT_INJECTION_DEBUG_FS\n");
+		ksft_exit_skip("needs FAILSLAB, FAIL_PAGE_ALLOC, FAULT_INJECTION_DEBUG_FS\n");
 	}
 	atexit(restore_settings);
 	return ksm_run_cases(cases, count);
 }
 
-/* One that fails. */
+/* One allocation fails. */
 
-/* It stays open, as opening it takes memory. */
+/* The file stays open, because opening it allocates memory. */
 static int own_file(void)
 {
 	static pid_t owner;
@@ -182,7 +182,7 @@ static void write_nth(int fd, unsigned int nth)
 	ksm_check(pwrite(fd, text, len, 0) == len, "fail-nth can be written to");
 }
 
-/* Whether it has come to the failure; if not, it won't any more. */
+/* Ends the injection. Returns whether the allocation has failed. */
 static bool end_nth(int fd)
 {
 	char text[16] = "";
@@ -202,7 +202,6 @@ bool injected(void)
 	return end_nth(own_file());
 }
 
-/* After inject() and a call that gave @error: is that right, and what does it mean? */
 enum outcome inject_judge(const char *what, int error, int want)
 {
 	bool failed = injected();
@@ -252,10 +251,9 @@ void inject_each(attempt_fn *attempt)
 	ksft_print_msg("%u failed: %u refused, %u went on, %u killed\n",
 		       nth - 1, outcomes[REFUSED], outcomes[WENT_ON],
 		       outcomes[KILLED]);
-	ksm_check(outcome == UNTOUCHED, "in the end nothing fails any more");
+	ksm_check(outcome == UNTOUCHED, "at last no allocation is left to fail");
 }
 
-/* Begins an attempt in a process that is new; -1 and errno as fork() has them. */
 pid_t inject_child_start(attempt_fn *attempt, unsigned int nth)
 {
 	pid_t pid = fork();
@@ -311,11 +309,11 @@ void inject_dismiss_witness(void)
 	witness.pid = 0;
 }
 
-/* Many that fail. */
+/* Many allocations fail. */
 
 /*
- * The caches that match the pattern become some of those that fail.  A cache that is one
- * with another's cannot be told from that.
+ * Lets the caches that match the pattern fail. The kernel may have merged a cache with
+ * another one. Then it cannot fail alone.
  */
 static void flag_caches(const char *pattern)
 {
@@ -325,15 +323,15 @@ static void flag_caches(const char *pattern)
 		if (fnmatch(pattern, caches[i], 0))
 			continue;
 		if (flag_cache(caches[i], "1"))
-			ksm_skip("%s is not a cache of its own, which takes slab_nomerge",
+			ksm_skip("the cache %s is merged with another one; boot with slab_nomerge",
 				 caches[i]);
 	}
 	set("failslab", "cache-filter", "Y");
 }
 
 /*
- * Without this, the debugging of the kernel shifts what inject() counts: kmemleak has an
- * object for each that is allocated, and slabs grow now and then.
+ * Without this, other allocations of a debug kernel count for inject(): kmemleak allocates
+ * an object for each other object, and slabs grow now and then.
  */
 void inject_only(const char *pattern)
 {
@@ -349,7 +347,6 @@ void inject_caches(const char *pattern, long interval, long percent)
 	set_number("failslab", "probability", percent);
 }
 
-/* All that the caller wants of one cache. */
 void inject_own(const char *cache)
 {
 	ksm_check(!ksm_write_file(MAKE_IT_FAIL, "1"), "the test can be made to fail");
@@ -357,7 +354,7 @@ void inject_own(const char *cache)
 	inject_caches(cache, 1, 100);
 }
 
-/* Returns a file that ends it: to open one takes memory. */
+/* The caller needs the file to end this, because opening it allocates memory. */
 int inject_own_pages(unsigned int allowed)
 {
 	int fd = open(MAKE_IT_FAIL, O_WRONLY);
@@ -385,7 +382,6 @@ void inject_ksmd_all(const char *kind)
 	set_number(kind, "probability", 100);
 }
 
-/* How many have failed since one of the two. */
 long inject_count(const char *kind)
 {
 	char name[64], value[32];

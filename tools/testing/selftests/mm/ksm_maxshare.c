@@ -257,8 +257,8 @@ static void unmerged(void)
 }
 
 /*
- * Room that came free in a share is used before another one is begun, be it in the
- * share that stands in the tree, or in one beside it.
+ * Pages merge into a shared page that has lost mappings before they make another one. Its
+ * stable node may be the one in the tree or a dup.
  */
 static void room_is_used_again(void)
 {
@@ -311,7 +311,7 @@ static const struct ksm_case cases[] = {
 	{ "fork may go past the bound", fork_may_exceed },
 	{ "shared pages that are not mapped are pruned", pruned },
 	{ "unmerging leaves no chain", unmerged },
-	{ "room in a share is used again", room_is_used_again },
+	{ "room in a shared page is used again", room_is_used_again },
 	{ "the bound changes once all is unmerged", changed_between },
 };
 

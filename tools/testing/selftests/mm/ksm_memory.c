@@ -146,6 +146,19 @@ char *ksm_map_huge(unsigned int count)
 	return area;
 }
 
+/* Mergeable huge pages of unique content. Skips the case if there are none. */
+char *ksm_huge_area(unsigned int count, uint64_t seed)
+{
+	const size_t pages = count * ksm_huge_pages();
+	char *area = ksm_map_huge(count);
+
+	ksm_fill_unique(area, pages, seed);
+	if (ksm_count_flag(area, pages, KPF_THP_BIT) != pages)
+		ksm_skip("no huge pages could be allocated");
+	ksm_mergeable(area, pages);
+	return area;
+}
+
 /* Maps equal pages, has ksmd merge them and stops ksmd. */
 char *ksm_merged_area(size_t pages, uint64_t seed)
 {
@@ -369,6 +382,12 @@ size_t ksm_count_merged(const char *area, size_t pages)
 	for (i = 0; i < pages; i++)
 		count += ksm_is_merged(area + i * psize());
 	return count;
+}
+
+/* Fails the case unless @want pages of the area are merged. */
+void ksm_expect_merged(const char *area, size_t pages, size_t want)
+{
+	ksm_expect("merged pages", ksm_count_merged(area, pages), want);
 }
 
 static int compare_pfns(const void *a, const void *b)

@@ -148,11 +148,11 @@ static void merged_then_tagged(void)
 	ksm_check_same(rest, PAGES - half, SEED);
 }
 
-/* A huge page with tags, and a duplicate of one of its pages without. */
+/* A huge page with tags, and two duplicates of one of its pages without tags. */
 static void tagged_stays_huge(void)
 {
 	size_t pages, size;
-	char *area, *twin;
+	char *area, *duplicates;
 
 	need_tags();
 	pages = ksm_huge_pages();
@@ -164,14 +164,14 @@ static void tagged_stays_huge(void)
 	ksm_fill_unique(area, pages, SEED);
 	tag_pages(area, pages);
 	if (ksm_count_flag(area, pages, KPF_THP_BIT) != pages)
-		ksm_skip("no huge page could be had");
+		ksm_skip("no huge page could be allocated");
 	ksm_mergeable(area, pages);
-	twin = ksm_map_mergeable(2);
-	ksm_fill_same(twin, 2, SEED + 3);
+	duplicates = ksm_map_mergeable(2);
+	ksm_fill_same(duplicates, 2, SEED + 3);
 	ksm_settle();
 	ksm_expect("pages in the huge page", ksm_count_flag(area, pages, KPF_THP_BIT), pages);
 	ksm_expect("merged pages", ksm_count_merged(area, pages), 0);
-	ksm_expect("merged twins", ksm_count_merged(twin, 2), 2);
+	ksm_expect("merged duplicates", ksm_count_merged(duplicates, 2), 2);
 	check_tags(area, pages);
 	ksm_check_unique(area, pages, SEED);
 }

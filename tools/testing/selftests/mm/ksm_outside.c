@@ -21,11 +21,6 @@
 #define PAGES	30
 #define SEED	0xd0000
 
-static void expect_merged(const char *area, size_t want)
-{
-	ksm_expect("merged pages", ksm_count_merged(area, PAGES), want);
-}
-
 static void proc_mem_write(void)
 {
 	char *area = ksm_merged_area(PAGES, SEED), *page = ksm_map(1);
@@ -62,7 +57,7 @@ static void proc_mem_read(void)
 
 	ksm_check(pread(fd, page, psize(), (uintptr_t)area) == psize() && ksm_holds(page, SEED),
 		  "reading /proc/self/mem");
-	expect_merged(area, PAGES);
+	ksm_expect_merged(area, PAGES, PAGES);
 	close(fd);
 }
 
@@ -136,7 +131,7 @@ static void page_in_pipe(void)
 		  "the pipe has what was written to the page");
 	area[0]--;
 	ksm_settle();
-	expect_merged(area, PAGES);
+	ksm_expect_merged(area, PAGES, PAGES);
 }
 
 /* Shared first, then put into a pipe: a write must not show there. */
@@ -197,7 +192,7 @@ static void pinned_not_merged(void)
 	check_pinned(fd, area, 5);
 	close(fd);
 	ksm_settle();
-	expect_merged(area, PAGES);
+	ksm_expect_merged(area, PAGES, PAGES);
 }
 
 /* One page that cannot merge is no reason for the others not to. */

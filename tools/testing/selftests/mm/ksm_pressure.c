@@ -43,14 +43,6 @@ static void make_short(void)
 	ksm_set("advisor_full_available", 100);
 }
 
-static long ksmd_ms(void)
-{
-	unsigned long long ns = ksm_ksmd_ns();
-
-	ksm_check(ns, "the CPU time of ksmd is known");
-	return ns / 1000000;
-}
-
 static char *begin(void)
 {
 	char *area = ksm_map_mergeable(PAGES);
@@ -124,10 +116,10 @@ static void leaves_known_memory(void)
 static double ksmd_percent(void)
 {
 	const long millisecs = 10000;
-	long used = ksmd_ms();
+	long used = ksm_ksmd_ms();
 
 	usleep(millisecs * 1000);
-	used = ksmd_ms() - used;
+	used = ksm_ksmd_ms() - used;
 	ksft_print_msg("ksmd took %ld of %ld ms\n", used, millisecs);
 	return used * 100.0 / millisecs;
 }

@@ -27,14 +27,14 @@
 #define SEED		0x110000
 #define AREAS		4000
 #define ADVISED		60
-/* Of a page, as long as those of a cache. */
+/* Lines of a page. With pages of 4 KiB, they are as long as cache lines. */
 #define LINES		64
-/* Odd, so that all of PAGES are come to. */
+/* Odd, so that steps of this length visit all pages. */
 #define STRIDE		37
-/* As many on each node, so that all of them can move. */
+/* As many are reserved on each node, so that all of them can move. */
 #define HUGE_PAGES	4
 
-/* Processes on one CPU don't race: ksmd leaves the first one to the cases. */
+/* Processes on one CPU do not race, so ksmd leaves the first CPU to the cases. */
 static void part_cpus(void)
 {
 	cpu_set_t first, others;
@@ -100,7 +100,7 @@ static void keep_shared(uint64_t seed)
 	ksm_set("run", 1);
 }
 
-/* Each page differs from the others in turn, and is like them in turn. */
+/* Makes equal pages differ, and pages that differ equal. */
 static void toggle_words(char *area, uint64_t same, uint64_t other)
 {
 	size_t i;
@@ -140,7 +140,7 @@ static void check_new_page(char *area, size_t page)
 		ksm_fail("new memory holds what was there before");
 }
 
-/* Pages like those to come but for a word: from now on ksmd reads whole pages. */
+/* Pages that differ from later ones in a word only, so that ksmd reads whole pages. */
 static void keep_alike(uint64_t seed)
 {
 	char *alike = ksm_map_mergeable(16);
@@ -153,8 +153,9 @@ static void keep_alike(uint64_t seed)
 }
 
 /*
- * Each page in turn is replaced by a new one. Some pages later, when ksmd is done
- * with what it may have been at, it is looked at, and becomes one to merge again.
+ * Replaces one page after the other by a new one. After LAG more pages, ksmd has ended
+ * what it may have been doing with the page. Then the page is checked, and gets content
+ * that merges again.
  */
 static void replaced_while_merged(void)
 {
@@ -215,7 +216,7 @@ static void advised_while_nothing_found(void)
 	}
 }
 
-/* Moves an area from one node to the other for as long as it is let. */
+/* Moves an area from one node to the other until the process is killed. */
 static void keep_moving(struct ksm_child *self, void *arg)
 {
 	char *area = arg;
@@ -228,7 +229,7 @@ static void keep_moving(struct ksm_child *self, void *arg)
 		ksm_move_pages(area, 4, nodes[i % 2], MPOL_MF_MOVE_ALL, status);
 }
 
-/* Mappings leave a shared page and come to it while it moves. */
+/* A shared page loses and gets mappings while it is migrated. */
 static void moved_while_left(void)
 {
 	char *area = ksm_map_mergeable(PAGES), *kept;
@@ -490,7 +491,7 @@ static void wait_for_pass(void)
 			ksm_fail("ksmd does not get to the end of a pass");
 }
 
-/* Changes a word in each line of a page: what is read of it, is read anew. */
+/* Changes a word in each line, so that the page differs in every part that ksmd reads. */
 static void change_lines(char *page)
 {
 	size_t line;
@@ -518,10 +519,10 @@ static void wait_for_first_merge(void)
 }
 
 /*
- * Pages in twos. While ksmd merges them one after the other, one of each two changes,
- * once, and is then left as it is: the one that it comes to first, or the other. The
- * order is another than ksmd's, so that some change in the very moment. Whatever
- * ksmd was about to do with the two has to be undone.
+ * Pairs of equal pages. While ksmd merges one pair after the other, one page of each pair
+ * is changed once: in some pairs the page that ksmd visits first, in others the second.
+ * The test takes the pairs in another order than ksmd, so that some pages change while
+ * ksmd is merging them. ksmd has to undo what it has done to such a pair.
  */
 static void changed_while_made_shared(void)
 {
@@ -538,7 +539,7 @@ static void changed_while_made_shared(void)
 		wait_for_first_merge();
 		for (i = 0; i < PAGES; i++) {
 			change_lines(area[i % 2] + i * STRIDE % PAGES * psize());
-			/* For as long as ksmd takes for a page or so. */
+			/* This takes about as long as ksmd takes for a page. */
 			ksm_get("pages_sharing");
 		}
 		wait_for_pass();
@@ -563,7 +564,7 @@ static const struct ksm_case cases[] = {
 	{ "a page moves while writes to it are tracked", tracked_while_moved },
 	{ "a hugetlb page moves while writes to it are tracked", huge_tracked_while_moved },
 	{ "a page moves while soft-dirty marks are cleared", soft_dirty_while_moved },
-	{ "a page changes while it becomes a shared one", changed_while_made_shared },
+	{ "a page changes while it becomes a shared page", changed_while_made_shared },
 };
 
 int main(void)

@@ -232,7 +232,7 @@ static void vmflag_mg(void)
 	ksm_check(!ksm_vmflag(area, "mg"), "no mg after MADV_UNMERGEABLE");
 }
 
-/* Pages that are pinned to the figures while they come and go. */
+/* After each change, the figures match the pages. */
 static void follows_changes(void)
 {
 	char *area = ksm_map_mergeable(60);
@@ -263,7 +263,7 @@ static const struct ksm_case cases[] = {
 	{ "pages_shared is the number of distinct pages", distinct_pages },
 	{ "kpagecount says how many share a page", mapcounts },
 	{ "all KSM pages of the machine are in the figures", machine_madvise },
-	{ "so they are with prctl", machine_prctl },
+	{ "all KSM pages are in the figures, with prctl", machine_prctl },
 	{ "no KSM page is left after unmerging", machine_after_unmerging },
 	{ "the processes' counts add up", processes_add_up },
 	{ "KSM line of smaps", smaps_line },

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Shared pages go out to swap and come in again: what they hold stays, what
- * is written afterwards stays private, and the figures stay true. ksm_swap_shared
- * has what several processes share.
+ * Shared pages are swapped out and in: they keep their content, later writes to them are
+ * private, and the figures stay exact. ksm_swap_shared has the cases of pages that several
+ * processes share.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,7 +42,7 @@ static void merges_again(void)
 	ksm_check_same(area, PAGES, SEED);
 }
 
-/* What is out shares one slot, and is shared again when it is in. */
+/* Pages that are out share one swap slot, and one page when they are in again. */
 static void figures_while_out(void)
 {
 	char *area = swapped_area();
@@ -90,7 +90,7 @@ static void write_straight_from_swap(void)
 		ksm_fill(area + i * psize(), SEED + 1 + i);
 	for (i = 0; i < PAGES; i++)
 		ksm_check(ksm_holds(area + i * psize(), i & 1 ? SEED : SEED + 1 + i),
-			  "written pages hold the new, the others the old");
+			  "written pages have the new content, the others the old");
 }
 
 static void sharing_child(struct ksm_child *self, void *arg)
@@ -234,7 +234,7 @@ static void giving_child(struct ksm_child *self, void *area)
 	ksm_child_pause(self);
 }
 
-/* Nobody has written to the pages since they were made: they are clean. */
+/* No process has written to the pages since they were made, so they are clean. */
 static void check_given(char *area)
 {
 	struct ksm_child child;
@@ -260,20 +260,20 @@ static void read_and_given(void)
 
 static void unmerged_and_given(void)
 {
-	char *area, *like;
+	char *area, *duplicates;
 
 	ksm_need_reclaim();
 	area = ksm_map_mergeable(PAGES);
-	like = ksm_map_mergeable(PAGES);
+	duplicates = ksm_map_mergeable(PAGES);
 	ksm_fill_unique(area, PAGES, SEED);
-	ksm_fill_unique(like, PAGES, SEED);
+	ksm_fill_unique(duplicates, PAGES, SEED);
 	ksm_settle();
 	ksm_expect("merged pages", ksm_count_merged(area, PAGES), PAGES);
 	ksm_unmergeable(area, PAGES);
 	check_given(area);
 }
 
-static void willing_child(struct ksm_child *self, void *area)
+static void mergeable_child(struct ksm_child *self, void *area)
 {
 	ksm_mergeable(area, PAGES);
 	ksm_check_same(area, PAGES, SEED);
@@ -283,8 +283,11 @@ static void willing_child(struct ksm_child *self, void *area)
 	ksm_check_same(area, PAGES, SEED);
 }
 
-/* What a child shares is still in the swap cache when the parent comes for it. */
-static void unwilling_parent(void)
+/*
+ * A page that the child has merged is still in the swap cache when the parent swaps it in.
+ * The parent gets a copy.
+ */
+static void unmergeable_parent(void)
 {
 	struct ksm_child child;
 	char *area;
@@ -293,12 +296,12 @@ static void unwilling_parent(void)
 	area = ksm_map(PAGES);
 	ksm_fill_same(area, PAGES, SEED);
 	ksm_check(ksm_reclaim(area, PAGES), "all pages are swapped out");
-	ksm_child_start(&child, willing_child, area);
+	ksm_child_start(&child, mergeable_child, area);
 	ksm_child_wait(&child);
 	ksm_settle();
 	ksm_child_step(&child);
 	ksm_check_same(area, PAGES, SEED);
-	ksm_expect("shared pages of the parent", ksm_count_merged(area, PAGES), 0);
+	ksm_expect("merged pages of the parent", ksm_count_merged(area, PAGES), 0);
 	ksm_child_end(&child);
 }
 
@@ -319,7 +322,7 @@ static const struct ksm_case cases[] = {
 	{ "fork while pages are out", fork_while_out },
 	{ "pages known but not shared", unique_pages },
 	{ "in and out while ksmd is at work", out_while_scanning },
-	{ "a parent that does not merge gets its pages from swap", unwilling_parent },
+	{ "an unmergeable parent swaps in pages that its child has merged", unmergeable_parent },
 };
 
 int main(void)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Huge pages: one without a twin for any of its pages stays whole, others are
- * split to merge, and MADV_COLLAPSE makes huge pages of merged ones again.
+ * Huge pages: a huge page without duplicates stays whole, others are split so that their
+ * pages merge, and MADV_COLLAPSE makes huge pages of merged pages again.
  */
 #include <linux/mempolicy.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@
 #include "ksm_common.h"
 
 #define SEED	0xa0000
-/* How long a huge page is on its way. */
+/* How long a huge page is moved between nodes. */
 #define MOVE_MS	2000
 
 static size_t count_huge(const char *area, unsigned int count)
@@ -22,22 +22,9 @@ static size_t count_huge(const char *area, unsigned int count)
 	return ksm_count_flag(area, count * ksm_huge_pages(), KPF_THP_BIT);
 }
 
-/* Mergeable, huge, and each page with content of its own. */
-static char *huge_area(unsigned int count)
-{
-	size_t pages = count * ksm_huge_pages();
-	char *area = ksm_map_huge(count);
-
-	ksm_fill_unique(area, pages, SEED);
-	if (count_huge(area, count) != pages)
-		ksm_skip("no huge pages could be had");
-	ksm_mergeable(area, pages);
-	return area;
-}
-
 static void unique_stays_huge(void)
 {
-	char *area = huge_area(2);
+	char *area = ksm_huge_area(2, SEED);
 	size_t pages = 2 * ksm_huge_pages();
 
 	ksm_settle();
@@ -46,14 +33,14 @@ static void unique_stays_huge(void)
 	ksm_check_unique(area, pages, SEED);
 }
 
-static void twins_merge(void)
+static void duplicates_merge(void)
 {
 	size_t pages = ksm_huge_pages();
-	char *area = huge_area(2);
+	char *area = ksm_huge_area(2, SEED);
 
 	ksm_fill_unique(area + pages * psize(), pages, SEED);
 	ksm_set("run", 1);
-	ksm_check(ksm_wait_figure("pages_sharing", pages), "all pages find their twins");
+	ksm_check(ksm_wait_figure("pages_sharing", pages), "all pages find their duplicates");
 	ksm_settle();
 	ksm_expect_figures(pages, pages, 0);
 	ksm_expect("pages in huge pages", count_huge(area, 2), 0);
@@ -69,7 +56,7 @@ static bool all_merged(void *area)
 static void all_alike_merge(void)
 {
 	size_t pages = ksm_huge_pages();
-	char *area = huge_area(1);
+	char *area = ksm_huge_area(1, SEED);
 
 	ksm_fill_same(area, pages, SEED);
 	ksm_set("run", 1);
@@ -83,7 +70,7 @@ static void all_alike_merge(void)
 static void one_pair_merges(void)
 {
 	size_t pages = ksm_huge_pages();
-	char *area = huge_area(2);
+	char *area = ksm_huge_area(2, SEED);
 
 	ksm_fill(area + (pages + 7) * psize(), SEED + 3);
 	ksm_set("run", 1);
@@ -98,7 +85,7 @@ static void one_pair_merges(void)
 static void huge_and_small(void)
 {
 	size_t pages = ksm_huge_pages();
-	char *area = huge_area(1), *small = ksm_map_mergeable(pages);
+	char *area = ksm_huge_area(1, SEED), *small = ksm_map_mergeable(pages);
 
 	ksm_fill_unique(small, pages, SEED);
 	ksm_set("run", 1);
@@ -116,7 +103,7 @@ static bool all_zero_pages(void *area)
 static void zeros_in_huge(void)
 {
 	size_t pages = ksm_huge_pages();
-	char *area = huge_area(1);
+	char *area = ksm_huge_area(1, SEED);
 
 	ksm_set("use_zero_pages", 1);
 	ksm_fill_same(area, pages, 0);
@@ -148,7 +135,7 @@ static void huge_zero_page(void)
 static char *merged_huge_area(void)
 {
 	size_t pages = ksm_huge_pages();
-	char *area = huge_area(1);
+	char *area = ksm_huge_area(1, SEED);
 
 	ksm_fill_same(area, pages, SEED);
 	ksm_set("run", 1);
@@ -158,8 +145,8 @@ static char *merged_huge_area(void)
 }
 
 /*
- * It may refuse, as it does where no page of the range is writable; a page
- * written with what it held anyway gives it one.
+ * Returns whether the range was collapsed. MADV_COLLAPSE needs a writable page, so write
+ * to one without changing it.
  */
 static bool collapse(char *area)
 {
@@ -170,11 +157,11 @@ static bool collapse(char *area)
 static void collapse_keeps_content(void)
 {
 	size_t pages = ksm_huge_pages();
-	char *area = huge_area(2);
+	char *area = ksm_huge_area(2, SEED);
 
 	ksm_fill_unique(area + pages * psize(), pages, SEED);
 	ksm_set("run", 1);
-	ksm_check(ksm_wait_figure("pages_sharing", pages), "all pages find their twins");
+	ksm_check(ksm_wait_figure("pages_sharing", pages), "all pages find their duplicates");
 	ksm_stop();
 	if (collapse(area))
 		ksm_expect("pages merged of a huge page", ksm_count_merged(area, pages), 0);
@@ -193,7 +180,7 @@ static void collapse_keeps_content(void)
 static void collapse_at_work(void)
 {
 	size_t pages = ksm_huge_pages();
-	char *area = huge_area(2);
+	char *area = ksm_huge_area(2, SEED);
 	unsigned int i;
 
 	ksm_fill_unique(area + pages * psize(), pages, SEED);
@@ -212,11 +199,11 @@ static void collapse_at_work(void)
 static void unmerged_after_split(void)
 {
 	size_t pages = ksm_huge_pages();
-	char *area = huge_area(2);
+	char *area = ksm_huge_area(2, SEED);
 
 	ksm_fill_unique(area + pages * psize(), pages, SEED);
 	ksm_set("run", 1);
-	ksm_check(ksm_wait_figure("pages_sharing", pages), "all pages find their twins");
+	ksm_check(ksm_wait_figure("pages_sharing", pages), "all pages find their duplicates");
 	ksm_unmerge_all();
 	ksm_expect_nothing();
 	ksm_check_unique(area, pages, SEED);
@@ -228,7 +215,7 @@ static void unmerged_after_split(void)
 static void part_unmapped(void)
 {
 	size_t pages = ksm_huge_pages(), half = pages / 2;
-	char *area = huge_area(1);
+	char *area = ksm_huge_area(1, SEED);
 
 	ksm_settle();
 	munmap(area + half * psize(), (pages - half) * psize());
@@ -237,7 +224,7 @@ static void part_unmapped(void)
 	ksm_check_unique(area, half, SEED);
 }
 
-/* Mapped by two processes it is not for splitting by one; nothing is lost. */
+/* Two processes map the same huge page while ksmd scans. No content is lost. */
 static void fork_child(struct ksm_child *self, void *arg)
 {
 	ksm_child_pause(self);
@@ -249,7 +236,7 @@ static void fork_child(struct ksm_child *self, void *arg)
 static void forked(void)
 {
 	struct ksm_child child;
-	char *area = huge_area(1);
+	char *area = ksm_huge_area(1, SEED);
 
 	ksm_child_start(&child, fork_child, area);
 	ksm_child_wait(&child);
@@ -284,8 +271,9 @@ static void keep_moving(struct ksm_child *self, void *arg)
 }
 
 /*
- * A write to a huge page is marked, though that be on its way while the marks are
- * cleared. It is given up beforehand, since one that is dirty comes back marked.
+ * A write to a huge page is marked as soft-dirty, even if the page was being migrated
+ * when the marks were cleared. MADV_FREE makes the page clean before, because the end of
+ * a migration marks a dirty page.
  */
 static void soft_dirty_while_moved(void)
 {
@@ -301,7 +289,7 @@ static void soft_dirty_while_moved(void)
 	if (!ksm_count_soft_dirty(area, 1))
 		ksm_skip("there are no soft-dirty marks here");
 	if (count_huge(area, 1) != pages)
-		ksm_skip("no huge pages could be had");
+		ksm_skip("no huge pages could be allocated");
 	ksm_child_start(&child, keep_moving, area);
 	ksm_child_wait(&child);
 	ksm_child_go(&child);
@@ -318,8 +306,8 @@ static void soft_dirty_while_moved(void)
 
 static const struct ksm_case cases[] = {
 	{ "huge pages of unique content stay huge", unique_stays_huge },
-	{ "two huge pages alike merge page by page", twins_merge },
-	{ "a huge page of like pages merges with itself", all_alike_merge },
+	{ "two equal huge pages merge page by page", duplicates_merge },
+	{ "a huge page of equal pages merges with itself", all_alike_merge },
 	{ "one pair in two huge pages merges", one_pair_merges },
 	{ "a huge page merges with small ones", huge_and_small },
 	{ "a huge page of zeros becomes zero pages", zeros_in_huge },

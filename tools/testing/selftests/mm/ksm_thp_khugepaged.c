@@ -99,18 +99,14 @@ static void fill(char *area, size_t equal)
 
 static char *huge_area(size_t equal)
 {
-	const size_t pages = HUGE * ksm_huge_pages();
-	char *area = ksm_map_huge(HUGE);
+	char *area = ksm_huge_area(HUGE, SEED);
 
 	fill(area, equal);
-	if (ksm_count_flag(area, pages, KPF_THP_BIT) != pages)
-		ksm_skip("no huge pages could be had");
-	ksm_mergeable(area, pages);
 	return area;
 }
 
 /*
- * khugepaged rests while ksmd works. On a slow machine it would often come to a range
+ * khugepaged is stopped while ksmd works. On a slow machine it would often come to a range
  * between its split and the merge. The write of "never" returns when khugepaged has
  * stopped.
  */
@@ -217,7 +213,7 @@ static const struct ksm_case cases[] = {
 	{ "the same with min_ptes_merged 1", enough_for_default },
 	{ "huge pages that were split for zeros stay split", zeros },
 	{ "a range with few shared pages becomes huge and stays huge", too_few },
-	{ "a range becomes huge when its pages are shared no more", shared_no_more },
+	{ "a range becomes huge when its pages are no longer shared", shared_no_more },
 };
 
 int main(void)

@@ -101,13 +101,13 @@ static void leave_namespaces(int flags)
 		ksm_skip("this kernel has no such namespaces: %s", strerror(errno));
 }
 
-/* Every capability there is, over nothing that was there before. */
-static void become_root_of_own(void)
+/* Enters a new user namespace: all capabilities, but over nothing outside of it. */
+static void become_root_of_namespace(void)
 {
 	char map[32];
 
 	become_nobody();
-	/* Or its files in /proc would be root's. */
+	/* Otherwise root would own its files in /proc. */
 	prctl(PR_SET_DUMPABLE, 1, 0, 0, 0);
 	leave_namespaces(CLONE_NEWUSER);
 	snprintf(map, sizeof(map), "0 %d 1", NOBODY);
@@ -121,7 +121,7 @@ static void look_from_user_namespace(struct ksm_child *self, void *arg)
 {
 	long count;
 
-	become_root_of_own();
+	become_root_of_namespace();
 	expect_parent_denied();
 	count = ksm_stat(0, "ksm_merging_pages");
 	ksm_expect("ksm_merging_pages of its own", count, 0);
@@ -136,7 +136,7 @@ static void not_from_user_namespace(void)
 	ksm_wait_ok(child.pid);
 }
 
-/* The first process of a PID namespace, with a /proc of that. */
+/* Runs in the first process of a PID namespace, and mounts its /proc. */
 static void look_from_pid_namespace(const char *proc, pid_t outside)
 {
 	char path[128], text[16];
@@ -165,7 +165,7 @@ static void not_from_pid_namespace(void)
 	ksm_check(mkdtemp(proc), "mkdtemp");
 	pid = fork();
 	if (!pid) {
-		/* Numbers of the other namespace would not do for it. */
+		/* In the new namespace, the process ID of the case must not exist. */
 		ksm_check(outside > 1, "the case is not the first process");
 		leave_namespaces(CLONE_NEWNS | CLONE_NEWPID);
 		ksm_check(!mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL),
@@ -197,9 +197,9 @@ static void advise_other(pid_t pid, char *area, int advice, int err)
 }
 
 /*
- * Whose memory may not be looked at, has it left alone (EACCES); whose may, has
- * it left alone as well, as long as CAP_SYS_NICE is missing (EPERM). For merging
- * not even root has advice.
+ * Advice about the memory of another process fails with EACCES if the caller may not read
+ * that memory. It fails with EPERM if the caller may, but lacks CAP_SYS_NICE. Advice to
+ * merge fails with EINVAL, even for root.
  */
 static void advise_without_rights(pid_t pid, char *area, int err)
 {
@@ -261,7 +261,7 @@ static void set_limit(unsigned long limit)
 
 	snprintf(text, sizeof(text), "%lu", limit);
 	if (ksm_write_file(MAX_MAP_COUNT, text))
-		ksm_skip("the bound of areas cannot be raised here");
+		ksm_skip(MAX_MAP_COUNT " cannot be written here");
 }
 
 static unsigned long count_areas(void)
@@ -287,8 +287,9 @@ static bool memory_is_short(void)
 }
 
 /*
- * Returns behind the last page that was advised. Where time or memory are up, the
- * bound becomes what was reached.
+ * Advises every other page until the kernel refuses, and returns the index of the page
+ * that was refused. When time or memory is short, the limit becomes the number of VMAs
+ * so far.
  */
 static size_t advise_until_refused(char *area, size_t pages)
 {
@@ -302,14 +303,14 @@ static size_t advise_until_refused(char *area, size_t pages)
 		if (i % 10000 || (ksm_now_ms() < end && !memory_is_short()))
 			continue;
 		areas = count_areas();
-		ksft_print_msg("%lu areas are as many as time and memory allow\n", areas);
+		ksft_print_msg("%lu VMAs are as many as time and memory allow\n", areas);
 		set_limit(areas);
 		end += MILLION_MS;
 	}
-	ksm_fail("there is no end to the areas");
+	ksm_fail("the kernel has not refused any of the VMAs");
 }
 
-/* A record goes after what it shared, and with the last one there is no pass to wait for. */
+/* ksmd makes no pass once the process has no slot, so wait for the figures. */
 static void expect_forgotten(void)
 {
 	ksm_set("run", 1);
@@ -318,15 +319,15 @@ static void expect_forgotten(void)
 	ksm_expect_nothing();
 }
 
-/* Every other page is advised, until the kernel has had enough areas. */
+/* Every other page is advised, until the kernel refuses more VMAs. */
 static void as_many_areas_as_there_may_be(void)
 {
 	char *area = ksm_map(MANY);
 	size_t i, end, filled;
 
 	end = advise_until_refused(area, MANY);
-	ksm_check(errno == ENOMEM || errno == EAGAIN, "the end is told");
-	ksm_check(end > 2000, "it comes late");
+	ksm_check(errno == ENOMEM || errno == EAGAIN, "too many VMAs fail with ENOMEM or EAGAIN");
+	ksm_check(end > 2000, "the kernel allows 1000 VMAs");
 	for (i = 0, filled = 0; i < end; i += FILLED, filled++)
 		ksm_fill(area + i * psize(), SEED);
 	ksm_set("max_page_sharing", MANY);
@@ -337,7 +338,7 @@ static void as_many_areas_as_there_may_be(void)
 	expect_forgotten();
 }
 
-/* Waits for as long as it takes, which may be longer than ksm_child_pause() does. */
+/* Waits until the case has set @arg, without a limit. */
 static void share_meanwhile(struct ksm_child *self, void *arg)
 {
 	char *area = ksm_map_mergeable(10);
@@ -368,7 +369,7 @@ static void a_million_areas(void)
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	ksm_check(area != MAP_FAILED, "mmap");
 	end = advise_until_refused(area, pages);
-	ksm_check(errno == ENOMEM || errno == EAGAIN, "the end is told");
+	ksm_check(errno == ENOMEM || errno == EAGAIN, "too many VMAs fail with ENOMEM or EAGAIN");
 	for (i = 0; i < 10; i++)
 		ksm_fill(area + end / 20 * 2 * i * psize(), SEED);
 	ksm_settle();
@@ -409,7 +410,7 @@ static void fill_random(uint64_t *words, size_t count)
 		words[i] = draw();
 }
 
-/* All pages have the same words, in an order of their own: no sum tells them apart. */
+/* Pages with the same words in different orders. No sum tells them apart. */
 static void fill_permuted(uint64_t *words, size_t count)
 {
 	size_t i, other;
@@ -424,14 +425,14 @@ static void fill_permuted(uint64_t *words, size_t count)
 	}
 }
 
-/* All pages are the same but for a word: most of what is read of them tells nothing. */
+/* Pages that are equal except for a word. Few of their lines tell them apart. */
 static void fill_alike(uint64_t *words, size_t count)
 {
 	ksm_fill((char *)words, SEED);
 	words[draw() % count] = draw();
 }
 
-/* What ksmd takes for pages from when they come until it has looked at all often. */
+/* The CPU time of ksmd for new pages, in so many passes that it knows them well. */
 static unsigned long long cost_of(void (*fill)(uint64_t *words, size_t count))
 {
 	char *area = ksm_map_mergeable(CROWD);
@@ -450,8 +451,8 @@ static unsigned long long cost_of(void (*fill)(uint64_t *words, size_t count))
 }
 
 /*
- * Whether pages cost at most @most times what random pages cost. Both are tried
- * again where they do not: what else the machine does counts, too.
+ * Checks that pages cost at most @most times as much as random pages. If they cost more,
+ * both are measured again, because other load on the machine may be the cause.
  */
 static void costs_no_more(const char *what, void (*fill)(uint64_t *words, size_t count),
 			  unsigned int most)
@@ -460,7 +461,7 @@ static void costs_no_more(const char *what, void (*fill)(uint64_t *words, size_t
 	unsigned int i;
 
 	ksm_set("smart_scan", 1);
-	/* No rest between passes. */
+	/* No pause between passes. */
 	ksm_set("sleep_millisecs", 0);
 	for (i = 0; i < ROUNDS; i++) {
 		chosen = cost_of(fill);
@@ -470,7 +471,7 @@ static void costs_no_more(const char *what, void (*fill)(uint64_t *words, size_t
 		if (chosen <= most * random)
 			return;
 	}
-	ksm_fail("%s cost more than %u times what others do", what, most);
+	ksm_fail("%s cost more than %u times what random pages do", what, most);
 }
 
 static void permuted_pages(void)
@@ -479,12 +480,12 @@ static void permuted_pages(void)
 }
 
 /*
- * To tell these apart all of a page is read, and not four lines in 64; the bound is
- * on what that takes, until smart_scan leaves them alone.
+ * To tell these pages apart, ksmd reads whole pages, not only four lines in 64. That sets
+ * the bound, until smart_scan skips the pages.
  */
 static void alike_pages(void)
 {
-	costs_no_more("pages that are alike but for a word", fill_alike, READ_ALL);
+	costs_no_more("pages that are equal except for a word", fill_alike, READ_ALL);
 }
 
 static const struct ksm_case cases[] = {
