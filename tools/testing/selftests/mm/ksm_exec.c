@@ -360,13 +360,13 @@ static void exec_that_waits(struct ksm_child *self, void *arg)
 	execv("/proc/self/exe", argv);
 }
 
-/* ksmd begins a pass, stays at the first mm, and scans nothing. */
-static void begin_pass(void)
+/* ksmd begins a pass, stays at the first mm, and scans nothing. A new pause wakes it. */
+static void begin_pass(unsigned long pause)
 {
 	ksm_set("run", 2);
 	ksm_set("pages_to_scan", 0);
-	ksm_set("sleep_millisecs", 100000);
 	ksm_set("run", 1);
+	ksm_set("sleep_millisecs", pause);
 	usleep(STEP_USEC);
 }
 
@@ -383,10 +383,10 @@ static void exec_fails_while_visited(void)
 	ksm_child_start(&child, exec_that_waits, NULL);
 	ksm_child_wait(&child);
 	/* The new mm comes before the one at which ksmd is, and so first in the next pass. */
-	begin_pass();
+	begin_pass(100000);
 	ksm_child_go(&child);
 	usleep(STEP_USEC);
-	begin_pass();
+	begin_pass(200000);
 	ksm_child_kill(&child);
 	usleep(STEP_USEC);
 	ksm_expect("zero pages of a cgroup", cgroup_stat("a", "ksm_zero_pages"), 0);
