@@ -18,6 +18,10 @@
 /* Bytes of a bucket of the index, which is for two pages. */
 #define BUCKET		8
 #define FEW		100
+/* Pages whose records need more memory than a cgroup may have been charged in advance. */
+#define NEW_PAGES	20000
+/* Much less than the time of a pass over them without memory. */
+#define SHORT_US	4000000
 /* The kernel brings memory.stat up to date every two seconds. */
 #define STAT_US		3000000
 
@@ -230,6 +234,50 @@ static void known_at_limit(void)
 	at_limit(true);
 }
 
+/* Pages without neighbours, since these need the most memory for their records. */
+static void lone_member(struct ksm_child *self, void *arg)
+{
+	const size_t step = LEAF * psize(), size = NEW_PAGES * step;
+	char *area = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	size_t i;
+
+	(void)arg;
+	ksm_check(area != MAP_FAILED, "mmap");
+	madvise(area, size, MADV_NOHUGEPAGE);
+	ksm_check(!madvise(area, size, MADV_MERGEABLE), "MADV_MERGEABLE");
+	ksm_enter_cgroup();
+	for (i = 0; i < NEW_PAGES; i++)
+		*(size_t *)(area + i * step) = SEED + i;
+	ksm_child_pause(self);
+}
+
+/*
+ * A page without a record uses up as much of a batch as a leaf, so a pass over these
+ * pages takes many batches.
+ */
+static void pass_at_limit(void)
+{
+	struct ksm_child child;
+	long passes;
+
+	ksm_need_cgroup();
+	if (psize() > 4096)
+		ksm_skip("so many large pages take too much memory");
+	ksm_child_start(&child, lone_member, NULL);
+	ksm_child_wait(&child);
+	limit_group();
+	ksm_set("pages_to_scan", 10 * LEAF);
+	ksm_set("sleep_millisecs", 20);
+	ksm_set("run", 1);
+	passes = ksm_get("full_scans");
+	usleep(SHORT_US);
+	passes = ksm_get("full_scans") - passes;
+	ksm_check(!ksm_write_file(KSM_CGROUP "memory.max", "max"), "memory.max");
+	ksm_check(passes <= 1, "a pass without memory for records is not faster than others");
+	ksm_child_end(&child);
+}
+
 static const struct ksm_case cases[] = {
 	{ "records take little memory when pages have gone", leaves_shrink },
 	{ "so they do with smart_scan", leaves_shrink_smart },
@@ -237,6 +285,7 @@ static const struct ksm_case cases[] = {
 	{ "a cgroup is charged for the records and the index of its pages", charged_to_group },
 	{ "a cgroup at its limit with pages that are new", new_at_limit },
 	{ "a cgroup at its limit with pages that KSM knows", known_at_limit },
+	{ "a pass over pages that get no records", pass_at_limit },
 };
 
 int main(void)
