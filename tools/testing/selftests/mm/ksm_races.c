@@ -291,8 +291,8 @@ static void keep_moving_parent(struct ksm_child *self, void *arg)
 	}
 }
 
-/* Lets PAGEMAP_SCAN report writes to a range. */
-static void track_writes(char *area, size_t size)
+/* Lets PAGEMAP_SCAN report writes to a range. Returns the userfaultfd. */
+static int track_writes(char *area, size_t size)
 {
 	struct uffdio_api api = {
 		.api = UFFD_API,
@@ -304,6 +304,7 @@ static void track_writes(char *area, size_t size)
 		ksm_skip("writes cannot be tracked here: %s", strerror(errno));
 	ksm_check(!uffd_register(fd, area, size, false, true, false),
 		  "UFFDIO_REGISTER");
+	return fd;
 }
 
 /* Counts the pages, in units of the base page, written to since the last call. */
@@ -556,6 +557,26 @@ static void changed_while_made_shared(void)
 	ksm_expect_nothing();
 }
 
+/* A PTE reads as none while it is write-protected. ksmd reads one of 64 without a lock. */
+static void protected_while_scanned(void)
+{
+	char *area = ksm_merged_area(PAGES, SEED);
+	struct uffdio_writeprotect wp = { .range.len = psize() };
+	int fd = track_writes(area, PAGES * psize());
+	long end = ksm_now_ms() + RACE_MS;
+	unsigned int i;
+
+	wp.range.start = ((uintptr_t)area | (64 * psize() - 1)) + 1;
+	ksm_set("sleep_millisecs", 0);
+	ksm_set("run", 1);
+	for (i = 0; ksm_now_ms() < end; i++) {
+		wp.mode ^= UFFDIO_WRITEPROTECT_MODE_WP;
+		ksm_check(!ioctl(fd, UFFDIO_WRITEPROTECT, &wp), "UFFDIO_WRITEPROTECT");
+		if (i % 64 == 0)
+			ksm_expect("shared pages", ksm_stat(0, "ksm_merging_pages"), PAGES);
+	}
+}
+
 static const struct ksm_case cases[] = {
 	{ "a write while a page is merged is not lost", written_while_merged },
 	{ "memory that is new stays new", replaced_while_merged },
@@ -565,6 +586,7 @@ static const struct ksm_case cases[] = {
 	{ "a hugetlb page moves while writes to it are tracked", huge_tracked_while_moved },
 	{ "a page moves while soft-dirty marks are cleared", soft_dirty_while_moved },
 	{ "a page changes while it becomes a shared page", changed_while_made_shared },
+	{ "a shared page is write-protected while it is scanned", protected_while_scanned },
 };
 
 int main(void)
