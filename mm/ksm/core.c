@@ -266,8 +266,8 @@ static int ksmd(void *unused)
  * OOM killer picks the caller.
  *
  * Context: may sleep.
- * Return: 0; -EINTR if a fatal signal arrived before anything was done; -ENOMEM or
- * -ERESTARTSYS if the unmerge was not completed, and ksmd is stopped then.
+ * Return: 0; -EINTR after a fatal signal; -ENOMEM or -ERESTARTSYS.  If an unmerge was not
+ * completed, ksmd is stopped.
  */
 int ksm_set_run(enum ksm_run run)
 {

@@ -454,7 +454,8 @@ static int unmerge_mm(struct ksm_scan *scan)
 	int err = 0;
 
 	begin_slot(scan);
-	mmap_read_lock(mm);
+	if (mmap_read_lock_killable(mm))
+		return -EINTR;
 	exiting = ksm_mm_exiting(mm);
 	if (!exiting)
 		err = unmerge_vmas(mm);
@@ -505,7 +506,7 @@ static void reset_all(struct ksm_scan *scan)
  * @scan: the pass, which ends
  *
  * Context: may sleep; under ksm.lock.
- * Return: 0, -ENOMEM or -ERESTARTSYS; the rest stays merged then.
+ * Return: 0, -ENOMEM, -EINTR or -ERESTARTSYS; the rest stays merged then.
  */
 int ksm_scan_unmerge(struct ksm_scan *scan)
 {

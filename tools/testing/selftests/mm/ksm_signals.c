@@ -26,6 +26,9 @@
 #define ATTEMPTS	20
 /* Pages that are not merged. Walking so many PTEs takes many ticks, too. */
 #define POPULATED	(256UL * 1024)
+/* Pages that take seconds to unmerge, and the time in which a task that waits has to die. */
+#define HELD_PAGES	20000
+#define KILL_MS		1500
 
 static size_t long_pages;
 
@@ -421,6 +424,49 @@ static void killed_waiting(void)
 	ksm_check(hits, "a writer of run can be killed while it waits");
 }
 
+/* Holds the mmap_lock for many seconds, on a CPU that another task has. */
+static void hold_mmap_lock(struct ksm_child *self, void *arg)
+{
+	char *area = ksm_merged_area(HELD_PAGES, SEED);
+
+	(void)arg;
+	ksm_use_last_cpu(0);
+	ksm_child_pause(self);
+	madvise(area, HELD_PAGES * psize(), MADV_UNMERGEABLE);
+	ksm_child_pause(self);
+}
+
+static void write_run(struct ksm_child *self, void *arg)
+{
+	(void)self;
+	(void)arg;
+	ksm_set("run", 2);
+}
+
+static void killed_at_busy_process(void)
+{
+	struct ksm_child holder, writer;
+	pid_t hog;
+	long began;
+
+	ksm_child_start(&holder, hold_mmap_lock, NULL);
+	ksm_child_wait(&holder);
+	ksm_stop();
+	hog = ksm_hog_last_cpu();
+	ksm_child_go(&holder);
+	usleep(LONG_USECS);
+	ksm_child_start(&writer, write_run, NULL);
+	usleep(LONG_USECS);
+	began = ksm_now_ms();
+	ksm_child_kill(&writer);
+	began = ksm_now_ms() - began;
+	ksm_check(!has_reported(&holder), "the process holds its mmap_lock meanwhile");
+	kill(hog, SIGKILL);
+	if (began > KILL_MS)
+		ksm_fail("the writer was killed after %ld ms", began);
+	ksm_child_kill(&holder);
+}
+
 /* PTEs that map the zero page: nothing to unmerge, and no memory to pay for. */
 static char *populated_area(void)
 {
@@ -473,6 +519,7 @@ static const struct ksm_case cases[] = {
 	{ "a kill in MADV_UNMERGEABLE", killed_advising },
 	{ "a kill while the prctl is turned off", killed_in_prctl },
 	{ "a kill while run is written and another write goes on", killed_waiting },
+	{ "a kill while run 2 waits for a process", killed_at_busy_process },
 	{ "a signal in MADV_UNMERGEABLE of memory that is not merged", unmerged_interrupted },
 };
 
