@@ -19,7 +19,7 @@
 #define PAGES	8
 #define SEED	0x120000
 /* Pages whose unmerge takes many seconds, and the time that a memory error may take. */
-#define MANY_PAGES 20000
+#define MANY_PAGES (psize() > 4096 ? 5000 : 20000)
 #define WAIT_MS	1500
 #define UNPOISON "/sys/kernel/debug/hwpoison/unpoison-pfn"
 

@@ -27,7 +27,7 @@
 /* Pages that are not merged. Walking so many PTEs takes many ticks, too. */
 #define POPULATED	(256UL * 1024)
 /* Pages that take seconds to unmerge, and the time in which a task that waits has to die. */
-#define HELD_PAGES	20000
+#define HELD_PAGES	(psize() > 4096 ? 5000 : 20000)
 #define KILL_MS		1500
 
 static size_t long_pages;
