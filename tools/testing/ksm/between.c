@@ -4,10 +4,11 @@
  * function of the kernel to the entry of another on the same CPU.  It needs no marks
  * and no config of the kernel, and works on each architecture.
  *
- * Interrupts that arrive meanwhile are counted.  The length is exact to a block of
- * instructions without a branch.  A call that the compiler inlined is not seen.
+ * Interrupts that arrive meanwhile are not counted: they last from the entry of ENTER to
+ * that of LEAVE.  The length is exact to a block of instructions without a branch.  A call
+ * that the compiler inlined is not seen.
  *
- *	-plugin between.so,map=SYSTEM_MAP,out=FILE,pair=FROM:TO[,pair=FROM:TO ...]
+ *	-plugin between.so,map=SYSTEM_MAP,out=FILE,irq=ENTER:LEAVE,pair=FROM:TO[,pair=...]
  *
  * At the end of QEMU, FILE gets a line "FROM TO instructions times" for each pair.
  */
@@ -33,21 +34,38 @@ static struct pair {
 } pairs[MAX_PAIRS];
 
 static unsigned int nr_pairs;
+static uint64_t irq_enter, irq_leave;
+static bool in_irq[MAX_CPUS];
 static uint64_t instructions[MAX_CPUS];
 static const char *out;
 
 static void executed(unsigned int cpu, void *data)
 {
-	if (cpu < MAX_CPUS)
+	if (cpu < MAX_CPUS && !in_irq[cpu])
 		instructions[cpu] += (uintptr_t)data;
+}
+
+static void irq_entered(unsigned int cpu, void *data)
+{
+	if (cpu < MAX_CPUS)
+		in_irq[cpu] = true;
+}
+
+static void irq_left(unsigned int cpu, void *data)
+{
+	if (cpu < MAX_CPUS)
+		in_irq[cpu] = false;
 }
 
 static void from_entered(unsigned int cpu, void *data)
 {
 	struct pair *pair = data;
 
-	if (cpu < MAX_CPUS)
-		pair->since[cpu] = instructions[cpu];
+	if (cpu >= MAX_CPUS)
+		return;
+	/* At the end of an interrupt, the kernel may have changed to this task. */
+	in_irq[cpu] = false;
+	pair->since[cpu] = instructions[cpu];
 }
 
 static void to_entered(unsigned int cpu, void *data)
@@ -98,6 +116,12 @@ static void watch(struct qemu_plugin_insn *insn)
 	const uint64_t address = qemu_plugin_insn_vaddr(insn);
 	unsigned int i;
 
+	if (address == irq_enter)
+		qemu_plugin_register_vcpu_insn_exec_cb(insn, irq_entered,
+						       QEMU_PLUGIN_CB_NO_REGS, NULL);
+	if (address == irq_leave)
+		qemu_plugin_register_vcpu_insn_exec_cb(insn, irq_left,
+						       QEMU_PLUGIN_CB_NO_REGS, NULL);
 	for (i = 0; i < nr_pairs; i++) {
 		struct pair *pair = &pairs[i];
 
@@ -133,22 +157,34 @@ static bool find(const struct system_map *map, const char *name, uint64_t *addre
 	return true;
 }
 
+/* Splits "FROM:TO".  Returns false after a message. */
+static bool split(const struct system_map *map, char *names, uint64_t *from, uint64_t *to)
+{
+	char *colon = strchr(names, ':');
+
+	if (!colon) {
+		fprintf(stderr, "between: %s is no pair of functions\n", names);
+		return false;
+	}
+	*colon = '\0';
+	return find(map, names, from) && find(map, colon + 1, to);
+}
+
 /* QEMU frees its arguments. */
 static bool add_pair(const struct system_map *map, char *names)
 {
 	struct pair *pair = &pairs[nr_pairs];
-	char *colon = strchr(names, ':');
 
-	if (!colon || nr_pairs == MAX_PAIRS) {
-		fprintf(stderr, "between: %s is no pair, or one too many\n", names);
+	if (nr_pairs == MAX_PAIRS) {
+		fprintf(stderr, "between: %s is one pair too many\n", names);
 		return false;
 	}
-	*colon = '\0';
+	if (!split(map, names, &pair->from_address, &pair->to_address))
+		return false;
 	pair->from = names;
-	pair->to = colon + 1;
+	pair->to = names + strlen(names) + 1;
 	nr_pairs++;
-	return find(map, pair->from, &pair->from_address) &&
-	       find(map, pair->to, &pair->to_address);
+	return true;
 }
 
 /**
@@ -156,7 +192,7 @@ static bool add_pair(const struct system_map *map, char *names)
  * @id: by which QEMU knows the plugin
  * @info: about the machine, not used
  * @argc: number of arguments
- * @argv: map=, out=, pair=, in this order
+ * @argv: map=, out=, irq=, pair=, in this order
  *
  * Return: 0, or -1 if an argument is wrong
  */
@@ -165,14 +201,17 @@ int qemu_plugin_install(uint64_t id, const struct qemu_info_t *info, int argc, c
 	struct system_map map;
 	int i;
 
-	if (argc < 3 || strncmp(argv[0], "map=", 4) || strncmp(argv[1], "out=", 4)) {
-		fprintf(stderr, "between: the arguments are map=FILE,out=FILE,pair=FROM:TO\n");
+	if (argc < 4 || strncmp(argv[0], "map=", 4) || strncmp(argv[1], "out=", 4) ||
+	    strncmp(argv[2], "irq=", 4)) {
+		fprintf(stderr, "between: the arguments are map=, out=, irq= and pair=\n");
 		return -1;
 	}
 	if (!system_map_read(&map, argv[0] + 4))
 		return -1;
 	out = strdup(argv[1] + 4);
-	for (i = 2; i < argc; i++)
+	if (!split(&map, argv[2] + 4, &irq_enter, &irq_leave))
+		return -1;
+	for (i = 3; i < argc; i++)
 		if (strncmp(argv[i], "pair=", 5) || !add_pair(&map, strdup(argv[i] + 5)))
 			return -1;
 	qemu_plugin_register_vcpu_tb_trans_cb(id, translated);
