@@ -44,7 +44,7 @@ usage()
 	exit 0
 }
 
-# bad_usage MESSAGE: ends the script, whose arguments are wrong.
+# bad_usage MESSAGE: reports wrong arguments and ends the script.
 bad_usage()
 {
 	printf '%s: %s; for help: %s --help\n' "${0##*/}" "$*" "${0#"$TOP"/}" >&2

@@ -279,7 +279,10 @@ static void release_fresh(struct ksm_domain *domain, struct folio *folio)
 	folio_put(folio);
 }
 
-/* A page that differs from the shared page with its sample is tried again: not reported. */
+/*
+ * A page that differs from the shared page with its sample is tried again, so this result
+ * is not reported yet.
+ */
 static void note_result(struct ksm_merge *merge, const struct ksm_request *request)
 {
 	const enum ksm_result result = request->result;

@@ -329,7 +329,7 @@ int ksm_merge_now(struct mm_struct *mm)
 /**
  * ksm_nothing_shared - whether a control that the trees depend on may change
  *
- * If no page is shared, stable nodes whose page nothing maps are freed.
+ * If no page is shared, the stable nodes of pages without mappings are freed.
  *
  * Context: may sleep; under ksm.lock.
  * Return: true if there is no stable node any more.

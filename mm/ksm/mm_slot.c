@@ -325,8 +325,8 @@ static struct ksm_mm_slot *slot_detach(struct ksm_slots *slots, struct ksm_mm_sl
 }
 
 /*
- * The owner of an mm whose exec has failed is the task that wanted to execute.  It never
- * used the mm, so nothing clears the owner when it exits.
+ * After a failed exec, the owner of the new mm is the task that called exec.  That task has
+ * never used the mm, so nothing clears the owner when the task exits.
  */
 static void forget_owner(struct mm_struct *mm)
 {

@@ -350,8 +350,8 @@ static bool is_merge_any(void *pid)
 static void busy_process(void)
 {
 	struct ksm_child child;
+	long began, taken;
 	pid_t hog;
-	long began;
 
 	merge_begin();
 	ksm_child_start(&child, map_again_and_again, NULL);
@@ -359,10 +359,10 @@ static void busy_process(void)
 	hog = ksm_hog_last_cpu();
 	began = ksm_now_ms();
 	merge_set("a", "1");
-	began = ksm_now_ms() - began;
+	taken = ksm_now_ms() - began;
 	kill(hog, SIGKILL);
-	if (began > WAIT_MS)
-		ksm_fail("the write returned after %ld ms", began);
+	if (taken > WAIT_MS)
+		ksm_fail("the write returned after %ld ms", taken);
 	ksm_check(ksm_poll(is_merge_any, &child.pid), "the process is marked later");
 	ksm_child_kill(&child);
 }

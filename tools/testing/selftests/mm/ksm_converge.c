@@ -283,7 +283,7 @@ static void differ_last_in_twos(void)
 	ksm_expect_figures(200, 200, 0);
 }
 
-/* Pages whose content changes merge by the new content. */
+/* Pages that have changed merge by their new content. */
 static void changes_then_settles(void)
 {
 	char *area = ksm_map_mergeable(300);

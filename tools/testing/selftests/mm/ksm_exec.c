@@ -342,7 +342,7 @@ static void exec_fails_scanned(void)
 
 /* An exec that fails while ksmd is at the new mm */
 
-/* The argument is in a page that nobody provides, so the exec waits for it. */
+/* The argument is in a page that is missing, so the exec waits for it. */
 static void exec_that_waits(struct ksm_child *self, void *arg)
 {
 	struct uffdio_register missing = { .mode = UFFDIO_REGISTER_MODE_MISSING };

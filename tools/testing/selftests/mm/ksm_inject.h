@@ -58,7 +58,7 @@ enum outcome inject_child(attempt_fn *attempt, unsigned int nth, bool may_be_kil
 void inject_call_witness(void);
 void inject_dismiss_witness(void);
 
-/* Makes inject() count the objects of caches whose names match, and nothing else. */
+/* Makes inject() count only the objects of caches with a matching name. */
 void inject_only(const char *pattern);
 
 /* Makes one in @interval allocations from matching caches fail, with @percent chance. */

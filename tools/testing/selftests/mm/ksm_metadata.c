@@ -18,7 +18,7 @@
 /* Bytes of a bucket of the index, which is for two pages. */
 #define BUCKET		8
 #define FEW		100
-/* Pages whose records need more memory than a cgroup may have been charged in advance. */
+/* The records of this many pages take more memory than a cgroup is charged in advance. */
 #define NEW_PAGES	20000
 /* Much less than the time of a pass over them without memory. */
 #define SHORT_US	4000000
@@ -263,7 +263,8 @@ static void pass_at_limit(void)
 
 	ksm_need_cgroup();
 	if (psize() > 4096)
-		ksm_skip("so many large pages take too much memory");
+		ksm_skip("%d pages of %u KiB take too much memory", NEW_PAGES,
+			 psize() / 1024);
 	ksm_child_start(&child, lone_member, NULL);
 	ksm_child_wait(&child);
 	limit_group();

@@ -18,7 +18,7 @@
 
 #define PAGES	8
 #define SEED	0x120000
-/* Pages whose unmerge takes many seconds, and the time that a memory error may take. */
+/* Pages that take seconds to unmerge, and the time that a memory error may take. */
 #define MANY_PAGES (psize() > 4096 ? 5000 : 20000)
 #define WAIT_MS	1500
 #define UNPOISON "/sys/kernel/debug/hwpoison/unpoison-pfn"
@@ -514,8 +514,8 @@ static void does_not_wait(void)
 {
 	char *area = ksm_merged_area(MANY_PAGES, SEED), *last = area + (MANY_PAGES - 1) * psize();
 	struct ksm_child child;
+	long began, taken;
 	pid_t hog;
-	long began;
 
 	need_unpoison();
 	hog = ksm_hog_last_cpu();
@@ -525,12 +525,12 @@ static void does_not_wait(void)
 	ksm_check(ksm_is_merged(last), "pages are unmerged from the first to the last one");
 	began = ksm_now_ms();
 	unpoison(poisoned(last));
-	began = ksm_now_ms() - began;
+	taken = ksm_now_ms() - began;
 	ksm_check(ksm_get("pages_sharing") > 0, "everything was being unmerged meanwhile");
 	kill(hog, SIGKILL);
 	ksm_child_end(&child);
-	if (began > WAIT_MS)
-		ksm_fail("the memory error was handled after %ld ms", began);
+	if (taken > WAIT_MS)
+		ksm_fail("the memory error was handled after %ld ms", taken);
 }
 
 /*

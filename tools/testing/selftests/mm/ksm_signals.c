@@ -446,8 +446,8 @@ static void write_run(struct ksm_child *self, void *arg)
 static void killed_at_busy_process(void)
 {
 	struct ksm_child holder, writer;
+	long began, taken;
 	pid_t hog;
-	long began;
 
 	ksm_child_start(&holder, hold_mmap_lock, NULL);
 	ksm_child_wait(&holder);
@@ -459,11 +459,11 @@ static void killed_at_busy_process(void)
 	usleep(LONG_USECS);
 	began = ksm_now_ms();
 	ksm_child_kill(&writer);
-	began = ksm_now_ms() - began;
+	taken = ksm_now_ms() - began;
 	ksm_check(!has_reported(&holder), "the process holds its mmap_lock meanwhile");
 	kill(hog, SIGKILL);
-	if (began > KILL_MS)
-		ksm_fail("the writer was killed after %ld ms", began);
+	if (taken > KILL_MS)
+		ksm_fail("the writer was killed after %ld ms", taken);
 	ksm_child_kill(&holder);
 }
 
