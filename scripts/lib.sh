@@ -75,6 +75,16 @@ not_built()
 	printf 'the kernel %s is not built; build it with: %s' "$1" "$how"
 }
 
+# kvm_modules KERNEL: those of KVM, if it is not built in, as files of scripts/initramfs.
+kvm_modules()
+{
+	local file
+
+	for file in "$BUILD/out/$1"/virt/lib/irqbypass.ko "$BUILD/out/$1"/arch/x86/kvm/kvm*.ko; do
+		[ ! -e "$file" ] || printf '/modules/%s=%s\n' "${file##*/}" "$file"
+	done
+}
+
 base_version()
 {
 	awk '$1 == "VERSION" { v = $3 } $1 == "PATCHLEVEL" { p = $3 }

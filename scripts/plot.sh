@@ -13,7 +13,7 @@ can_plot()
 }
 
 # draw DIR NAME TITLE LABEL [COMMAND]: makes DIR/NAME.svg and .png from the columns
-# of DIR/NAME.stock-run.dat and DIR/NAME.run.dat: a value of LABEL, and MiB saved.
+# of DIR/NAME.stock-bench.dat and DIR/NAME.bench.dat: a value of LABEL, and MiB saved.
 draw()
 {
 	local format
@@ -27,8 +27,8 @@ draw()
 			set ylabel "saved, MiB"
 			set key left top
 			${5:-}
-			plot "$1/$2.stock-run.dat" with lines lw 2 title "base $(base_version)", \\
-			     "$1/$2.run.dat" with lines lw 2 title "ours"
+			plot "$1/$2.stock-bench.dat" with lines lw 2 title "base $(base_version)", \\
+			     "$1/$2.bench.dat" with lines lw 2 title "ours"
 		EOF
 	done
 	say "   ${1#"$TOP"/}/$2.svg and .png"
