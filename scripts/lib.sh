@@ -66,6 +66,13 @@ need_value()
 	[ $# -gt 1 ] || bad_usage "the option $1 needs a value"
 }
 
+# need_number OPTION [VALUE ...]: likewise, if no number above 0 does.
+need_number()
+{
+	need_value "$@"
+	[[ $2 =~ ^[1-9][0-9]*$ ]] || bad_usage "the option $1 needs a number above 0, not \"$2\""
+}
+
 # not_built KERNEL: the message for a kernel that is not in build/out.
 not_built()
 {
