@@ -9,12 +9,13 @@
 
 #include <linux/delay.h>
 #include <linux/errno.h>
+#include <linux/jiffies.h>
 #include <linux/sched/signal.h>
 
 #include "lock.h"
 
-/* How often ksm_lock_soon() tries: once in a millisecond or two. */
-#define KSM_SOON_TRIES	100
+/* How long ksm_lock_soon() tries. */
+#define KSM_SOON_MSEC	200
 
 /**
  * ksm_lock_init - make a lock that is not held
@@ -63,16 +64,16 @@ int ksm_lock_take(struct ksm_lock *lock)
  */
 bool ksm_lock_soon(struct ksm_lock *lock)
 {
-	bool locked = false;
-	unsigned int i;
+	const unsigned long end = jiffies + msecs_to_jiffies(KSM_SOON_MSEC);
+	bool locked;
 
 	atomic_inc(&lock->urgent);
-	for (i = 0; i < KSM_SOON_TRIES && !READ_ONCE(lock->offlining); i++) {
+	do {
 		locked = mutex_trylock(&lock->mutex);
 		if (locked)
 			break;
 		usleep_range(USEC_PER_MSEC, 2 * USEC_PER_MSEC);
-	}
+	} while (!READ_ONCE(lock->offlining) && time_before(jiffies, end));
 	atomic_dec(&lock->urgent);
 	wake_up_all(&lock->wait);
 	if (locked && lock->offlining) {

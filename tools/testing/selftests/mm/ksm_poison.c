@@ -20,7 +20,6 @@
 #define SEED	0x120000
 /* Pages that take seconds to unmerge, and the time that a memory error may take. */
 #define MANY_PAGES (psize() > 4096 ? 5000 : 20000)
-#define WAIT_MS	1500
 #define UNPOISON "/sys/kernel/debug/hwpoison/unpoison-pfn"
 
 #ifndef MADV_SOFT_OFFLINE
@@ -509,12 +508,15 @@ static void unmerge_slowly(struct ksm_child *self, void *arg)
 	ksm_set("run", 2);
 }
 
-/* Unmerging everything takes many seconds on a CPU that another task has. */
+/*
+ * Unmerging everything takes many seconds on a CPU that another task has.  The time of the
+ * memory error alone says little: it waits for work on that CPU as well.
+ */
 static void does_not_wait(void)
 {
 	char *area = ksm_merged_area(MANY_PAGES, SEED), *last = area + (MANY_PAGES - 1) * psize();
 	struct ksm_child child;
-	long began, taken;
+	long left;
 	pid_t hog;
 
 	need_unpoison();
@@ -523,14 +525,13 @@ static void does_not_wait(void)
 	while (ksm_is_merged(area))
 		usleep(1000);
 	ksm_check(ksm_is_merged(last), "pages are unmerged from the first to the last one");
-	began = ksm_now_ms();
 	unpoison(poisoned(last));
-	taken = ksm_now_ms() - began;
-	ksm_check(ksm_get("pages_sharing") > 0, "everything was being unmerged meanwhile");
+	left = ksm_get("pages_sharing");
 	kill(hog, SIGKILL);
 	ksm_child_end(&child);
-	if (taken > WAIT_MS)
-		ksm_fail("the memory error was handled after %ld ms", taken);
+	if (left < MANY_PAGES / 2)
+		ksm_fail("when the memory error was handled, only %ld pages were still shared",
+			 left);
 }
 
 /*
