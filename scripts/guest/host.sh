@@ -79,7 +79,7 @@ prepare_host()
 }
 
 # ksmtuned counts the memory of processes with such a command line.
-# The driver of the clock chip, which a microvm does not have, would look for it for long.
+# A microvm has no clock chip: its driver is left out, since it tries for many seconds.
 start_guest()
 {
 	PATH=/usr/bin:$PATH chroot $ROOT qemu-system-x86_64 -nodefaults -no-user-config \

@@ -18,7 +18,7 @@
 
 #define PAGES	8
 #define SEED	0x120000
-/* Pages that take seconds to unmerge, and the time that a memory error may take. */
+/* Pages that take seconds to unmerge. */
 #define MANY_PAGES (psize() > 4096 ? 5000 : 20000)
 #define UNPOISON "/sys/kernel/debug/hwpoison/unpoison-pfn"
 
