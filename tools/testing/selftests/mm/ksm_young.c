@@ -552,16 +552,25 @@ static int file_of_pages(size_t pages)
 	return fd;
 }
 
+/* As map_tracked(), with pages of a file, and PAGES more that need not be tracked. */
+static char *map_tracked_file(int fd)
+{
+	char *area;
+
+	do {
+		area = map_file(file_of_pages(TRACKED + PAGES), TRACKED + PAGES);
+		ksm_check_unique(area, TRACKED, SEED);
+	} while (!ksm_idle_tracked(fd, area, TRACKED));
+	return area;
+}
+
 /* Beside pages of the process, which ksmd scans. */
 static void file_pages(void)
 {
-	int fd = ksm_open_idle(), file = file_of_pages(TRACKED + PAGES);
-	char *area = map_file(file, TRACKED + PAGES), *own = area + TRACKED * psize();
+	int fd = ksm_open_idle();
+	char *area = map_tracked_file(fd), *own = area + TRACKED * psize();
 
 	ksm_fill_unique(own, PAGES, NEW_SEED);
-	ksm_check_unique(area, TRACKED, SEED);
-	if (!ksm_idle_tracked(fd, area, TRACKED))
-		ksm_skip("the pages of the file are at the end of memory");
 	ksm_mergeable(area, TRACKED + PAGES);
 	ksm_set("smart_scan", 1);
 	ksm_passes(5);
