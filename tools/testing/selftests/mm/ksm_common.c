@@ -269,13 +269,16 @@ long ksm_now_ms(void)
 bool ksm_poll(bool (*condition)(void *arg), void *arg)
 {
 	long end = ksm_now_ms() + KSM_PATIENCE_MS;
+	bool late;
 
-	while (!condition(arg)) {
-		if (ksm_now_ms() > end)
-			return false;
+	/* The last look is after the end, in case this process did not run for long. */
+	do {
+		late = ksm_now_ms() > end;
+		if (condition(arg))
+			return true;
 		usleep(1000);
-	}
-	return true;
+	} while (!late);
+	return false;
 }
 
 struct figure {
