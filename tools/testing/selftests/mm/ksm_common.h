@@ -159,6 +159,7 @@ void ksm_wait_ok(pid_t pid);
 void ksm_need_swap(void);
 void ksm_need_cgroup(void);
 void ksm_enter_cgroup(void);
+void ksm_fill_cgroup_to_high(void);
 void ksm_need_reclaim(void);
 void ksm_stay_on_cpu(void);
 /* Has a process run on the last CPU only. */

@@ -17,6 +17,7 @@
 /* So few that a slow kernel merges them soon. */
 #define PAGES	20
 #define SEED	0x9e550000
+#define OTHER_SEED	(SEED + 0x1000)
 
 /* Percent of memory that is available, for this test. */
 static long available(void)
@@ -112,6 +113,47 @@ static void leaves_known_memory(void)
 	ksm_expect("pages_sharing", ksm_get("pages_sharing"), PAGES - 1);
 }
 
+static void run_in_cgroup(struct ksm_child *self, void *unused)
+{
+	char *area = ksm_map_mergeable(PAGES);
+
+	(void)unused;
+	ksm_fill_unique(area, PAGES, OTHER_SEED);
+	ksm_child_pause(self);
+	ksm_fill_same(area, PAGES, OTHER_SEED);
+	ksm_fill_cgroup_to_high();
+	ksm_child_pause(self);
+	ksm_check_same(area, PAGES, OTHER_SEED);
+	ksm_child_pause(self);
+}
+
+/* The known memory of its processes, and of no others. */
+static void cgroup_at_high(void)
+{
+	struct ksm_child child;
+	char *area;
+
+	ksm_need_cgroup();
+	ksm_child_start(&child, run_in_cgroup, NULL);
+	ksm_child_wait(&child);
+	make_short();
+	area = begin();
+	ksm_set("smart_scan", 0);
+	ksm_fill_unique(area, PAGES, SEED);
+	ksm_set("run", 1);
+	ksm_check(ksm_wait_figure("pages_unshared", 2 * PAGES), "all pages get known");
+	make_plentiful();
+	ksm_check(ksm_wait_figure("pages_to_scan", ksm_get("advisor_min_pages_to_scan")),
+		  "ksmd notices that memory is plentiful");
+	ksm_fill_same(area, PAGES, SEED);
+	ksm_child_step(&child);
+	ksm_check(ksm_wait_figure("pages_sharing", PAGES - 1), "known memory merges");
+	ksm_passes(3);
+	ksm_expect("pages_sharing", ksm_get("pages_sharing"), PAGES - 1);
+	ksm_child_step(&child);
+	ksm_check_same(area, PAGES, SEED);
+}
+
 /* The CPU time that ksmd takes in some seconds, in percent. */
 static double ksmd_percent(void)
 {
@@ -170,6 +212,7 @@ static void mode_takes_effect(void)
 static const struct ksm_case cases[] = {
 	{ "new memory is scanned while memory is plentiful", scans_new_memory },
 	{ "known memory waits until memory is short", leaves_known_memory },
+	{ "known memory of a cgroup at memory.high does not wait", cgroup_at_high },
 	{ "ksmd takes less than 1 percent of a CPU", takes_little },
 	{ "the decision shows in pages_to_scan", shows_decisions },
 	{ "a change of the mode ends a sleep", mode_takes_effect },

@@ -311,6 +311,26 @@ void ksm_enter_cgroup(void)
 }
 
 /*
+ * Moves the calling process to the cgroup, which is at memory.high from then on. What it
+ * uses is much more than CPUs charge in advance. Nothing is reclaimed: the limit is above
+ * what is used.
+ */
+void ksm_fill_cgroup_to_high(void)
+{
+	const size_t size = 64 << 20;
+	char text[KSM_TEXT];
+	long used;
+
+	ksm_enter_cgroup();
+	memset(ksm_map(size / psize()), 1, size);
+	ksm_check(ksm_read_file(KSM_CGROUP "memory.current", text, sizeof(text)) > 0,
+		  "memory.current");
+	used = strtol(text, NULL, 10);
+	snprintf(text, sizeof(text), "%ld", used + used / 128);
+	ksm_check(!ksm_write_file(KSM_CGROUP "memory.high", text), "memory.high is set");
+}
+
+/*
  * Moves the case to a memory cgroup of its own, for memory.reclaim. MADV_PAGEOUT does
  * not reclaim pages that are mapped more than once.
  */

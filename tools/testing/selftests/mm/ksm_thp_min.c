@@ -199,32 +199,37 @@ static void smaller_folios(void)
 	ksm_expect("pages_sharing", ksm_get("pages_sharing"), 12);
 }
 
-static bool all_known(void *unused)
+static void run_in_cgroup(struct ksm_child *self, void *unused)
 {
 	(void)unused;
-	return ksm_get("pages_volatile") + ksm_get("pages_unshared") ==
-	       2 * (long)ksm_huge_pages();
+	ksm_mergeable(ksm_map(1), 1);
+	ksm_fill_cgroup_to_high();
+	ksm_child_pause(self);
 }
 
-/* In mode pressure, huge pages are kept as long as memory is plentiful. */
+/*
+ * In mode pressure, huge pages are kept as long as memory is plentiful.  A cgroup that is
+ * short has ksmd scan as fast as it may, but memory is plentiful for this process.
+ */
 static void kept_while_plentiful(void)
 {
-	size_t pages = ksm_huge_pages();
+	struct ksm_child child;
 	char *area;
 
-	/* A pass is one batch. */
-	ksm_set("advisor_min_pages_to_scan", 5000);
+	ksm_need_cgroup();
+	ksm_child_start(&child, run_in_cgroup, NULL);
+	ksm_child_wait(&child);
 	ksm_set("advisor_full_available", 1);
 	ksm_set("advisor_start_available", 2);
-	area = two_huge_pages(pages);
+	area = two_huge_pages(ksm_huge_pages());
 	ksm_check(!ksm_try("advisor_mode", "pressure"), "advisor_mode accepts pressure");
-	ksm_set("run", 1);
-	ksm_check(ksm_poll(all_known, NULL), "all pages get known");
-	sleep(5);
+	ksm_passes(PASSES);
 	expect_kept(area);
 	ksm_set("advisor_start_available", 100);
 	ksm_set("advisor_full_available", 100);
-	ksm_check(ksm_wait_figure("pages_sharing", pages), "all merge once memory is short");
+	ksm_set("run", 1);
+	ksm_check(ksm_wait_figure("pages_sharing", ksm_huge_pages()),
+		  "all merge once memory is short");
 	ksm_stop();
 	ksm_expect("pages in the first huge page", count_huge(area), 0);
 }
