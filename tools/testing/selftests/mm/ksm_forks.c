@@ -177,6 +177,15 @@ static void idle_child(struct ksm_child *self, void *arg)
 	ksm_check_unique(arg, PAGES, SEED);
 }
 
+/* A request to merge has nothing to wait for. */
+static void expect_not_busy(pid_t pid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/ksm_merge", pid);
+	ksm_expect("error of ksm_merge", ksm_write_file(path, "1"), 0);
+}
+
 /* Parent and child map the same page. Merging it with itself saves nothing. */
 static void shared_by_fork_alone(void)
 {
@@ -185,6 +194,8 @@ static void shared_by_fork_alone(void)
 
 	ksm_fill_unique(area, PAGES, SEED);
 	expect_nothing_merged(&child, idle_child, area);
+	expect_not_busy(getpid());
+	expect_not_busy(child.pid);
 	ksm_child_end(&child);
 	ksm_settle();
 	ksm_expect_figures(0, 0, PAGES);
