@@ -150,11 +150,15 @@ static void fork_of_fork(void)
 {
 	char *area = ksm_merged_area(PAGES, SEED);
 	struct ksm_child child;
+	long copied;
 
 	ksm_child_start(&child, middle_child, area);
 	ksm_child_wait(&child);
+	copied = ksm_vmstat("cow_ksm");
 	ksm_settle();
 	ksm_expect_figures(1, 3 * PAGES - 1, 0);
+	/* What the children map is recorded, and not copied and merged again. */
+	ksm_expect("cow_ksm", ksm_vmstat("cow_ksm"), copied);
 	ksm_child_end(&child);
 	ksm_settle();
 	ksm_expect_figures(1, PAGES - 1, 0);
