@@ -11,6 +11,7 @@
 #include "ksm_cgroup.h"
 #include "ksm_common.h"
 #include "ksm_merge_member.h"
+#include "ksm_tracing.h"
 
 static void gains_privileges(void)
 {
@@ -57,10 +58,13 @@ static void unprivileged_writer(void)
 	member_execute(of_root, PROGRAM);
 	member_execute(executes, PROGRAM);
 	expect_marked(executes);
-	/* A program that the user must not read. */
+	/* A program that the user must not read. KSM does not even know its mm for a moment. */
 	ksm_check(!chmod(PROGRAM, 0711), "chmod");
+	tracing_start("ksm_enter");
 	member_execute(executes, PROGRAM);
 	expect_never_marked(executes);
+	ksm_expect("events of ksm_enter", tracing_count("ksm_enter", ""), 0);
+	tracing_end();
 	expect_unmarked_now(later);
 	expect_unmarked_now(of_root);
 	/* The same file, written by root. */

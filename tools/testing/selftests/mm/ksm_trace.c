@@ -3,37 +3,20 @@
  * The trace events that programs know by name: they exist with their fields
  * and come when what they are named after happens.
  */
-#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include "ksm_cgroup.h"
 #include "ksm_common.h"
+#include "ksm_tracing.h"
 
 #define PAGES	20
 #define SEED	0xf0000
-
-static const char *const roots[] = { "/sys/kernel/tracing", "/sys/kernel/debug/tracing" };
-static char instance[128];
-
-static const char *trace_root(void)
-{
-	unsigned int i;
-	char path[128];
-
-	for (i = 0; i < ARRAY_SIZE(roots); i++) {
-		snprintf(path, sizeof(path), "%s/events/ksm", roots[i]);
-		if (!access(path, F_OK))
-			return roots[i];
-	}
-	ksm_skip("tracefs is not mounted or has no KSM events");
-}
 
 /* Does the format of an event have a field of this name? */
 static bool has_field(const char *format, const char *name)
@@ -52,7 +35,7 @@ static void check_fields(const char *event, const char *const *fields)
 	char path[256], format[4096] = "";
 	FILE *file;
 
-	snprintf(path, sizeof(path), "%s/events/ksm/%s/format", trace_root(), event);
+	snprintf(path, sizeof(path), "%s/events/ksm/%s/format", tracing_root(), event);
 	file = fopen(path, "r");
 	if (!file)
 		ksm_fail("there is no event %s", event);
@@ -105,81 +88,41 @@ static void advisor_fields(void)
 	check_fields("ksm_advisor", fields);
 }
 
-/* An instance of our own does not disturb other tracing. rmdir() removes it. */
-static void remove_instance(void)
-{
-	char path[256];
-
-	snprintf(path, sizeof(path), "%s/events/ksm/enable", instance);
-	ksm_write_file(path, "0");
-	rmdir(instance);
-}
-
-static void start_tracing(const char *event)
-{
-	char path[256];
-
-	snprintf(instance, sizeof(instance), "%s/instances/ksm_selftest", trace_root());
-	if (!access(instance, F_OK))
-		remove_instance();
-	if (mkdir(instance, 0755))
-		ksm_skip("no trace instance can be made: %s", strerror(errno));
-	snprintf(path, sizeof(path), "%s/events/ksm/%s/enable", instance, event);
-	if (ksm_write_file(path, "1"))
-		ksm_fail("the event %s cannot be enabled", event);
-}
-
-static unsigned int count_events(const char *event)
-{
-	char path[256], line[1024], word[64];
-	unsigned int count = 0;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "%s/trace", instance);
-	snprintf(word, sizeof(word), " %s:", event);
-	file = fopen(path, "r");
-	while (file && fgets(line, sizeof(line), file))
-		count += line[0] != '#' && strstr(line, word);
-	if (file)
-		fclose(file);
-	return count;
-}
-
 /* An event may come a moment after what it tells can be read. */
 static void wait_for_events(const char *event, unsigned int least)
 {
 	unsigned int i;
 
-	for (i = 0; i < 1000 && count_events(event) < least; i++)
+	for (i = 0; i < 1000 && tracing_count(event, "") < least; i++)
 		usleep(10000);
 }
 
 static void expect_events(const char *event, unsigned int least)
 {
-	unsigned int count = count_events(event);
+	unsigned int count = tracing_count(event, "");
 
-	remove_instance();
+	tracing_end();
 	if (count < least)
 		ksm_fail("%u events %s instead of %u at least", count, event, least);
 }
 
 static void starts(void)
 {
-	start_tracing("ksm_start_scan");
+	tracing_start("ksm_start_scan");
 	ksm_merged_area(PAGES, SEED);
 	expect_events("ksm_start_scan", 3);
 }
 
 static void stops(void)
 {
-	start_tracing("ksm_stop_scan");
+	tracing_start("ksm_stop_scan");
 	ksm_merged_area(PAGES, SEED);
 	expect_events("ksm_stop_scan", 3);
 }
 
 static void enters(void)
 {
-	start_tracing("ksm_enter");
+	tracing_start("ksm_enter");
 	ksm_map_mergeable(PAGES);
 	expect_events("ksm_enter", 1);
 }
@@ -195,7 +138,7 @@ static void exits(void)
 {
 	struct ksm_child child;
 
-	start_tracing("ksm_exit");
+	tracing_start("ksm_exit");
 	ksm_child_start(&child, exit_child, NULL);
 	ksm_child_wait(&child);
 	ksm_child_end(&child);
@@ -207,7 +150,7 @@ static void merges_one(void)
 {
 	char *area = ksm_map_mergeable(PAGES);
 
-	start_tracing("ksm_merge_one_page");
+	tracing_start("ksm_merge_one_page");
 	ksm_set("use_zero_pages", 1);
 	ksm_fill_same(area, PAGES, 0);
 	ksm_settle();
@@ -217,7 +160,7 @@ static void merges_one(void)
 
 static void merges_with(void)
 {
-	start_tracing("ksm_merge_with_ksm_page");
+	tracing_start("ksm_merge_with_ksm_page");
 	ksm_merged_area(PAGES, SEED);
 	expect_events("ksm_merge_with_ksm_page", PAGES - 2);
 }
@@ -226,7 +169,7 @@ static void removes_items(void)
 {
 	char *area;
 
-	start_tracing("ksm_remove_rmap_item");
+	tracing_start("ksm_remove_rmap_item");
 	area = ksm_merged_area(PAGES, SEED);
 	munmap(area, (PAGES - 4) * psize());
 	ksm_passes(2);
@@ -238,7 +181,7 @@ static void removes_pages(void)
 {
 	char *area;
 
-	start_tracing("ksm_remove_ksm_page");
+	tracing_start("ksm_remove_ksm_page");
 	area = ksm_merged_area(PAGES, SEED);
 	ksm_unmergeable(area, PAGES);
 	ksm_unmerge_all();
@@ -247,7 +190,7 @@ static void removes_pages(void)
 
 static void advises(void)
 {
-	start_tracing("ksm_advisor");
+	tracing_start("ksm_advisor");
 	ksm_try("advisor_mode", "scan-time");
 	ksm_merged_area(PAGES, SEED);
 	ksm_passes(3);
@@ -257,19 +200,11 @@ static void advises(void)
 /* Returns whether there is an event of the advisor with such a decision. */
 static bool advised(long pages_to_scan, long cpu_percent)
 {
-	char path[256], line[1024], words[128];
-	bool found = false;
-	FILE *file;
+	char words[128];
 
-	snprintf(path, sizeof(path), "%s/trace", instance);
 	snprintf(words, sizeof(words), "pages_to_scan %ld cpu percent %ld\n", pages_to_scan,
 		 cpu_percent);
-	file = fopen(path, "r");
-	while (file && fgets(line, sizeof(line), file))
-		found |= strstr(line, " ksm_advisor:") && strstr(line, words);
-	if (file)
-		fclose(file);
-	return found;
+	return tracing_count("ksm_advisor", words);
 }
 
 static void set_available(long start, long full)
@@ -289,7 +224,7 @@ static void advises_under_pressure(void)
 	ksm_set("advisor_max_pages_to_scan", 700);
 	ksm_set("advisor_max_cpu", 60);
 	ksm_fill_same(ksm_map_mergeable(PAGES), PAGES, SEED);
-	start_tracing("ksm_advisor");
+	tracing_start("ksm_advisor");
 	ksm_try("advisor_mode", "pressure");
 	ksm_set("run", 1);
 	/* The mode alone sets pages_to_scan; the decision comes later. */
@@ -309,18 +244,10 @@ static void advises_under_pressure(void)
 
 static unsigned int count_reason(const char *reason)
 {
-	char path[256], line[1024], word[64];
-	unsigned int count = 0;
-	FILE *file;
+	char words[64];
 
-	snprintf(path, sizeof(path), "%s/trace", instance);
-	snprintf(word, sizeof(word), " reason %s\n", reason);
-	file = fopen(path, "r");
-	while (file && fgets(line, sizeof(line), file))
-		count += strstr(line, "ksm_page_skipped:") && strstr(line, word);
-	if (file)
-		fclose(file);
-	return count;
+	snprintf(words, sizeof(words), " reason %s\n", reason);
+	return tracing_count("ksm_page_skipped", words);
 }
 
 static void expect_reason(const char *reason, unsigned int least)
@@ -345,11 +272,11 @@ static void skips_unique(void)
 	char *area = ksm_map_mergeable(PAGES);
 
 	ksm_fill_unique(area, PAGES, SEED);
-	start_tracing("ksm_page_skipped");
+	tracing_start("ksm_page_skipped");
 	ksm_settle();
 	expect_reason("changed", PAGES);
 	expect_reason("no duplicate", PAGES);
-	remove_instance();
+	tracing_end();
 }
 
 static void skips_pinned(void)
@@ -361,10 +288,10 @@ static void skips_pinned(void)
 	ksm_fill_same(area, PAGES, SEED);
 	ksm_check(!pipe(ends), "pipe");
 	ksm_expect("vmsplice", vmsplice(ends[1], &pinned, 1, 0), psize());
-	start_tracing("ksm_page_skipped");
+	tracing_start("ksm_page_skipped");
 	ksm_settle();
 	expect_reason("pinned", 1);
-	remove_instance();
+	tracing_end();
 }
 
 static void inheriting_child(struct ksm_child *self, void *area)
@@ -382,10 +309,10 @@ static void skips_inherited(void)
 	ksm_fill_unique(area, PAGES, SEED);
 	ksm_child_start(&child, inheriting_child, area);
 	ksm_child_wait(&child);
-	start_tracing("ksm_page_skipped");
+	tracing_start("ksm_page_skipped");
 	ksm_settle();
 	expect_reason("mapped elsewhere", 1);
-	remove_instance();
+	tracing_end();
 	ksm_child_end(&child);
 }
 
@@ -401,12 +328,12 @@ static void skips_other_domain(void)
 	ksm_fill_same(area, PAGES, SEED);
 	ksm_settle();
 	ksm_expect_figures(1, PAGES - 1, 0);
-	start_tracing("ksm_page_skipped");
+	tracing_start("ksm_page_skipped");
 	cgroup_move(getpid(), "b");
 	ksm_settle();
 	ksm_expect_figures(1, PAGES - 1, 0);
 	expect_reason("other domain", PAGES);
-	remove_instance();
+	tracing_end();
 }
 
 static const struct ksm_case cases[] = {
