@@ -310,24 +310,36 @@ void ksm_enter_cgroup(void)
 		ksm_skip("no process can be moved to a cgroup here");
 }
 
+static size_t cgroup_used(void)
+{
+	char text[KSM_TEXT];
+
+	ksm_check(ksm_read_file(KSM_CGROUP "memory.current", text, sizeof(text)) > 0,
+		  "memory.current");
+	return strtoul(text, NULL, 10);
+}
+
+static void set_cgroup_high(size_t bytes)
+{
+	char text[KSM_TEXT];
+
+	snprintf(text, sizeof(text), "%zu", bytes);
+	ksm_check(!ksm_write_file(KSM_CGROUP "memory.high", text), "memory.high is set");
+}
+
 /*
- * Moves the calling process to the cgroup, which is at memory.high from then on. What it
- * uses is much more than CPUs charge in advance. Nothing is reclaimed: the limit is above
- * what is used.
+ * Moves the calling process to the cgroup, which is at memory.high from then on. The
+ * first write takes back what CPUs have charged in advance. The second sets a limit just
+ * above what is used, so that nothing is reclaimed.
  */
 void ksm_fill_cgroup_to_high(void)
 {
 	const size_t size = 64 << 20;
-	char text[KSM_TEXT];
-	long used;
 
 	ksm_enter_cgroup();
 	memset(ksm_map(size / psize()), 1, size);
-	ksm_check(ksm_read_file(KSM_CGROUP "memory.current", text, sizeof(text)) > 0,
-		  "memory.current");
-	used = strtol(text, NULL, 10);
-	snprintf(text, sizeof(text), "%ld", used + used / 128);
-	ksm_check(!ksm_write_file(KSM_CGROUP "memory.high", text), "memory.high is set");
+	set_cgroup_high(cgroup_used() - psize());
+	set_cgroup_high(cgroup_used() / 128 * 129);
 }
 
 /*
