@@ -58,7 +58,7 @@ static void unprivileged_writer(void)
 	member_execute(of_root, PROGRAM);
 	member_execute(executes, PROGRAM);
 	expect_marked(executes);
-	/* A program that the user must not read. KSM does not even know its mm for a moment. */
+	/* The user must not read this program. KSM never knows its mm. */
 	ksm_check(!chmod(PROGRAM, 0711), "chmod");
 	tracing_start("ksm_enter");
 	member_execute(executes, PROGRAM);

@@ -271,7 +271,7 @@ bool ksm_poll(bool (*condition)(void *arg), void *arg)
 	long end = ksm_now_ms() + KSM_PATIENCE_MS;
 	bool late;
 
-	/* The last look is after the end, in case this process did not run for long. */
+	/* Check once more after the end: this process may not have run for a while. */
 	do {
 		late = ksm_now_ms() > end;
 		if (condition(arg))

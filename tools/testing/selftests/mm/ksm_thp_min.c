@@ -208,8 +208,9 @@ static void run_in_cgroup(struct ksm_child *self, void *unused)
 }
 
 /*
- * In mode pressure, huge pages are kept as long as memory is plentiful.  A cgroup that is
- * short has ksmd scan as fast as it may, but memory is plentiful for this process.
+ * In mode pressure, huge pages are kept as long as memory is plentiful.  Another process is
+ * in a cgroup that is short of memory, so ksmd scans as fast as it may.  For this process,
+ * memory is plentiful.
  */
 static void kept_while_plentiful(void)
 {
