@@ -7,9 +7,11 @@
  * advisor_full_available, so no case has to use it up.
  */
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include "ksm_common.h"
@@ -113,28 +115,50 @@ static void leaves_known_memory(void)
 	ksm_expect("pages_sharing", ksm_get("pages_sharing"), PAGES - 1);
 }
 
-static void run_in_cgroup(struct ksm_child *self, void *unused)
+/* More than fits into its cgroup. */
+static void *write_in_turn(void *unused)
 {
+	const size_t pages = (32 << 20) / psize();
+	char *area = ksm_map(pages);
+	size_t i;
+
+	for (i = 0;; i = (i + 1) % pages)
+		area[i * psize()]++;
+	return unused;
+}
+
+static void stall_cgroup(void)
+{
+	pthread_t thread;
+
+	ksm_enter_cgroup();
+	ksm_check(!ksm_write_file(KSM_CGROUP "memory.max", "16M"), "memory.max is set");
+	ksm_check(!pthread_create(&thread, NULL, write_in_turn, NULL), "pthread_create");
+}
+
+static void run_in_cgroup(struct ksm_child *self, void *arg)
+{
+	void (*const *get_short)(void) = arg;
 	char *area = ksm_map_mergeable(PAGES);
 
-	(void)unused;
+	/* What is swapped out does not merge. */
+	ksm_check(!mlock(area, PAGES * psize()), "mlock");
 	ksm_fill_unique(area, PAGES, OTHER_SEED);
 	ksm_child_pause(self);
 	ksm_fill_same(area, PAGES, OTHER_SEED);
-	ksm_fill_cgroup_to_high();
+	(*get_short)();
 	ksm_child_pause(self);
 	ksm_check_same(area, PAGES, OTHER_SEED);
 	ksm_child_pause(self);
 }
 
-/* The known memory of its processes, and of no others. */
-static void cgroup_at_high(void)
+/* The known memory of processes of the cgroup is scanned, and that of no others. */
+static void scans_memory_of_cgroup(void (*get_short)(void))
 {
 	struct ksm_child child;
 	char *area;
 
-	ksm_need_cgroup();
-	ksm_child_start(&child, run_in_cgroup, NULL);
+	ksm_child_start(&child, run_in_cgroup, &get_short);
 	ksm_child_wait(&child);
 	make_short();
 	area = begin();
@@ -152,6 +176,21 @@ static void cgroup_at_high(void)
 	ksm_expect("pages_sharing", ksm_get("pages_sharing"), PAGES - 1);
 	ksm_child_step(&child);
 	ksm_check_same(area, PAGES, SEED);
+}
+
+static void cgroup_at_high(void)
+{
+	ksm_need_cgroup();
+	scans_memory_of_cgroup(ksm_fill_cgroup_to_high);
+}
+
+static void cgroup_stalled(void)
+{
+	ksm_need_swap();
+	ksm_need_cgroup();
+	if (access(KSM_CGROUP "memory.pressure", R_OK))
+		ksm_skip("this kernel has no CONFIG_PSI, or it was booted with psi=0");
+	scans_memory_of_cgroup(stall_cgroup);
 }
 
 /* The CPU time that ksmd takes in some seconds, in percent. */
@@ -213,6 +252,7 @@ static const struct ksm_case cases[] = {
 	{ "new memory is scanned while memory is plentiful", scans_new_memory },
 	{ "known memory waits until memory is short", leaves_known_memory },
 	{ "known memory of a cgroup at memory.high does not wait", cgroup_at_high },
+	{ "known memory of a cgroup that waits for memory does not wait", cgroup_stalled },
 	{ "ksmd takes less than 1 percent of a CPU", takes_little },
 	{ "the decision shows in pages_to_scan", shows_decisions },
 	{ "a change of the mode ends a sleep", mode_takes_effect },
