@@ -28,6 +28,8 @@
 #include "stable.h"
 #include "stats.h"
 
+/* The size of a batch that no sleep follows, if pages_to_scan is less. */
+#define KSM_LEAST_PAGES		(16 * KSM_LEAF_PAGES)
 /* In mode pressure, ksmd reads the available memory at this interval while it sleeps. */
 #define KSM_DECIDE_MSEC		500U
 /* The shortest pause between two passes in this mode. */
@@ -145,6 +147,24 @@ static void draw_secret(void)
 	ksm.has_secret = true;
 }
 
+static bool under_pressure_mode(void)
+{
+	return READ_ONCE(ksm_settings.advisor.mode) == KSM_ADVISOR_PRESSURE;
+}
+
+/*
+ * Pages of different batches do not merge together.  Where ksmd does not sleep between
+ * two batches, a small batch only costs more TLB flushes.
+ */
+static unsigned int batch_pages(void)
+{
+	const unsigned int pages = READ_ONCE(ksm_settings.advisor.pages_to_scan);
+
+	if (!pages || READ_ONCE(ksm_settings.sleep_millisecs) || under_pressure_mode())
+		return pages;
+	return max(pages, KSM_LEAST_PAGES);
+}
+
 /* Returns true if a pass has ended. */
 static bool ksmd_batch(void)
 {
@@ -155,7 +175,7 @@ static bool ksmd_batch(void)
 	if (!ksm.has_secret)
 		draw_secret();
 	ksm_scan_decide(&ksm.scan);
-	ksm_scan_batch(&ksm.scan, READ_ONCE(ksm_settings.advisor.pages_to_scan));
+	ksm_scan_batch(&ksm.scan, batch_pages());
 	between_passes = !ksm_slots.cursor;
 	ksm_unlock();
 	return between_passes;
@@ -175,11 +195,6 @@ static u64 pressure_pause(u64 busy, bool between_passes)
 	if (READ_ONCE(ksm_slots.changed))
 		least = 0;
 	return max_t(u64, pause, max(least, KSM_PASS_PAUSE_MSEC) * (u64)NSEC_PER_MSEC);
-}
-
-static bool under_pressure_mode(void)
-{
-	return READ_ONCE(ksm_settings.advisor.mode) == KSM_ADVISOR_PRESSURE;
 }
 
 /* A tick is too coarse: ksmd would use half of its share. */

@@ -120,6 +120,14 @@ static void bench_same(const char *name)
 	count_merging(name, NR_PAGES - (NR_PAGES + most - 1) / most);
 }
 
+/* Batches of few pages, without a sleep between them, as ksm_tests sets it. */
+static void bench_small(const char *name)
+{
+	set_knob("pages_to_scan", 10);
+	set_knob("sleep_millisecs", 0);
+	bench_same(name);
+}
+
 /* First two pages of each content merge, then all the others join them. */
 static void bench_join(const char *name)
 {
@@ -186,6 +194,7 @@ static void bench_unmerge_prctl(const char *name)
 const struct workload flush_workloads[] = {
 	{ "flushes-groups", bench_groups },
 	{ "flushes-same", bench_same },
+	{ "flushes-small", bench_small },
 	{ "flushes-join", bench_join },
 	{ "flushes-unmerge-run", bench_unmerge_run },
 	{ "flushes-unmerge-madvise", bench_unmerge_madvise },
