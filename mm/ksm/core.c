@@ -153,8 +153,8 @@ static bool under_pressure_mode(void)
 }
 
 /*
- * Pages of different batches do not merge together.  Where ksmd does not sleep between
- * two batches, a small batch only costs more TLB flushes.
+ * A TLB flush covers pages of one batch only.  Where ksmd does not sleep between two
+ * batches, small ones only cost more flushes.
  */
 static unsigned int batch_pages(void)
 {
