@@ -446,17 +446,20 @@ static void write_run(struct ksm_child *self, void *arg)
 static void killed_at_busy_process(void)
 {
 	struct ksm_child holder, writer;
-	long began, taken;
+	long faults, began, taken;
 	pid_t hog;
 
 	ksm_child_start(&holder, hold_mmap_lock, NULL);
 	ksm_child_wait(&holder);
 	ksm_stop();
+	faults = faults_of(holder.pid);
 	hog = ksm_hog_last_cpu();
 	ksm_child_go(&holder);
-	usleep(LONG_USECS);
+	while (!has_reported(&holder) && faults_of(holder.pid) < faults + 10)
+		;
 	ksm_child_start(&writer, write_run, NULL);
-	usleep(LONG_USECS);
+	while (!has_reported(&holder) && ksm_state(writer.pid) != 'D')
+		;
 	began = ksm_now_ms();
 	ksm_child_kill(&writer);
 	taken = ksm_now_ms() - began;
