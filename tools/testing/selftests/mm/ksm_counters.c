@@ -152,6 +152,7 @@ static void last_sharer_keeps_page(void)
 	munmap(area + psize(), 9 * psize());
 	ksm_settle();
 	ksm_expect_figures(1, 0, 0);
+	ksm_expect("ksm_merging_pages", ksm_stat(0, "ksm_merging_pages"), 1);
 	ksm_check(ksm_holds(area, SEED), "the page that is left holds its content");
 }
 
@@ -162,6 +163,7 @@ static void write_takes_back(void)
 	ksm_fill_unique(area, 10, SEED + 500);
 	ksm_settle();
 	ksm_expect_figures(0, 0, 10);
+	ksm_expect("ksm_merging_pages", ksm_stat(0, "ksm_merging_pages"), 0);
 	ksm_check_unique(area, 10, SEED + 500);
 }
 
