@@ -453,6 +453,7 @@ static void stays_reniced(int given)
 
 	if (setpriority(PRIO_PROCESS, ksm_ksmd(), given))
 		ksm_skip("ksmd can be reniced by root only");
+	ksm_set("run", 1);
 	while (ksm_get("full_scans") < passes + 2 && ksm_now_ms() < end)
 		usleep(1000);
 	passes = ksm_get("full_scans") - passes;
@@ -473,6 +474,8 @@ static void hurries(void)
 	ksm_set("sleep_millisecs", 1);
 	ksm_set("run", 1);
 	expect_nice(NICE_AUTOMATIC, "ksmd has low priority while there is memory");
+	/* While it is stopped, so that it has not raised its priority yet. */
+	ksm_stop();
 	taken = take_memory(&length);
 	for (i = 0; i < ARRAY_SIZE(given); i++)
 		stays_reniced(given[i]);
