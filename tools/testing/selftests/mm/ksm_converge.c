@@ -442,9 +442,9 @@ static void expect_nice(int nice, const char *when)
 }
 
 /*
- * ksmd keeps a nice value that it was given while memory is short.  The value that
- * hands control back is set before a check fails, because ksmd would otherwise keep
- * the other one for all tests that follow.
+ * ksmd keeps a nice value that it was given while memory is short.  It is started once it
+ * has the value.  The value that hands control back is set before a check fails, because
+ * ksmd would otherwise keep the other one for all tests that follow.
  */
 static void stays_reniced(int given)
 {
@@ -474,7 +474,7 @@ static void hurries(void)
 	ksm_set("sleep_millisecs", 1);
 	ksm_set("run", 1);
 	expect_nice(NICE_AUTOMATIC, "ksmd has low priority while there is memory");
-	/* While it is stopped, so that it has not raised its priority yet. */
+	/* It is stopped until it is reniced, so that it cannot raise its priority before. */
 	ksm_stop();
 	taken = take_memory(&length);
 	for (i = 0; i < ARRAY_SIZE(given); i++)

@@ -115,7 +115,7 @@ static void leaves_known_memory(void)
 	ksm_expect("pages_sharing", ksm_get("pages_sharing"), PAGES - 1);
 }
 
-/* More than fits into its cgroup. */
+/* Writes again and again to more memory than its cgroup may have. */
 static void *write_in_turn(void *unused)
 {
 	const size_t pages = (32 << 20) / psize();
@@ -152,7 +152,7 @@ static void run_in_cgroup(struct ksm_child *self, void *arg)
 	ksm_child_pause(self);
 }
 
-/* The known memory of processes of the cgroup is scanned, and that of no others. */
+/* Known memory of processes in the cgroup is scanned; that of other processes is not. */
 static void scans_memory_of_cgroup(void (*get_short)(void))
 {
 	struct ksm_child child;
@@ -252,7 +252,7 @@ static const struct ksm_case cases[] = {
 	{ "new memory is scanned while memory is plentiful", scans_new_memory },
 	{ "known memory waits until memory is short", leaves_known_memory },
 	{ "known memory of a cgroup at memory.high does not wait", cgroup_at_high },
-	{ "known memory of a cgroup that waits for memory does not wait", cgroup_stalled },
+	{ "known memory is scanned if its cgroup waits for memory", cgroup_stalled },
 	{ "ksmd takes less than 1 percent of a CPU", takes_little },
 	{ "the decision shows in pages_to_scan", shows_decisions },
 	{ "a change of the mode ends a sleep", mode_takes_effect },
