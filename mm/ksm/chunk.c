@@ -342,11 +342,13 @@ static bool written_to(const struct ksm_chunk *chunk, unsigned int offset)
 static void visit_shared(struct ksm_chunk *chunk, struct ksm_record *record)
 {
 	struct ksm_walk *walk = chunk->walk;
+	struct ksm_candidate *candidate;
 
 	if (record->state == KSM_NONE)
 		ksm_record_seen(walk->domain, record);
-	add_candidate(walk, record)->rewritten =
-		chunk->smart && written_to(chunk, record->offset);
+	candidate = add_candidate(walk, record);
+	candidate->rewritten = chunk->smart && written_to(chunk, record->offset);
+	candidate->settled = walk->now;
 }
 
 static void visit_unshared(struct ksm_chunk *chunk, struct ksm_record *record,

@@ -103,6 +103,19 @@ static void changed_pages(void)
 	ksm_check_unique(area + PAGES * psize(), PAGES, SEED);
 }
 
+static void merged_pages_change(void)
+{
+	char *area = stopped_area(PAGES);
+
+	ksm_fill_same(area, PAGES, SEED);
+	ksm_expect("error of the write", merge_now(0), 0);
+	ksm_fill_same(area, PAGES, SEED + 1);
+	ksm_expect("error of the second write", merge_now(0), 0);
+	ksm_expect_figures(1, PAGES - 1, 0);
+	ksm_expect("merged pages", ksm_count_merged(area, PAGES), PAGES);
+	ksm_check_same(area, PAGES, SEED + 1);
+}
+
 static void zeroed_pages(void)
 {
 	char *area = stopped_area(PAGES);
@@ -394,6 +407,7 @@ static const struct ksm_case cases[] = {
 	{ "one write merges equal pages", equal_pages },
 	{ "one write finds that pages are unique", unique_pages },
 	{ "pages that have changed are merged at once", changed_pages },
+	{ "pages that have changed after a merge are merged at once", merged_pages_change },
 	{ "zeroed pages are merged at once", zeroed_pages },
 	{ "a process without marked memory", nothing_marked },
 	{ "pages of two processes", two_processes },
