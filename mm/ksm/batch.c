@@ -61,7 +61,7 @@ void ksm_record_share(struct ksm_domain *domain, struct ksm_record *record,
 	record->state = KSM_SHARED;
 	record->age = 0;
 	record->skips = domain->merge->pass;
-	item->slot = ksm_leaf_of(record)->owner;
+	item->slot = ksm_record_slot(record);
 	ksm_stable_append(domain, node, item);
 }
 
@@ -146,12 +146,12 @@ bool ksm_batch_full(const struct ksm_merge *merge)
 }
 
 /* The bytes are compared once more: a split cannot be taken back. */
-static void split_large(struct ksm_request *request)
+static void split_large(struct ksm_lock *lock, struct ksm_request *request)
 {
 	struct page *kpage = request->kfolio ? &request->kfolio->page : ZERO_PAGE(0);
 	struct ksm_target target;
 
-	if (!ksm_target_get(&target, request->mm, request->address))
+	if (ksm_target_get(&target, lock, ksm_record_slot(request->record), request->address))
 		return;
 	mmap_read_unlock(request->mm);
 	if (PageTransCompound(target.page) && ksm_pages_equal(target.page, kpage) &&
@@ -254,14 +254,15 @@ static void carry_out_with(struct ksm_domain *domain, struct ksm_request *first)
 {
 	struct vm_area_struct *vma;
 
-	mmap_read_lock(first->mm);
-	vma = ksm_find_vma(first->mm, first->address);
-	if (vma) {
-		gather(domain->merge, vma, first);
-		carry_out(domain, vma);
+	if (ksm_mmap_lock_soon(domain->lock, ksm_record_slot(first->record))) {
+		vma = ksm_find_vma(first->mm, first->address);
+		if (vma) {
+			gather(domain->merge, vma, first);
+			carry_out(domain, vma);
+		}
+		mmap_read_unlock(first->mm);
 	}
 	first->pending = false;
-	mmap_read_unlock(first->mm);
 }
 
 /* A shared page goes to the LRU list once it is mapped, or is freed. */
@@ -283,17 +284,17 @@ static void release_fresh(struct ksm_domain *domain, struct folio *folio)
  * A page that differs from the shared page with its sample is tried again, so this result
  * is not reported yet.
  */
-static void note_result(struct ksm_merge *merge, const struct ksm_request *request)
+static void note_result(struct ksm_domain *domain, const struct ksm_request *request)
 {
 	const enum ksm_result result = request->result;
 	const bool told = trace_ksm_page_skipped_enabled() &&
 			  (request->compared || result != KSM_DIFFERENT);
 
-	merge->outcomes |= BIT(result);
+	domain->merge->outcomes |= BIT(result);
 	if (result == KSM_MERGED)
 		return;
 	if (told || result == KSM_BUSY || result == KSM_NO_MEMORY)
-		ksm_note_request(request->record, result);
+		ksm_note_request(domain->lock, request->record, result);
 }
 
 static void finish(struct ksm_domain *domain)
@@ -302,7 +303,7 @@ static void finish(struct ksm_domain *domain)
 	unsigned int i;
 
 	for (i = 0; i < merge->nr_requests; i++) {
-		note_result(merge, &merge->request[i]);
+		note_result(domain, &merge->request[i]);
 		ksm_item_free(merge->request[i].item);
 		if (merge->request[i].kfolio)
 			folio_put(merge->request[i].kfolio);
@@ -324,7 +325,7 @@ void ksm_batch_run(struct ksm_domain *domain)
 
 	for (i = 0; i < merge->nr_requests; i++)
 		if (merge->request[i].large)
-			split_large(&merge->request[i]);
+			split_large(domain->lock, &merge->request[i]);
 	for (i = 0; i < merge->nr_requests; i++)
 		if (merge->request[i].pending)
 			carry_out_with(domain, &merge->request[i]);

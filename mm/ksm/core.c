@@ -170,6 +170,7 @@ static bool ksmd_batch(void)
 {
 	bool between_passes;
 
+	ksm_scan_prepare(&ksm.scan);
 	if (ksm_lock_killable())
 		return true;
 	if (!ksm.has_secret)
@@ -487,7 +488,7 @@ static int __init ksm_init_tables(void)
 	err = ksm_record_init();
 	err = err ?: ksm_stable_init();
 	err = err ?: ksm_mm_slot_init();
-	err = err ?: ksm_domains_init(&ksm.domains, &ksm.lock.mutex, &ksm_settings.controls,
+	err = err ?: ksm_domains_init(&ksm.domains, &ksm.lock, &ksm_settings.controls,
 				      &ksm.key);
 	return err ?: ksm_scan_init(&ksm.scan, &ksm.lock, &ksm_settings, &ksm_slots,
 				    &ksm.domains);

@@ -33,14 +33,14 @@ static void note_zero_page(struct ksm_domain *domain)
 /**
  * ksm_domain_init - make a domain without pages
  * @domain: filled in
- * @lock: the mutex that guards it
+ * @lock: the lock that guards it
  * @controls: the controls in force
  * @key: the secret that fingerprints depend on
  *
  * Context: may sleep.
  * Return: 0, or -ENOMEM.
  */
-int ksm_domain_init(struct ksm_domain *domain, struct mutex *lock,
+int ksm_domain_init(struct ksm_domain *domain, struct ksm_lock *lock,
 		    const struct ksm_controls *controls, const struct ksm_key *key)
 {
 	int err;

@@ -8,7 +8,8 @@
  *                       holds it for a batch, a write to /proc/PID/ksm_merge for a
  *                       piece, sysfs for an unmerge and for a change of some controls;
  *                       a memory error and the work item of reap.c take it as well
- *     mmap_lock         of one mm at a time, for reading
+ *     mmap_lock         of one mm at a time, for reading; the wait has a time limit,
+ *                       except in an unmerge of everything
  *       folio lock      trylock while a page table lock or another folio lock is held
  *         page table lock
  *         ksm_slots.lock    spinlock; the list and hash of mm_slots, and the cursor
@@ -29,11 +30,11 @@
 
 #include <linux/list.h>
 #include <linux/mm.h>
-#include <linux/mutex.h>
 #include <linux/rbtree.h>
 
 #include "filter.h"
 #include "fingerprint.h"
+#include "lock.h"
 #include "unstable.h"
 
 struct ksm_leaf;
@@ -113,7 +114,7 @@ struct ksm_domain {
 	struct mem_cgroup *memcg;
 	unsigned int id;
 	unsigned int nr_slots;
-	struct mutex *lock;	/* see above */
+	struct ksm_lock *lock;	/* see above */
 	const struct ksm_controls *controls;
 	const struct ksm_key *key;
 	struct rb_root stable;
@@ -127,7 +128,7 @@ struct ksm_domain {
 	struct ksm_merge *merge;
 };
 
-int ksm_domain_init(struct ksm_domain *domain, struct mutex *lock,
+int ksm_domain_init(struct ksm_domain *domain, struct ksm_lock *lock,
 		    const struct ksm_controls *controls, const struct ksm_key *key);
 void ksm_domain_destroy(struct ksm_domain *domain);
 struct mem_cgroup *ksm_charge_begin(struct mm_struct *mm);
@@ -145,7 +146,7 @@ void ksm_domain_reset(struct ksm_domain *domain);
  */
 static inline void ksm_domain_assert_locked(const struct ksm_domain *domain)
 {
-	lockdep_assert_held(domain->lock);
+	lockdep_assert_held(&domain->lock->mutex);
 }
 
 /**

@@ -46,7 +46,7 @@ struct ksm_own_domain {
  * Context: once, at boot.
  * Return: 0, or -ENOMEM.
  */
-int __init ksm_domains_init(struct ksm_domains *domains, struct mutex *lock,
+int __init ksm_domains_init(struct ksm_domains *domains, struct ksm_lock *lock,
 			    const struct ksm_controls *controls, const struct ksm_key *key)
 {
 	int err = ksm_domain_init(&domains->common, lock, controls, key);

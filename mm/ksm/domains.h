@@ -28,7 +28,7 @@ struct ksm_domains {
 	struct xarray by_id;
 };
 
-int ksm_domains_init(struct ksm_domains *domains, struct mutex *lock,
+int ksm_domains_init(struct ksm_domains *domains, struct ksm_lock *lock,
 		     const struct ksm_controls *controls, const struct ksm_key *key);
 struct ksm_domain *ksm_domains_of(struct ksm_domains *domains, struct ksm_mm_slot *slot);
 struct ksm_domain *ksm_domains_by_id(struct ksm_domains *domains, unsigned int id);

@@ -207,8 +207,8 @@ static enum ksm_result compare_other(const struct ksm_domain *domain,
 /*
  * Compare the page of @other, which has the tag of @content, with @page.  KSM_BUSY
  * stands for the very same page, which two processes map after a fork.  KSM_GONE says
- * that @other must leave the index: its page has changed, or cannot be merged now and
- * would keep the next duplicates of @page from being found.
+ * that @other must leave the index: its page has changed, or cannot be read or merged
+ * now and would keep the next duplicates of @page from being found.
  */
 static enum ksm_result check_other(const struct ksm_domain *domain,
 				   const struct ksm_record *other, struct page *page,
@@ -217,8 +217,15 @@ static enum ksm_result check_other(const struct ksm_domain *domain,
 {
 	struct ksm_target target;
 	enum ksm_result result;
+	int err;
 
-	if (!ksm_target_get(&target, ksm_record_mm(other), ksm_record_address(other)))
+	err = ksm_target_get(&target, domain->lock, ksm_record_slot(other),
+			     ksm_record_address(other));
+	if (err == -EBUSY) {
+		found->reason = KSM_SKIP_LOCKED;
+		domain->merge->outcomes |= BIT(KSM_BUSY);
+	}
+	if (err)
 		return KSM_GONE;
 	result = compare_other(domain, other, page, content, target.page, found);
 	found->large = folio_test_large(page_folio(target.page));
@@ -244,7 +251,7 @@ static enum ksm_result find_other(struct ksm_domain *domain, struct page *page,
 		found->record = other;
 		if (result == KSM_GONE) {
 			ksm_record_remove(domain, other);
-			ksm_note_duplicate(other, found->reason);
+			ksm_note_skipped(other, found->reason);
 			continue;
 		}
 		if (result != KSM_DIFFERENT)
@@ -263,7 +270,8 @@ static void convert(struct ksm_domain *domain, struct ksm_record *record)
 	u64 sample, key;
 
 	ksm_record_remove(domain, record);
-	if (!ksm_target_get(&target, ksm_record_mm(record), ksm_record_address(record)))
+	if (ksm_target_get(&target, domain->lock, ksm_record_slot(record),
+			   ksm_record_address(record)))
 		return;
 	sample = ksm_page_key(domain, target.page, ksm_sample);
 	key = ksm_page_key(domain, target.page, ksm_fingerprint);

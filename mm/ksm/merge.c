@@ -160,13 +160,32 @@ static void get_pages(struct ksm_domain *domain, struct vm_area_struct *vma,
 	}
 }
 
+/* The process holds its mmap_lock for long: the next pass tries again. */
+static void leave_locked(struct ksm_domain *domain, const struct ksm_candidate *candidate,
+			 unsigned int nr)
+{
+	struct ksm_merge *merge = domain->merge;
+	unsigned int i;
+
+	merge->outcomes |= BIT(KSM_BUSY);
+	for (i = 0; i < nr; i++) {
+		merge->page[i] = NULL;
+		if (candidate[i].record->state == KSM_SEEN)
+			candidate[i].record->skips = 0;
+		ksm_note_skipped(candidate[i].record, KSM_SKIP_LOCKED);
+	}
+}
+
 static void read_pages(struct ksm_domain *domain, const struct ksm_candidate *candidate,
 		       unsigned int nr)
 {
 	struct ksm_merge *merge = domain->merge;
 	unsigned int from, to;
 
-	mmap_read_lock(merge->mm);
+	if (!ksm_mmap_lock_soon(domain->lock, ksm_record_slot(candidate->record))) {
+		leave_locked(domain, candidate, nr);
+		return;
+	}
 	for (from = 0; from < nr; from = to) {
 		unsigned long address = ksm_record_address(candidate[from].record);
 		struct vm_area_struct *vma = ksm_find_vma(merge->mm, address);

@@ -133,7 +133,7 @@ static enum ksm_stage break_vmas(struct ksm_walk *walk, const struct ksm_domain 
  * @target: its new domain
  * @deadline: local_clock() at which to pause
  *
- * Context: may sleep; under ksm.lock.
+ * Context: may sleep; under ksm.lock, with mmap_lock held for reading.
  * Return: the next stage for the mm: %KSM_STAGE_BREAK at a pause, %KSM_STAGE_SKIP if
  * there is no memory for the copies, %KSM_STAGE_SCAN if the mm exits.
  */
@@ -141,13 +141,9 @@ enum ksm_stage ksm_move_break(struct ksm_walk *walk, const struct ksm_domain *ta
 			      u64 deadline)
 {
 	struct mm_struct *mm = walk->slot->slot.mm;
-	enum ksm_stage stage = KSM_STAGE_SCAN;
 
-	mmap_read_lock(mm);
-	if (!ksm_mm_exiting(mm))
-		stage = break_vmas(walk, target, deadline);
-	mmap_read_unlock(mm);
-	return stage;
+	mmap_assert_locked(mm);
+	return ksm_mm_exiting(mm) ? KSM_STAGE_SCAN : break_vmas(walk, target, deadline);
 }
 
 /**

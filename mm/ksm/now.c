@@ -45,6 +45,7 @@
  * @stage: what is to be done next, as in a pass; %KSM_STAGE_NONE at the end
  * @only_move: the mm is only moved to its domain, for a removed cgroup
  * @exited: the mm has exited
+ * @held: the process holds its mmap_lock for long
  * @copied: it got copies of pages, which may sit in per-CPU batches
  * @outcomes: a bit for each enum ksm_result that an attempt to merge has ended with
  */
@@ -57,6 +58,7 @@ struct ksm_now {
 	enum ksm_stage stage;
 	bool only_move;
 	bool exited;
+	bool held;
 	bool copied;
 	unsigned int outcomes;
 };
@@ -137,12 +139,19 @@ static void begin_piece(struct ksm_now *now)
 	now->stage = ksm_move_begin(now->scan->slots, &now->walk, target);
 }
 
+static bool lock_mm(struct ksm_now *now)
+{
+	now->held = !ksm_mmap_lock_soon(now->scan->lock, now->slot);
+	now->walk.budget.deadline = local_clock() + KSM_STEP_NSEC;
+	return !now->held;
+}
+
 /* Visit pages until there is something to merge, or mmap_lock was held for long. */
 static void visit_pages(struct ksm_now *now)
 {
 	bool found_vma;
 
-	if (mmap_read_lock_killable(now->mm))
+	if (!lock_mm(now))
 		return;
 	now->exited = ksm_mm_exiting(now->mm);
 	if (now->exited || ksm_walk_mm(&now->walk, now->mm, &found_vma))
@@ -163,6 +172,17 @@ static void merge_pages(struct ksm_now *now)
 	ksm_walk_merged(walk);
 }
 
+static void break_shares(struct ksm_now *now)
+{
+	struct ksm_walk *walk = &now->walk;
+
+	if (!lock_mm(now))
+		return;
+	now->copied = true;
+	now->stage = ksm_move_break(walk, now->target, walk->budget.deadline);
+	mmap_read_unlock(now->mm);
+}
+
 /* The mm is in its domain, or has exited.  In the latter case all of it is forgotten. */
 static void end_move(struct ksm_now *now)
 {
@@ -176,7 +196,6 @@ static void end_move(struct ksm_now *now)
 /* One bounded step. */
 static void step(struct ksm_now *now)
 {
-	const u64 deadline = local_clock() + KSM_STEP_NSEC;
 	struct ksm_slots *slots = now->scan->slots;
 	struct ksm_walk *walk = &now->walk;
 
@@ -184,15 +203,14 @@ static void step(struct ksm_now *now)
 	walk->budget = (struct ksm_budget){
 		.pages = UINT_MAX,
 		.skips = UINT_MAX,
-		.deadline = deadline,
 	};
 	switch (now->stage) {
 	case KSM_STAGE_BREAK:
-		now->copied = true;
-		now->stage = ksm_move_break(walk, now->target, deadline);
+		break_shares(now);
 		break;
 	case KSM_STAGE_FORGET:
-		now->stage = ksm_move_forget(slots, walk, now->target, deadline);
+		now->stage = ksm_move_forget(slots, walk, now->target,
+					     local_clock() + KSM_STEP_NSEC);
 		break;
 	case KSM_STAGE_SCAN:
 		if (now->only_move)
@@ -201,6 +219,7 @@ static void step(struct ksm_now *now)
 			merge_pages(now);
 		break;
 	case KSM_STAGE_LEAVE:
+		walk->budget.deadline = local_clock() + KSM_STEP_NSEC;
 		if (ksm_walk_forget_rest(walk))
 			now->stage = KSM_STAGE_NONE;
 		break;
@@ -216,6 +235,8 @@ static bool piece_ends(const struct ksm_now *now, u64 end)
 {
 	if (now->stage == KSM_STAGE_NONE || signal_pending(current))
 		return true;
+	if (now->held || ksm_lock_overdue(now->scan->lock))
+		return true;
 	/* The references of per-CPU batches are dropped first. */
 	if (now->stage == KSM_STAGE_SCAN && now->copied)
 		return true;
@@ -227,6 +248,10 @@ static bool merge_piece(struct ksm_now *now)
 {
 	const u64 end = local_clock() + KSM_BATCH_NSEC;
 
+	/* The process has released its mmap_lock since. */
+	if (now->held)
+		now->slot->held = false;
+	now->held = false;
 	ksm_domain_lend_merge(now->scan->walk.domain, now->walk.domain);
 	begin_piece(now);
 	do {
@@ -237,13 +262,22 @@ static bool merge_piece(struct ksm_now *now)
 	return now->stage == KSM_STAGE_NONE;
 }
 
+/* Without ksm.lock, so that ksmd goes on meanwhile. */
+static int wait_until_released(struct ksm_now *now)
+{
+	if (mmap_read_lock_killable(now->mm))
+		return -EINTR;
+	mmap_read_unlock(now->mm);
+	return 0;
+}
+
 static int merge_pieces(struct ksm_now *now)
 {
 	bool done;
 	int err;
 
 	do {
-		if (signal_pending(current))
+		if (signal_pending(current) || (now->held && wait_until_released(now)))
 			return -EINTR;
 		err = lock_unless_unmerging(now->scan->lock);
 		if (err)
@@ -313,7 +347,8 @@ int ksm_merge_mm(struct ksm_scan *scan, struct mm_struct *mm)
  * If the mm has exited, what is known of it is forgotten instead.
  *
  * Context: a work item; may sleep.  The caller holds a reference to the mm, but need not
- * keep its address space.  If there is no memory for this, the mm stays where it is.
+ * keep its address space.  If there is no memory for this, or if the process holds its
+ * mmap_lock for long, the mm stays where it is.
  */
 void ksm_move_claimed(struct ksm_scan *scan, struct ksm_mm_slot *slot)
 {
@@ -329,7 +364,7 @@ void ksm_move_claimed(struct ksm_scan *scan, struct ksm_mm_slot *slot)
 	do {
 		if (ksm_lock_take(scan->lock))
 			return;
-		done = merge_piece(&now);
+		done = merge_piece(&now) || now.held;
 		ksm_lock_release(scan->lock);
 		cond_resched();
 	} while (!done);

@@ -9,6 +9,7 @@
 
 #include "domain.h"
 #include "page.h"
+#include "slots.h"
 #include "vma.h"
 
 /**
@@ -55,24 +56,30 @@ struct page *ksm_get_page(struct vm_area_struct *vma, unsigned long address)
 /**
  * ksm_target_get - take mmap_lock and look up a page
  * @target: filled in
- * @mm: the mm
+ * @lock: ksm.lock
+ * @slot: the slot of the mm
  * @address: user address of the page
  *
- * Context: may sleep.
- * Return: true with mmap_lock and a reference to the page, or false with neither.
+ * Context: may sleep; under ksm.lock, no mmap_lock held.
+ * Return: 0 with mmap_lock and a reference to the page; or with neither, -EBUSY if the
+ * process holds mmap_lock for long, -ENOENT if there is no mergeable page.
  */
-bool ksm_target_get(struct ksm_target *target, struct mm_struct *mm,
-		    unsigned long address)
+int ksm_target_get(struct ksm_target *target, struct ksm_lock *lock,
+		   struct ksm_mm_slot *slot, unsigned long address)
 {
+	struct mm_struct *mm = slot->slot.mm;
+
+	if (!ksm_mmap_lock_soon(lock, slot))
+		return -EBUSY;
 	target->address = address;
 	target->page = NULL;
-	mmap_read_lock(mm);
 	target->vma = ksm_find_vma(mm, address);
 	if (target->vma)
 		target->page = ksm_get_page(target->vma, address);
-	if (!target->page)
-		mmap_read_unlock(mm);
-	return target->page;
+	if (target->page)
+		return 0;
+	mmap_read_unlock(mm);
+	return -ENOENT;
 }
 
 /**

@@ -13,6 +13,8 @@
 
 struct ksm_domain;
 struct ksm_key;
+struct ksm_lock;
+struct ksm_mm_slot;
 
 typedef u64 ksm_hash_fn(const struct ksm_key *key, const void *addr);
 
@@ -67,8 +69,8 @@ static inline struct page *ksm_mergeable_page(struct page *page)
 void ksm_flush_page(struct vm_area_struct *vma, struct page *page,
 		    unsigned long address);
 struct page *ksm_get_page(struct vm_area_struct *vma, unsigned long address);
-bool ksm_target_get(struct ksm_target *target, struct mm_struct *mm,
-		    unsigned long address);
+int ksm_target_get(struct ksm_target *target, struct ksm_lock *lock,
+		   struct ksm_mm_slot *slot, unsigned long address);
 void ksm_target_put(struct ksm_target *target);
 bool ksm_page_only_mapped(struct page *page);
 u64 ksm_page_fingerprint(const struct ksm_domain *domain, struct page *page);

@@ -96,7 +96,8 @@ static bool free_piece(struct ksm_scan *scan, unsigned int *id)
  *
  * Context: may sleep; takes ksm.lock.
  * Return: true if the caller has to try again later, since such a domain is left: ksmd
- * scans, there was no memory to move an mm, or pages of the domain are still in use.
+ * scans, there was no memory to move an mm, a process holds its mmap_lock for long, or
+ * pages of the domain are still in use.
  */
 bool ksm_reap_domains(struct ksm_scan *scan)
 {

@@ -115,6 +115,17 @@ unsigned long ksm_record_address(const struct ksm_record *record)
 }
 
 /**
+ * ksm_record_slot - the slot of the mm of the page of a record
+ * @record: any record
+ *
+ * Return: the slot.
+ */
+struct ksm_mm_slot *ksm_record_slot(const struct ksm_record *record)
+{
+	return ksm_leaf_of(record)->owner;
+}
+
+/**
  * ksm_record_mm - the mm of the page of a record
  * @record: a record
  *
@@ -122,7 +133,7 @@ unsigned long ksm_record_address(const struct ksm_record *record)
  */
 struct mm_struct *ksm_record_mm(const struct ksm_record *record)
 {
-	return ksm_leaf_of(record)->owner->slot.mm;
+	return ksm_record_slot(record)->slot.mm;
 }
 
 /**
@@ -160,7 +171,7 @@ void ksm_record_set_reason(struct ksm_record *record, u8 reason)
 
 	if (record->state != KSM_SEEN || record->reason == reason)
 		return;
-	owner = ksm_leaf_of(record)->owner;
+	owner = ksm_record_slot(record);
 	if (record->reason)
 		owner->nr_skipped[record->reason]--;
 	if (reason)
@@ -179,7 +190,7 @@ void ksm_record_insert(struct ksm_domain *domain, struct ksm_record *record)
 {
 	ksm_record_set_reason(record, 0);
 	ksm_unstable_insert(&domain->unstable, record);
-	ksm_leaf_of(record)->owner->nr_unshared++;
+	ksm_record_slot(record)->nr_unshared++;
 }
 
 /**
@@ -192,7 +203,7 @@ void ksm_record_insert(struct ksm_domain *domain, struct ksm_record *record)
 void ksm_record_remove(struct ksm_domain *domain, struct ksm_record *record)
 {
 	ksm_unstable_remove(&domain->unstable, record);
-	ksm_leaf_of(record)->owner->nr_unshared--;
+	ksm_record_slot(record)->nr_unshared--;
 	ksm_leaf_of(record)->skips = 0;
 }
 

@@ -108,6 +108,7 @@ struct ksm_leaf *ksm_leaf_of(const struct ksm_record *record);
 unsigned long ksm_leaf_start(const struct ksm_leaf *leaf);
 bool ksm_leaf_covers(const struct ksm_leaf *leaf, unsigned long address);
 unsigned long ksm_record_address(const struct ksm_record *record);
+struct ksm_mm_slot *ksm_record_slot(const struct ksm_record *record);
 struct mm_struct *ksm_record_mm(const struct ksm_record *record);
 void ksm_record_seen(struct ksm_domain *domain, struct ksm_record *record);
 void ksm_record_changed(struct ksm_domain *domain, struct ksm_record *record, u32 tag);

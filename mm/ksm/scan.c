@@ -6,7 +6,8 @@
  * in batches, and a batch in steps.  A step is short whatever there is to do: it
  * holds mmap_lock for KSM_STEP_NSEC and the time that one leaf takes.  A batch ends
  * when it has scanned as many pages as the controls say, or when it has used
- * KSM_BATCH_NSEC of CPU time, which counts all work.
+ * KSM_BATCH_NSEC of CPU time, which counts all work.  It also ends if it has waited for
+ * mmap_locks for long while others wait for ksm.lock.
  */
 
 #include <linux/freezer.h>
@@ -33,6 +34,8 @@
 #define KSM_PRIORITY_NSEC	(200 * NSEC_PER_USEC)
 /* Pages that are skipped in the time that one is scanned in. */
 #define KSM_SKIPS_PER_SCAN	6
+/* How often a pass waits for an mmap_lock before it goes on to the next mm. */
+#define KSM_MMAP_LOCK_TRIES	50
 /* Passes between two rebuilds of the filter. */
 #define KSM_PASSES_PER_REBUILD	16
 
@@ -74,6 +77,8 @@ static void begin_slot(struct ksm_scan *scan)
 
 	scan->found_vma = false;
 	scan->exiting = false;
+	/* If its mmap_lock was waited for in vain lately, it may still be held. */
+	scan->tries = slot->held ? 1 : KSM_MMAP_LOCK_TRIES;
 	ksm_walk_use_domain(&scan->walk, slot->domain ?: &scan->domains->common);
 	ksm_walk_begin(&scan->walk, slot);
 }
@@ -114,17 +119,38 @@ static void enter_slot(struct ksm_scan *scan)
 		begin_move(scan);
 }
 
+/*
+ * Take the mmap_lock of the mm under the cursor.  If that fails, the next step tries again.
+ * After the last try, the pass goes on to the next mm.
+ */
+static bool lock_mm(struct ksm_scan *scan)
+{
+	struct ksm_mm_slot *slot = scan->slots->cursor;
+
+	slot->held = false;
+	if (ksm_mmap_lock_soon(scan->lock, slot)) {
+		scan->tries = KSM_MMAP_LOCK_TRIES;
+		return true;
+	}
+	if (!--scan->tries)
+		scan->stage = KSM_STAGE_SKIP;
+	return false;
+}
+
 /* One bounded step of moving the mm under the cursor to another domain. */
 static void move_step(struct ksm_scan *scan)
 {
 	struct ksm_domain *old = scan->walk.slot->domain;
-	const u64 deadline = local_clock() + KSM_STEP_NSEC;
 
 	if (scan->stage == KSM_STAGE_BREAK) {
-		scan->stage = ksm_move_break(&scan->walk, scan->target, deadline);
+		if (!lock_mm(scan))
+			return;
+		scan->stage = ksm_move_break(&scan->walk, scan->target,
+					     local_clock() + KSM_STEP_NSEC);
+		mmap_read_unlock(cursor_mm(scan));
 	} else {
 		scan->stage = ksm_move_forget(scan->slots, &scan->walk, scan->target,
-					      deadline);
+					      local_clock() + KSM_STEP_NSEC);
 		ksm_scan_free_unused(scan, old);
 	}
 }
@@ -159,7 +185,8 @@ static void scan_mm(struct ksm_scan *scan)
 {
 	struct mm_struct *mm = cursor_mm(scan);
 
-	mmap_read_lock(mm);
+	if (!lock_mm(scan))
+		return;
 	scan->walk.budget.deadline = local_clock() + KSM_STEP_NSEC;
 	scan->exiting = ksm_mm_exiting(mm);
 	if (scan->exiting || ksm_walk_mm(&scan->walk, mm, &scan->found_vma))
@@ -182,8 +209,11 @@ static bool needs_slot(struct mm_struct *mm)
  */
 static void leave_unused_slot(struct ksm_scan *scan, struct mm_struct *mm)
 {
+	if (!ksm_mmap_lock_soon(scan->lock, scan->slots->cursor)) {
+		ksm_slots_leave(scan->slots, false);
+		return;
+	}
 	mmgrab(mm);
-	mmap_read_lock(mm);
 	ksm_slots_leave(scan->slots, ksm_mm_exiting(mm) || !needs_slot(mm));
 	mmap_read_unlock(mm);
 	mmdrop(mm);
@@ -275,10 +305,6 @@ static void scan_step(struct ksm_scan *scan)
 	}
 }
 
-/*
- * Pages that were faulted in lately may sit in per-CPU batches, whose references
- * keep them from being merged: drain these.
- */
 static bool begin_pass(struct ksm_scan *scan)
 {
 	struct ksm_counters sum;
@@ -293,7 +319,6 @@ static bool begin_pass(struct ksm_scan *scan)
 	ksm_domains_sum(scan->domains, &sum);
 	scan->changed = sum.changed;
 	trace_ksm_start_scan(scan->seqnr, sum.records);
-	lru_add_drain_all();
 	scan->walk.seqnr = scan->seqnr;
 	scan->reaped = ksm_domains_next(scan->domains, NULL);
 	scan->stage = KSM_STAGE_REAP;
@@ -353,6 +378,8 @@ static bool batch_has_run_long(struct ksm_scan *scan, u64 began)
 {
 	u64 now = local_clock();
 
+	if (ksm_lock_overdue(scan->lock))
+		return true;
 	if (now - scan->priority.time < KSM_PRIORITY_NSEC)
 		return false;
 	update_priority(scan, now);
@@ -368,13 +395,29 @@ static bool batch_is_over(struct ksm_scan *scan)
 }
 
 /**
+ * ksm_scan_prepare - make pages ready to be merged, if the next batch begins a pass
+ * @scan: the pass
+ *
+ * Pages that were faulted in lately may be in per-CPU batches, whose references keep
+ * them from being merged.  So the batches are drained, which waits for a work item on
+ * each CPU.
+ *
+ * Context: ksmd; may sleep, without ksm.lock.
+ */
+void ksm_scan_prepare(const struct ksm_scan *scan)
+{
+	if (READ_ONCE(scan->stage) == KSM_STAGE_NONE)
+		lru_add_drain_all();
+}
+
+/**
  * ksm_scan_batch - continue the pass, or begin one
  * @scan: the pass
  * @nr_pages: pages to scan
  *
- * The batch ends early at the end of the pass, after KSM_BATCH_NSEC of CPU time, and if
- * ksmd has to sleep.  In the last two cases the next call continues it, whatever
- * @nr_pages is.
+ * The batch ends early at the end of the pass, after KSM_BATCH_NSEC of CPU time, after long
+ * waits for mmap_locks if others wait for ksm.lock, and if ksmd has to sleep.  In the last
+ * three cases the next call continues it, whatever @nr_pages is.
  * Pages that are skipped count for less.
  *
  * Context: ksmd; may sleep; under ksm.lock.

@@ -58,6 +58,7 @@ enum ksm_stage {
  * @walk: how far the scan of the mm has got, and its domain
  * @found_vma: the mm has a mergeable VMA
  * @exiting: the mm exits
+ * @tries: how often its mmap_lock is still waited for
  * @cut_short: the last batch ended by time, and its budget is not used up
  * @seqnr: passes completed
  * @changed: the sum of counters.changed when this pass began
@@ -77,6 +78,7 @@ struct ksm_scan {
 	struct ksm_walk walk;
 	bool found_vma;
 	bool exiting;
+	unsigned int tries;
 	bool cut_short;
 	unsigned long seqnr;
 	unsigned long changed;
@@ -88,6 +90,7 @@ struct ksm_scan {
 
 int ksm_scan_init(struct ksm_scan *scan, struct ksm_lock *lock, struct ksm_settings *settings,
 		  struct ksm_slots *slots, struct ksm_domains *domains);
+void ksm_scan_prepare(const struct ksm_scan *scan);
 void ksm_scan_batch(struct ksm_scan *scan, unsigned int nr_pages);
 bool ksm_scan_wanted(const struct ksm_scan *scan);
 void ksm_scan_abort(struct ksm_scan *scan);

@@ -90,13 +90,13 @@ void ksm_trace_skipped(const struct ksm_record *record, struct page *page,
 }
 
 /**
- * ksm_note_duplicate - note why a page cannot be merged with its duplicate
- * @record: its record, not in the index any more; the duplicate is what was visited
+ * ksm_note_skipped - note why a page is not merged now, and tell it
+ * @record: its record
  * @reason: the reason
  *
  * Context: under ksm.lock.
  */
-void ksm_note_duplicate(struct ksm_record *record, enum ksm_skip reason)
+void ksm_note_skipped(struct ksm_record *record, enum ksm_skip reason)
 {
 	ksm_record_set_reason(record, reason);
 	if (reason != KSM_SKIP_CHANGED)
@@ -106,26 +106,32 @@ void ksm_note_duplicate(struct ksm_record *record, enum ksm_skip reason)
 
 /**
  * ksm_note_request - note why a request failed, and tell it
+ * @lock: ksm.lock
  * @record: the record of the page
  * @result: what came of the request, not KSM_MERGED
  *
  * Context: may sleep; under ksm.lock; takes mmap_lock.
  */
-void ksm_note_request(struct ksm_record *record, enum ksm_result result)
+void ksm_note_request(struct ksm_lock *lock, struct ksm_record *record,
+		      enum ksm_result result)
 {
 	const unsigned long address = ksm_record_address(record);
-	struct mm_struct *mm = ksm_record_mm(record);
 	enum ksm_skip reason = KSM_SKIP_CHANGED;
 	struct ksm_target target;
 
-	if (ksm_target_get(&target, mm, address)) {
+	switch (ksm_target_get(&target, lock, ksm_record_slot(record), address)) {
+	case 0:
 		/* The contents differ from what they were when they were hashed. */
 		if (result != KSM_DIFFERENT)
 			reason = ksm_skip_reason(target.page, result);
 		ksm_target_put(&target);
+		break;
+	case -EBUSY:
+		reason = KSM_SKIP_LOCKED;
+		break;
 	}
 	ksm_record_set_reason(record, reason);
-	trace_ksm_page_skipped(mm, address, reason);
+	trace_ksm_page_skipped(ksm_record_mm(record), address, reason);
 }
 
 /**

@@ -32,6 +32,7 @@ struct ksm_leaf;
  * @claimed: a write to /proc/PID/ksm_merge visits the mm, or a work item moves it to
  *	another domain, and no pass visits it
  * @rewound: @leaves were freed, or the claim is new: the holder of the claim starts over
+ * @held: the last wait for its mmap_lock was given up; see lock.c
  */
 struct ksm_mm_slot {
 	struct mm_slot slot;
@@ -45,6 +46,7 @@ struct ksm_mm_slot {
 	bool moving;
 	bool claimed;
 	bool rewound;
+	bool held;
 };
 
 /**

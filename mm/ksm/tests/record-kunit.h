@@ -23,7 +23,7 @@
  * @mm: the mm of the pages
  */
 struct ksm_record_test {
-	struct mutex lock;	/* what guards the domain */
+	struct ksm_lock lock;	/* what guards the domain */
 	struct ksm_controls controls;
 	struct ksm_key key;
 	struct ksm_domain domain;
@@ -37,7 +37,7 @@ static int ksm_record_test_init(struct kunit *test)
 
 	if (!t)
 		return -ENOMEM;
-	mutex_init(&t->lock);
+	ksm_lock_init(&t->lock);
 	t->controls.max_page_sharing = 256;
 	t->controls.merge_across_nodes = true;
 	if (ksm_domain_init(&t->domain, &t->lock, &t->controls, &t->key))

@@ -34,7 +34,7 @@
  * @mm: whose pages these would be
  */
 struct ksm_stable_test {
-	struct mutex lock;	/* what guards the domain */
+	struct ksm_lock lock;	/* what guards the domain */
 	struct ksm_controls controls;
 	struct ksm_key key;
 	struct ksm_domain domain;
@@ -50,7 +50,7 @@ static int ksm_stable_test_init(struct kunit *test)
 
 	if (!t)
 		return -ENOMEM;
-	mutex_init(&t->lock);
+	ksm_lock_init(&t->lock);
 	t->controls.max_page_sharing = 256;
 	t->controls.merge_across_nodes = true;
 	t->slot.slot.mm = &t->mm;
@@ -74,10 +74,10 @@ static void ksm_stable_test_exit(struct kunit *test)
 		return;
 	for (i = 0; i < t->nr; i++)
 		ksm_test_vanish(t->folio[i]);
-	mutex_lock(&t->lock);
+	mutex_lock(&t->lock.mutex);
 	while (ksm_stable_reap_step(&t->domain))
 		;
-	mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock.mutex);
 	KUNIT_EXPECT_TRUE(test, RB_EMPTY_ROOT(&t->domain.stable));
 	KUNIT_EXPECT_TRUE(test, list_empty(&t->domain.parked));
 	KUNIT_EXPECT_EQ(test, t->domain.counters.shared, 0UL);
@@ -458,9 +458,9 @@ static void ksm_test_locked(struct kunit *test, void (*body)(struct kunit *test)
 {
 	struct ksm_stable_test *t = test->priv;
 
-	mutex_lock(&t->lock);
+	mutex_lock(&t->lock.mutex);
 	body(test);
-	mutex_unlock(&t->lock);
+	mutex_unlock(&t->lock.mutex);
 }
 
 static void ksm_test_stable_find(struct kunit *test)

@@ -17,7 +17,7 @@
 
 #include "shim.h"
 
-struct mutex lock;	/* of the domains under test */
+struct ksm_lock lock;	/* of the domains under test */
 struct ksm_controls controls;
 struct ksm_key secret;
 const u64 zero_page[PAGE_SIZE / sizeof(u64)];
@@ -95,7 +95,7 @@ void shim_reset(void)
 	shim.hugetlb = 0;
 	shim.race = NULL;
 	jiffies = 0;
-	lock.held = true;
+	lock.mutex.held = true;
 	controls = (struct ksm_controls){
 		.prune_millisecs = 2000,
 		.max_page_sharing = 256,

@@ -56,7 +56,7 @@ struct shim {
 extern struct shim shim;
 
 /* What a domain under test depends on. */
-extern struct mutex lock;
+extern struct ksm_lock lock;
 extern struct ksm_controls controls;
 extern struct ksm_key secret;
 extern const u64 zero_page[];

@@ -382,6 +382,23 @@ char ksm_state(pid_t pid)
 	return state;
 }
 
+/* Page faults of a process. Each page that it unmerges counts as one. */
+long ksm_faults(pid_t pid)
+{
+	char path[64];
+	long faults = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	file = fopen(path, "r");
+	if (file && fscanf(file, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %ld",
+			   &faults) != 1)
+		faults = 0;
+	if (file)
+		fclose(file);
+	return faults;
+}
+
 static bool ksmd_asleep(void *arg)
 {
 	(void)arg;

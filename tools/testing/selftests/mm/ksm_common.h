@@ -88,6 +88,7 @@ pid_t ksm_ksmd(void);
 unsigned long long ksm_ksmd_ns(void);
 long ksm_ksmd_ms(void);
 char ksm_state(pid_t pid);
+long ksm_faults(pid_t pid);
 void ksm_wait_asleep(void);
 void ksm_passes(unsigned int count);
 void ksm_one_pass(void);
@@ -147,6 +148,8 @@ struct ksm_child {
 
 void ksm_child_start(struct ksm_child *child,
 		     void (*run)(struct ksm_child *self, void *arg), void *arg);
+/* Whether a child has come to its next ksm_child_pause(). */
+bool ksm_child_reported(const struct ksm_child *child);
 void ksm_child_wait(struct ksm_child *child);
 void ksm_child_go(struct ksm_child *child);
 void ksm_child_step(struct ksm_child *child);

@@ -3,7 +3,6 @@
  * Signals while pages are unmerged: by run 2, by MADV_UNMERGEABLE, and by the prctl.
  */
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +15,7 @@
 #include <unistd.h>
 
 #include "ksm_common.h"
+#include "ksm_holder.h"
 
 #define SEED		0x4000
 #define PAGES		50
@@ -23,6 +23,7 @@
 #define LONG_USECS	60000
 #define LEAST_PAGES	512
 #define MOST_PAGES	8192
+#define UNIT_PAGES	64
 #define ATTEMPTS	20
 /* Pages that are not merged. Walking so many PTEs takes many ticks, too. */
 #define POPULATED	(256UL * 1024)
@@ -246,8 +247,9 @@ static void choose_long_pages(const struct way *way)
 	pages = LEAST_PAGES * LONG_USECS / (undisturbed(way) + 1);
 	if (pages > MOST_PAGES)
 		pages = MOST_PAGES;
+	/* One page more than some shared pages have room for would have no duplicate. */
 	if (pages > LEAST_PAGES)
-		long_pages = pages;
+		long_pages = pages / UNIT_PAGES * UNIT_PAGES;
 }
 
 static void interrupted(const struct way *way)
@@ -283,30 +285,6 @@ static void unmerging_child(struct ksm_child *self, void *arg)
 	ksm_child_pause(self);
 }
 
-static bool has_reported(const struct ksm_child *child)
-{
-	struct pollfd ready = { .fd = child->in, .events = POLLIN };
-
-	return poll(&ready, 1, 0) == 1 && (ready.revents & POLLIN);
-}
-
-/* Each page that is unmerged counts as a fault of the caller. */
-static long faults_of(pid_t pid)
-{
-	char path[64];
-	long faults = 0;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	file = fopen(path, "r");
-	if (file && fscanf(file, "%*d (%*[^)]) %*c %*d %*d %*d %*d %*d %*u %ld",
-			   &faults) != 1)
-		faults = 0;
-	if (file)
-		fclose(file);
-	return faults;
-}
-
 /* Returns whether the child was killed while it unmerged. */
 static bool kill_half_way(const struct way *way, long faults)
 {
@@ -317,13 +295,13 @@ static bool kill_half_way(const struct way *way, long faults)
 	ksm_child_start(&child, unmerging_child, (void *)way);
 	ksm_child_wait(&child);
 	ksm_settle();
-	before = faults_of(child.pid);
+	before = ksm_faults(child.pid);
 	ksm_child_go(&child);
-	while (!has_reported(&child) && faults_of(child.pid) < before + faults)
+	while (!ksm_child_reported(&child) && ksm_faults(child.pid) < before + faults)
 		;
 	kill(child.pid, SIGKILL);
 	waitpid(child.pid, NULL, 0);
-	done = has_reported(&child);
+	done = ksm_child_reported(&child);
 	close(child.in);
 	close(child.out);
 	return !done;
@@ -394,16 +372,16 @@ static bool kill_waiting(void)
 	ksm_child_start(&waiting, waiting_child, NULL);
 	ksm_child_wait(&waiting);
 	ksm_settle();
-	faults = faults_of(unmerging.pid);
+	faults = ksm_faults(unmerging.pid);
 	ksm_child_go(&unmerging);
-	while (!has_reported(&unmerging) && faults_of(unmerging.pid) == faults)
+	while (!ksm_child_reported(&unmerging) && ksm_faults(unmerging.pid) == faults)
 		;
 	ksm_child_go(&waiting);
-	while (!has_reported(&unmerging) && ksm_state(waiting.pid) != 'D')
+	while (!ksm_child_reported(&unmerging) && ksm_state(waiting.pid) != 'D')
 		;
 	kill(waiting.pid, SIGKILL);
 	waitpid(waiting.pid, NULL, 0);
-	waited = !has_reported(&unmerging);
+	waited = !ksm_child_reported(&unmerging);
 	ksm_child_wait(&unmerging);
 	ksm_child_end(&unmerging);
 	close(waiting.in);
@@ -424,16 +402,10 @@ static void killed_waiting(void)
 	ksm_check(hits, "a writer of run can be killed while it waits");
 }
 
-/* Holds the mmap_lock for many seconds, on a CPU that another task has. */
-static void hold_mmap_lock(struct ksm_child *self, void *arg)
+static void hold(struct ksm_child *self, void *arg)
 {
-	char *area = ksm_merged_area(HELD_PAGES, SEED);
-
 	(void)arg;
-	ksm_use_last_cpu(0);
-	ksm_child_pause(self);
-	madvise(area, HELD_PAGES * psize(), MADV_UNMERGEABLE);
-	ksm_child_pause(self);
+	holder_run(self, HELD_PAGES);
 }
 
 static void write_run(struct ksm_child *self, void *arg)
@@ -446,24 +418,20 @@ static void write_run(struct ksm_child *self, void *arg)
 static void killed_at_busy_process(void)
 {
 	struct ksm_child holder, writer;
-	long faults, began, taken;
+	long began, taken;
 	pid_t hog;
 
-	ksm_child_start(&holder, hold_mmap_lock, NULL);
+	ksm_child_start(&holder, hold, NULL);
 	ksm_child_wait(&holder);
 	ksm_stop();
-	faults = faults_of(holder.pid);
-	hog = ksm_hog_last_cpu();
-	ksm_child_go(&holder);
-	while (!has_reported(&holder) && faults_of(holder.pid) < faults + 10)
-		;
+	hog = holder_begin(&holder);
 	ksm_child_start(&writer, write_run, NULL);
-	while (!has_reported(&holder) && ksm_state(writer.pid) != 'D')
+	while (!ksm_child_reported(&holder) && ksm_state(writer.pid) != 'D')
 		;
 	began = ksm_now_ms();
 	ksm_child_kill(&writer);
 	taken = ksm_now_ms() - began;
-	ksm_check(!has_reported(&holder), "the process holds its mmap_lock meanwhile");
+	ksm_check(!ksm_child_reported(&holder), "the process holds its mmap_lock meanwhile");
 	kill(hog, SIGKILL);
 	if (taken > KILL_MS)
 		ksm_fail("the writer was killed after %ld ms", taken);

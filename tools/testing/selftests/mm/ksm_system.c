@@ -197,6 +197,13 @@ void ksm_child_pause(struct ksm_child *self)
 		_exit(KSFT_FAIL);
 }
 
+bool ksm_child_reported(const struct ksm_child *child)
+{
+	struct pollfd ready = { .fd = child->in, .events = POLLIN };
+
+	return poll(&ready, 1, 0) == 1 && (ready.revents & POLLIN);
+}
+
 void ksm_child_wait(struct ksm_child *child)
 {
 	if (!receive_byte(child->in, KSM_PATIENCE_MS))

@@ -34,6 +34,7 @@ struct shim_atomic {
 	long counter;
 };
 
+#define atomic_t	struct shim_atomic
 #define atomic_long_t	struct shim_atomic
 
 struct list_head {
