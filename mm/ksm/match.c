@@ -26,6 +26,8 @@
 #define KSM_MAX_CONVERSIONS	4
 /* Records with one tag whose pages a search reads at most. */
 #define KSM_MAX_PROBES		4
+/* Shared pages whose keys one collision changes at most. */
+#define KSM_MAX_REKEYED		1024
 
 /**
  * ksm_content_read - read what a page is found by
@@ -101,7 +103,8 @@ bool ksm_differs_from_shared(struct ksm_domain *domain, struct page *page, u64 k
  * @domain: the trees
  * @sample: key of the sample
  *
- * From here on pages with that sample are read as a whole.
+ * From here on pages with that sample are read as a whole.  If very many shared pages are
+ * found by the sample, the next collisions change the keys of the rest.
  *
  * Context: may sleep; under ksm.lock.
  */
@@ -117,7 +120,7 @@ void ksm_set_ambiguous(struct ksm_domain *domain, u64 sample)
 	key = ksm_key_on_node(ksm_page_fingerprint(domain, &kfolio->page), node->nid);
 	/* The pages of a ring are equal, whatever their fingerprints: see poison.c. */
 	if (!ksm_differs_from_shared(domain, &kfolio->page, key))
-		ksm_stable_set_key(domain, sample, key);
+		ksm_stable_set_key(domain, sample, key, KSM_MAX_REKEYED);
 	folio_put(kfolio);
 }
 

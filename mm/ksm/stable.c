@@ -198,25 +198,23 @@ void ksm_stable_relink(struct ksm_domain *domain, struct ksm_stable_node *node,
 }
 
 /**
- * ksm_stable_set_key - let the pages with a content be found by another key
+ * ksm_stable_set_key - let pages with a content be found by another key
  * @domain: the trees
  * @from: the key by which they are found now
  * @to: the key to be
+ * @nr: for how many pages to do so at most
  *
- * Context: may sleep; under ksm.lock.
+ * Context: under ksm.lock.
  */
-void ksm_stable_set_key(struct ksm_domain *domain, u64 from, u64 to)
+void ksm_stable_set_key(struct ksm_domain *domain, u64 from, u64 to, unsigned int nr)
 {
 	struct ksm_stable_node *node;
 
-	if (WARN_ON_ONCE(from == to))
-		return;
-	while ((node = ksm_stable_find(domain, from))) {
+	for (; nr && (node = ksm_stable_find(domain, from)); nr--) {
 		node_unlink(domain, node);
 		node->key = to;
 		node_link(domain, node);
 		ksm_node_note_keys(&domain->filter, node);
-		cond_resched();
 	}
 }
 

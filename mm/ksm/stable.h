@@ -97,7 +97,7 @@ void ksm_stable_relink(struct ksm_domain *domain, struct ksm_stable_node *node,
 struct folio *ksm_stable_folio(struct ksm_domain *domain,
 			       struct ksm_stable_node *node,
 			       enum ksm_folio_lock lock);
-void ksm_stable_set_key(struct ksm_domain *domain, u64 from, u64 to);
+void ksm_stable_set_key(struct ksm_domain *domain, u64 from, u64 to, unsigned int nr);
 void ksm_node_note_keys(struct ksm_filter *filter, const struct ksm_stable_node *node);
 void ksm_node_remove(struct ksm_domain *domain, struct ksm_stable_node *node);
 void ksm_folio_disown_node(struct ksm_domain *domain, struct ksm_stable_node *node,

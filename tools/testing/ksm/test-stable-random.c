@@ -99,23 +99,29 @@ static void op_rekey(void)
 	CHECK(ksm_filter_repeated(&world.domain.filter, ksm_tag(model->node->sample)));
 }
 
-/* Another content has the sample, so no page is found by it any more. */
+/* Another content has the sample, so its pages are no longer found by it. */
 static void op_set_key(void)
 {
+	unsigned int most = one_in(2) ? NR_NODES : 1 + rnd_below(4), moved = 0, i;
 	struct model_node *model = random_node();
+	bool all = true;
 	u64 from, to;
-	unsigned int i;
 
 	world_check();
 	if (!model || !model->by_sample || !model->node)
 		return;
 	from = model_key(model);
 	to = any_key(model->content, false, model->nid);
-	ksm_stable_set_key(&world.domain, from, to);
-	CHECK(!ksm_stable_find(&world.domain, from));
-	for (i = 0; i < NR_NODES; i++)
-		if (world.nodes[i].node && model_key(&world.nodes[i]) == from)
-			world.nodes[i].by_sample = false;
+	ksm_stable_set_key(&world.domain, from, to, most);
+	for (i = 0; i < NR_NODES; i++) {
+		model = &world.nodes[i];
+		if (!model->node || model_key(model) != from)
+			continue;
+		model->by_sample = model->node->key == from;
+		moved += !model->by_sample;
+		all &= !model->by_sample;
+	}
+	CHECK(moved == most || (moved < most && all));
 	world_check();
 }
 
