@@ -36,6 +36,7 @@ static const struct workload *const lists[] = {
 	disk_workloads,
 	domain_workloads,
 	guess_workloads,
+	thread_workloads,
 };
 
 #define NR_LISTS	(sizeof(lists) / sizeof(*lists))

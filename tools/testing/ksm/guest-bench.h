@@ -31,6 +31,7 @@ extern const struct workload thp_workloads[];
 extern const struct workload disk_workloads[];
 extern const struct workload domain_workloads[];
 extern const struct workload guess_workloads[];
+extern const struct workload thread_workloads[];
 
 /* guest-common.c: prints a message and ends the program */
 void die(const char *format, ...);
@@ -59,6 +60,9 @@ void start_process(void (*run)(int told));
 void tell(int told);
 
 void result(const char *name, double value);
+
+/* In ascending order. */
+void sort(double *values, unsigned long nr);
 
 /* Memory.  The map functions return memory that is populated and mergeable. */
 char *map(unsigned long bytes);

@@ -191,6 +191,18 @@ void result(const char *name, double value)
 	printf("RESULT %s %.*f\n", name, value < 10 ? 3 : 1, value);
 }
 
+static int compare(const void *one, const void *other)
+{
+	const double a = *(const double *)one, b = *(const double *)other;
+
+	return (a > b) - (a < b);
+}
+
+void sort(double *values, unsigned long nr)
+{
+	qsort(values, nr, sizeof(*values), compare);
+}
+
 static char *map_with(unsigned long bytes, int advice)
 {
 	char *addr = mmap(NULL, bytes, PROT_READ | PROT_WRITE,

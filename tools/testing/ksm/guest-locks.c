@@ -45,13 +45,6 @@ static double event_time(const char *line)
 	return at ? strtod(at, NULL) : 0;
 }
 
-static int compare_holds(const void *one, const void *other)
-{
-	const double a = *(const double *)one, b = *(const double *)other;
-
-	return (a > b) - (a < b);
-}
-
 /* How long ksmd held mmap_lock each time, ascending, from the trace. */
 static unsigned long read_holds(double *hold)
 {
@@ -69,7 +62,7 @@ static unsigned long read_holds(double *hold)
 			hold[nr++] = (event_time(line) - taken) * 1e9;
 	}
 	fclose(from);
-	qsort(hold, nr, sizeof(*hold), compare_holds);
+	sort(hold, nr);
 	return nr;
 }
 

@@ -123,13 +123,6 @@ static double sleep_some(void)
 	return now() - end;
 }
 
-static int compare_times(const void *one, const void *other)
-{
-	const double a = *(const double *)one, b = *(const double *)other;
-
-	return (a > b) - (a < b);
-}
-
 /* How late the thread is of which only 1 % are later. */
 static void measure_wakeups(const char *name)
 {
@@ -141,7 +134,7 @@ static void measure_wakeups(const char *name)
 	for (i = 0; i < NR_WAKEUPS; i++)
 		late[i] = sleep_some();
 	check_short();
-	qsort(late, NR_WAKEUPS, sizeof(*late), compare_times);
+	sort(late, NR_WAKEUPS);
 	result(name, late[NR_WAKEUPS * 99 / 100 - 1]);
 }
 
