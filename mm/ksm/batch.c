@@ -153,7 +153,7 @@ static void split_large(struct ksm_lock *lock, struct ksm_request *request)
 
 	if (ksm_target_get(&target, lock, ksm_record_slot(request->record), request->address))
 		return;
-	mmap_read_unlock(request->mm);
+	ksm_target_unlock(&target);
 	if (PageTransCompound(target.page) && ksm_pages_equal(target.page, kpage) &&
 	    trylock_page(target.page)) {
 		split_huge_page_keep_zeroes(target.page);

@@ -9,7 +9,8 @@
  *                       piece, sysfs for an unmerge and for a change of some controls;
  *                       a memory error and the work item of reap.c take it as well
  *     mmap_lock         of one mm at a time, for reading; the wait has a time limit,
- *                       except in an unmerge of everything
+ *                       except in an unmerge of everything; if it is not free, a
+ *                       single page may be read under the lock of its VMA
  *       folio lock      trylock while a page table lock or another folio lock is held
  *         page table lock
  *         ksm_slots.lock    spinlock; the list and hash of mm_slots, and the cursor

@@ -192,6 +192,21 @@ static bool wait_for_mmap_lock(struct ksm_lock *lock, struct ksm_mm_slot *slot)
 }
 
 /**
+ * ksm_mmap_trylock - take mmap_lock for reading, if it is free
+ * @slot: the slot of the mm
+ *
+ * Context: under ksm.lock.
+ * Return: true with mmap_lock.
+ */
+bool ksm_mmap_trylock(struct ksm_mm_slot *slot)
+{
+	if (!mmap_read_trylock(slot->slot.mm))
+		return false;
+	slot->held = false;
+	return true;
+}
+
+/**
  * ksm_mmap_lock_soon - take mmap_lock for reading, unless it is held for long
  * @lock: ksm.lock
  * @slot: the slot of the mm
@@ -204,10 +219,7 @@ static bool wait_for_mmap_lock(struct ksm_lock *lock, struct ksm_mm_slot *slot)
 bool ksm_mmap_lock_soon(struct ksm_lock *lock, struct ksm_mm_slot *slot)
 {
 	lockdep_assert_held(&lock->mutex);
-	if (!mmap_read_trylock(slot->slot.mm))
-		return !slot->held && wait_for_mmap_lock(lock, slot);
-	slot->held = false;
-	return true;
+	return ksm_mmap_trylock(slot) || (!slot->held && wait_for_mmap_lock(lock, slot));
 }
 
 /**

@@ -34,6 +34,7 @@ void ksm_lock_init(struct ksm_lock *lock);
 int ksm_lock_take(struct ksm_lock *lock);
 bool ksm_lock_soon(struct ksm_lock *lock);
 void ksm_lock_release(struct ksm_lock *lock);
+bool ksm_mmap_trylock(struct ksm_mm_slot *slot);
 bool ksm_mmap_lock_soon(struct ksm_lock *lock, struct ksm_mm_slot *slot);
 bool ksm_lock_overdue(const struct ksm_lock *lock);
 void ksm_lock_begin_offline(struct ksm_lock *lock);

@@ -5,7 +5,8 @@
  * An mm_slot holds a reference to the mm_struct, not to the address space.  ksmd takes
  * mmap_lock, which keeps the page tables in place, and then reads mm_users.  ksm_exit()
  * runs after mm_users fell to zero, and takes mmap_lock once if ksmd may be at work on
- * the mm.  After that, ksmd sees no users and does not touch the page tables.
+ * the mm.  After that, ksmd sees no users and does not touch the page tables.  Only while
+ * ksmd uses the lock of a VMA instead, it has a reference to the address space.
  */
 
 #include <linux/hashtable.h>

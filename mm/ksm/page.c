@@ -6,7 +6,9 @@
 #include <linux/highmem.h>
 #include <linux/mm.h>
 #include <linux/pagewalk.h>
+#include <linux/sched/mm.h>
 
+#include "../internal.h"
 #include "domain.h"
 #include "page.h"
 #include "slots.h"
@@ -53,33 +55,123 @@ struct page *ksm_get_page(struct vm_area_struct *vma, unsigned long address)
 	return page;
 }
 
+static bool maps_huge_page(struct mm_struct *mm, unsigned long address)
+{
+	pmd_t *pmd = mm_find_pmd(mm, address);
+
+	return pmd && pmd_trans_huge(pmdp_get_lockless(pmd));
+}
+
+/*
+ * Take the lock of a VMA only, as page faults do: it is free while mmap() and munmap() hold
+ * mmap_lock for other VMAs.  The reference keeps the mm from being torn down meanwhile.
+ * Huge pages are left out, since folio_walk_start() needs mmap_lock.
+ */
+static struct vm_area_struct *lock_vma_alone(struct mm_struct *mm, unsigned long address)
+{
+	struct vm_area_struct *vma;
+
+	if (!mmget_not_zero(mm))
+		return NULL;
+	vma = lock_vma_under_rcu(mm, address);
+	if (vma && ksm_vma_populated(vma) && !maps_huge_page(mm, address))
+		return vma;
+	if (vma)
+		vma_end_read(vma);
+	mmput_async(mm);
+	return NULL;
+}
+
+/* Returns as ksm_target_get() does. */
+static int lock_vma(struct ksm_target *target, struct ksm_lock *lock, struct ksm_mm_slot *slot)
+{
+	struct mm_struct *mm = slot->slot.mm;
+	bool locked = ksm_mmap_trylock(slot);
+
+	target->vma = locked ? NULL : lock_vma_alone(mm, target->address);
+	target->alone = target->vma;
+	if (target->alone)
+		return 0;
+	if (!locked && !ksm_mmap_lock_soon(lock, slot))
+		return -EBUSY;
+	target->vma = ksm_find_vma(mm, target->address);
+	if (target->vma)
+		return 0;
+	mmap_read_unlock(mm);
+	return -ENOENT;
+}
+
+static struct page *get_small_page(struct vm_area_struct *vma, unsigned long address)
+{
+	pmd_t *pmd = mm_find_pmd(vma->vm_mm, address);
+	struct page *page = NULL;
+	spinlock_t *ptl;
+	pte_t *ptep, pte;
+
+	ptep = pmd ? pte_offset_map_lock(vma->vm_mm, pmd, address, &ptl) : NULL;
+	if (!ptep)
+		return NULL;
+	pte = ptep_get(ptep);
+	if (pte_present(pte))
+		page = ksm_mergeable_page(vm_normal_page(vma, address, pte));
+	if (page)
+		get_page(page);
+	pte_unmap_unlock(ptep, ptl);
+	if (page)
+		ksm_flush_page(vma, page, address);
+	return page;
+}
+
 /**
- * ksm_target_get - take mmap_lock and look up a page
+ * ksm_target_get - look up a page to read it
  * @target: filled in
  * @lock: ksm.lock
  * @slot: the slot of the mm
  * @address: user address of the page
  *
+ * The VMA stays in place until ksm_target_unlock().  If mmap_lock is taken, the lock of the
+ * VMA does that.  Then MADV_UNMERGEABLE may be at work on the page, so no PTE may be
+ * replaced.
+ *
  * Context: may sleep; under ksm.lock, no mmap_lock held.
- * Return: 0 with mmap_lock and a reference to the page; or with neither, -EBUSY if the
- * process holds mmap_lock for long, -ENOENT if there is no mergeable page.
+ * Return: 0 with a reference to the page; or without one, -EBUSY if the process holds
+ * mmap_lock for long, -ENOENT if there is no mergeable page.
  */
 int ksm_target_get(struct ksm_target *target, struct ksm_lock *lock,
 		   struct ksm_mm_slot *slot, unsigned long address)
 {
-	struct mm_struct *mm = slot->slot.mm;
+	int err;
 
-	if (!ksm_mmap_lock_soon(lock, slot))
-		return -EBUSY;
 	target->address = address;
-	target->page = NULL;
-	target->vma = ksm_find_vma(mm, address);
-	if (target->vma)
+	err = lock_vma(target, lock, slot);
+	if (err)
+		return err;
+	if (target->alone)
+		target->page = get_small_page(target->vma, address);
+	else
 		target->page = ksm_get_page(target->vma, address);
 	if (target->page)
 		return 0;
-	mmap_read_unlock(mm);
+	ksm_target_unlock(target);
 	return -ENOENT;
+}
+
+/**
+ * ksm_target_unlock - let the VMA of a page go
+ * @target: the page, whose reference the caller keeps
+ *
+ * Context: after ksm_target_get().
+ */
+void ksm_target_unlock(const struct ksm_target *target)
+{
+	struct mm_struct *mm = target->vma->vm_mm;
+
+	if (target->alone) {
+		vma_end_read(target->vma);
+		mmput_async(mm);
+	} else {
+		mmap_read_unlock(mm);
+	}
 }
 
 /**
@@ -89,7 +181,7 @@ int ksm_target_get(struct ksm_target *target, struct ksm_lock *lock,
 void ksm_target_put(struct ksm_target *target)
 {
 	put_page(target->page);
-	mmap_read_unlock(target->vma->vm_mm);
+	ksm_target_unlock(target);
 }
 
 /**

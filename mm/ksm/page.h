@@ -20,12 +20,14 @@ typedef u64 ksm_hash_fn(const struct ksm_key *key, const void *addr);
 
 /**
  * struct ksm_target - a page at its place in an mm
- * @vma: its mergeable VMA, while mmap_lock is held
+ * @vma: its mergeable VMA, while it is locked
+ * @alone: the VMA is locked, and not all of the mm
  * @address: its user address
  * @page: the page, with a reference
  */
 struct ksm_target {
 	struct vm_area_struct *vma;
+	bool alone;
 	unsigned long address;
 	struct page *page;
 };
@@ -71,6 +73,7 @@ void ksm_flush_page(struct vm_area_struct *vma, struct page *page,
 struct page *ksm_get_page(struct vm_area_struct *vma, unsigned long address);
 int ksm_target_get(struct ksm_target *target, struct ksm_lock *lock,
 		   struct ksm_mm_slot *slot, unsigned long address);
+void ksm_target_unlock(const struct ksm_target *target);
 void ksm_target_put(struct ksm_target *target);
 bool ksm_page_only_mapped(struct page *page);
 u64 ksm_page_fingerprint(const struct ksm_domain *domain, struct page *page);

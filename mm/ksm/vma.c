@@ -60,6 +60,18 @@ bool ksm_vma_mergeable(struct vm_area_struct *vma)
 }
 
 /**
+ * ksm_vma_populated - whether a VMA is mergeable and has, or had, anonymous pages
+ * @vma: the VMA
+ *
+ * Context: mmap_lock or the lock of the VMA held.
+ * Return: true if it may have pages to merge.
+ */
+bool ksm_vma_populated(const struct vm_area_struct *vma)
+{
+	return vma->vm_flags & VM_MERGEABLE && vma->anon_vma;
+}
+
+/**
  * ksm_find_vma - the mergeable VMA at an address
  * @mm: the mm
  * @address: a user address
@@ -76,9 +88,7 @@ struct vm_area_struct *ksm_find_vma(struct mm_struct *mm, unsigned long address)
 	if (ksm_mm_exiting(mm))
 		return NULL;
 	vma = vma_lookup(mm, address);
-	if (!vma || !(vma->vm_flags & VM_MERGEABLE) || !vma->anon_vma)
-		return NULL;
-	return vma;
+	return vma && ksm_vma_populated(vma) ? vma : NULL;
 }
 
 /**

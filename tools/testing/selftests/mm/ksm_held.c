@@ -23,6 +23,8 @@
 /* ksmd may take 40 ms. The rest is for an emulated CPU that others use, too. */
 #define ANSWER_MS	1000
 #define THREADS		4
+#define CHILDREN	3
+#define KILLS		40
 
 /* Beside the memory that it unmerges, the child has pages without a duplicate. */
 static void hold(struct ksm_child *self, void *arg)
@@ -191,6 +193,14 @@ static void expect_merge_now(char *area)
 }
 
 /* At each moment, some of the threads wait for the lock. */
+static void start_threads(pthread_t *thread, bool *stop)
+{
+	unsigned int i;
+
+	for (i = 0; i < THREADS; i++)
+		ksm_check(!pthread_create(&thread[i], NULL, map_and_unmap, stop), "a thread");
+}
+
 static void threads_in_turn(void)
 {
 	pthread_t thread[THREADS];
@@ -198,8 +208,7 @@ static void threads_in_turn(void)
 	unsigned int i;
 	char *area;
 
-	for (i = 0; i < THREADS; i++)
-		ksm_check(!pthread_create(&thread[i], NULL, map_and_unmap, &stop), "a thread");
+	start_threads(thread, &stop);
 	area = fill_copies();
 	ksm_set("run", 1);
 	ksm_check(ksm_poll(copies_merged, area), "ksmd merges beside the threads");
@@ -211,11 +220,43 @@ static void threads_in_turn(void)
 		pthread_join(thread[i], NULL);
 }
 
+static void run_threads(struct ksm_child *self, void *arg)
+{
+	pthread_t thread[THREADS];
+	bool stop = false;
+
+	(void)arg;
+	start_threads(thread, &stop);
+	ksm_fill_unique(ksm_map_mergeable(PAGES), PAGES, SEED);
+	ksm_child_pause(self);
+}
+
+/* Each of the processes has duplicates of the pages of the others. */
+static void killed_beside_ksmd(void)
+{
+	struct ksm_child child[CHILDREN];
+	unsigned int i;
+
+	ksm_set("run", 1);
+	for (i = 0; i < KILLS + CHILDREN; i++) {
+		if (i >= CHILDREN)
+			ksm_child_kill(&child[i % CHILDREN]);
+		if (i < KILLS) {
+			ksm_child_start(&child[i % CHILDREN], run_threads, NULL);
+			ksm_child_wait(&child[i % CHILDREN]);
+			usleep(1000 * (1 + random() % 50));
+		}
+	}
+	ksm_settle();
+	ksm_expect_figures(0, 0, 0);
+}
+
 static const struct ksm_case cases[] = {
 	{ "memory of others is merged", others_are_merged },
 	{ "a process that changes its cgroup does not stop ksmd", moves_to_another_domain },
 	{ "a write to ksm_merge does not stop ksmd", asked_for },
 	{ "threads that take the lock in turn", threads_in_turn },
+	{ "processes with such threads are killed", killed_beside_ksmd },
 };
 
 int main(void)
