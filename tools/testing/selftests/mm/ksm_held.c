@@ -237,6 +237,8 @@ static void killed_beside_ksmd(void)
 	struct ksm_child child[CHILDREN];
 	unsigned int i;
 
+	/* Without any mergeable memory, ksmd makes no passes. */
+	ksm_map_mergeable(1);
 	ksm_set("run", 1);
 	for (i = 0; i < KILLS + CHILDREN; i++) {
 		if (i >= CHILDREN)
