@@ -105,7 +105,7 @@ static struct page *get_small_page(struct vm_area_struct *vma, unsigned long add
 {
 	pmd_t *pmd = mm_find_pmd(vma->vm_mm, address);
 	struct page *page = NULL;
-	spinlock_t *ptl;
+	spinlock_t *ptl;	/* of the page table */
 	pte_t *ptep, pte;
 
 	ptep = pmd ? pte_offset_map_lock(vma->vm_mm, pmd, address, &ptl) : NULL;
