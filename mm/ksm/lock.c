@@ -12,8 +12,7 @@
  * of them together while others wait for ksm.lock.
  *
  * The holder waits in the queue of the mmap_lock.  If threads of the process take the
- * lock in turn, mmap_read_trylock() fails for as long as one of them waits, which is
- * always.
+ * lock in turn, one of them waits nearly all the time, and mmap_read_trylock() fails then.
  */
 
 #include <linux/delay.h>

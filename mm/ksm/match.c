@@ -26,7 +26,7 @@
 #define KSM_MAX_CONVERSIONS	4
 /* Records with one tag whose pages a search reads at most. */
 #define KSM_MAX_PROBES		4
-/* Shared pages whose keys one collision changes at most. */
+/* Shared pages that one collision gives another key at most. */
 #define KSM_MAX_REKEYED		1024
 
 /**

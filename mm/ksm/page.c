@@ -158,7 +158,7 @@ int ksm_target_get(struct ksm_target *target, struct ksm_lock *lock,
 
 /**
  * ksm_target_unlock - let the VMA of a page go
- * @target: the page, whose reference the caller keeps
+ * @target: the page; the caller keeps the reference to it
  *
  * Context: after ksm_target_get().
  */

@@ -398,9 +398,9 @@ static bool batch_is_over(struct ksm_scan *scan)
  * ksm_scan_prepare - make pages ready to be merged, if the next batch begins a pass
  * @scan: the pass
  *
- * Pages that were faulted in lately may be in per-CPU batches, whose references keep
- * them from being merged.  So the batches are drained, which waits for a work item on
- * each CPU.
+ * Pages that were faulted in lately may be in per-CPU batches.  The reference of a batch
+ * keeps a page from being merged.  So the batches are drained, which waits for a work
+ * item on each CPU.
  *
  * Context: ksmd; may sleep, without ksm.lock.
  */
